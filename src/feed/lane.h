@@ -1,0 +1,79 @@
+#pragma once
+
+// One encoding of a topic on one shard: its log, and the cursors of everyone who reads it.
+//
+// A cursor is 16 bytes of a 24-byte row in one array, in order of subscription: a fan-out walks the
+// array once and touches nothing else of a reader that has everything. Cost per record: none until
+// the walk; a reader k records behind costs one slice.
+//
+// A cursor stands between records (sent == 0) or inside one it has begun to send. Inside, it must
+// finish that record before anything else goes to that reader: a frame is never cut. If the record
+// is retired first, the rest of it is handed to LaneSink::save_tail (copied there) and the cursor
+// moves on to the next record.
+//
+// One thread owns a Lane.
+
+#include <cstdint>
+#include <vector>
+
+#include "feed/log.h"
+
+namespace ringcast::feed {
+
+using Reader = std::uint32_t;  // whoever reads: the owner's number for it (a connection index)
+
+struct Subscriber {
+    Seq seq = 0;             // the next record
+    std::uint32_t sent = 0;  // bytes of it already sent
+    Reader reader = 0;
+    std::uint32_t link = 0;  // the owner's: which of the reader's subscriptions this is
+};
+
+struct LaneSink {
+    // `rest` must reach `reader` before any other byte. Copy it: it is gone after the call.
+    void (*save_tail)(void* context, Reader reader, Bytes rest) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+class Lane {
+  public:
+    Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept;
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+
+    // A new cursor at `from` (log().first() <= from <= log().next()); its row number.
+    [[nodiscard]] std::uint32_t subscribe(Reader reader, std::uint32_t link, Seq from) noexcept;
+    // Removes row `row`; the last row moves into its place. A cursor inside a record hands its rest
+    // to save_tail first.
+    void unsubscribe(std::uint32_t row) noexcept;
+
+    // Room for one record; then commit(). When nobody is behind, earlier records are dropped first,
+    // so steady traffic stays in the same hot memory.
+    [[nodiscard]] MutBytes reserve(std::size_t size) noexcept;
+    Seq commit() noexcept;
+
+    // What row `row` should get next; empty when it has everything or is lapped.
+    [[nodiscard]] Slice peek(std::uint32_t row) noexcept;
+    // `taken` bytes of `slice` (just peeked for this row) went out; `by_reference`: pages may sit in
+    // a socket queue.
+    void advance(std::uint32_t row, const Slice& slice, std::size_t taken, bool by_reference) noexcept;
+    // The reader fell off the tail: what it wanted is gone.
+    [[nodiscard]] bool lapped(std::uint32_t row) const noexcept;
+    // Moves a cursor that stands between records forward to `seq`.
+    void skip_to(std::uint32_t row, Seq seq) noexcept;
+
+    [[nodiscard]] const Subscriber& row(std::uint32_t row) const noexcept { return rows_[row]; }
+    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(rows_.size()); }
+    [[nodiscard]] std::uint32_t behind() const noexcept { return behind_; }  // cursors below next()
+    [[nodiscard]] const Log& log() const noexcept { return log_; }
+    // Nobody is behind: gives all memory of the log back.
+    void release_if_drained() noexcept;
+
+  private:
+    Log log_;
+    LaneSink sink_;
+    std::vector<Subscriber> rows_;
+    std::uint32_t behind_ = 0;
+};
+
+}  // namespace ringcast::feed
