@@ -74,8 +74,8 @@ class Slab {
         live_count_--;
     }
 
-    // Calls visit(index, object) for all that is live, in order of index. `visit` may erase any
-    // object and emplace new ones; it sees new ones of a later chunk only.
+    // Calls visit(index, object) for all that is live, in order of index. `visit` may erase and
+    // emplace; what it emplaces at a higher index is visited too.
     template <typename Visit>
     void for_each(Visit visit) noexcept {
         for (std::uint32_t c = 0; c < chunks_.size(); c++) {
