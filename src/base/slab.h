@@ -25,8 +25,9 @@ template <typename T>
 class Slab {
   public:
     // Objects in a chunk: a power of two, so that finding one is a shift and a mask.
-    static constexpr std::uint32_t chunk_count =
-        std::bit_floor(sizeof(T) < 64 * 1024 ? std::uint32_t{64 * 1024 / sizeof(T)} : 1U);
+    static constexpr std::size_t chunk_size = 64 << 10;
+    static constexpr auto chunk_count = static_cast<std::uint32_t>(
+        std::bit_floor(sizeof(T) < chunk_size ? chunk_size / sizeof(T) : 1));
 
     // Indexes are 0 to index_count_max - 1.
     explicit Slab(std::uint32_t index_count_max) noexcept
@@ -43,7 +44,7 @@ class Slab {
     T& emplace(std::uint32_t index, Args&&... args) noexcept {
         RC_CHECK(index / chunk_count < chunks_.size());
         std::unique_ptr<Chunk>& chunk = chunks_[index / chunk_count];
-        if (chunk == nullptr) chunk.reset(new Chunk);
+        if (chunk == nullptr) chunk = std::make_unique<Chunk>();
         RC_CHECK(!chunk->is_live(index % chunk_count));
         T* object = ::new (chunk->place(index % chunk_count)) T(std::forward<Args>(args)...);
         chunk->flip(index % chunk_count);
@@ -94,7 +95,8 @@ class Slab {
         std::uint64_t live[(chunk_count + 63) / 64] = {};
         alignas(T) std::byte bytes[sizeof(T) * chunk_count];
 
-        // Only the bitmap is written here: the bytes' pages stay untouched until they are used.
+        // Written by hand, so that make_unique does not zero the bytes: their pages stay untouched
+        // until they are used.
         Chunk() noexcept {}  // NOLINT(modernize-use-equals-default, *-member-init)
 
         [[nodiscard]] bool is_live(std::uint32_t i) const noexcept {
