@@ -33,20 +33,14 @@ class MpscQueue {
     MpscQueue& operator=(const MpscQueue&) = delete;
 
     void push(MpscNode& node) noexcept {
-        node.next.store(nullptr, std::memory_order_relaxed);  // published by the exchange or link
-        // seq_cst: release, so that the next producer's link is ordered after our reset of `next`;
-        // acquire, so that we see the former head's reset; and a place in the single total order
-        // for the handshake below. On x86 every exchange is a full barrier anyhow.
-        MpscNode* former = head_.exchange(&node, std::memory_order_seq_cst);
-        // Half-pushed here. The release pairs with pop()'s acquire of `next`: what the producer
-        // wrote into the node is visible to whoever pops it.
-        former->next.store(&node, std::memory_order_release);
+        MpscNode* former = announce(node);
+        link(former, node);  // between the two: half-pushed
     }
 
     // The oldest node; nullptr when there is none or it cannot be reached yet (half-pushed).
     [[nodiscard]] MpscNode* pop() noexcept {
         MpscNode* tail = tail_;
-        MpscNode* next = tail->next.load(std::memory_order_acquire);  // pairs with push()'s link
+        MpscNode* next = tail->next.load(std::memory_order_acquire);  // pairs with link()
         if (tail == &stub_) {
             if (next == nullptr) return nullptr;
             tail_ = tail = next;
@@ -98,6 +92,23 @@ class MpscQueue {
     }
 
   private:
+    friend struct MpscHalves;  // the test of the half-pushed state
+
+    // First half of push().
+    [[nodiscard]] MpscNode* announce(MpscNode& node) noexcept {
+        node.next.store(nullptr, std::memory_order_relaxed);  // published by the exchange
+        // seq_cst: release, so that whoever links to us later does it after our reset of `next`;
+        // acquire, so that we link after the reset of the former head's; and a place in the single
+        // total order, for the handshake. On x86 every exchange is a full barrier anyhow.
+        return head_.exchange(&node, std::memory_order_seq_cst);
+    }
+
+    // Second half. The release pairs with pop()'s acquire of `next`: what the producer wrote into
+    // the node is visible to whoever pops it.
+    static void link(MpscNode* former, MpscNode& node) noexcept {
+        former->next.store(&node, std::memory_order_release);
+    }
+
     // Producers, the consumer, and the flag that producers only read while nobody sleeps, each on a
     // cache line of their own.
     alignas(64) std::atomic<MpscNode*> head_{&stub_};

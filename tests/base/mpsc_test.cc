@@ -9,6 +9,18 @@
 
 #include <doctest/doctest.h>
 
+namespace ringcast {
+
+// Does by hand what otherwise takes an unlucky moment.
+struct MpscHalves {
+    static MpscNode* announce(MpscQueue& queue, MpscNode& node) { return queue.announce(node); }
+    static void link(MpscNode* former, MpscNode& node) { MpscQueue::link(former, node); }
+    static void push_stub(MpscQueue& queue) { queue.push(queue.stub_); }
+};
+
+}  // namespace ringcast
+
+using ringcast::MpscHalves;
 using ringcast::MpscNode;
 using ringcast::MpscQueue;
 
@@ -53,12 +65,51 @@ TEST_CASE("mpsc: a popped node may be pushed again at once") {
     }
 }
 
+TEST_CASE("mpsc: a half-pushed node hides itself and all behind it, and forbids sleep") {
+    MpscQueue queue;
+    std::array<Letter, 3> letters;
+    queue.push(letters[0]);
+    MpscNode* former = MpscHalves::announce(queue, letters[1]);
+    queue.push(letters[2]);
+    for (int round = 0; round < 3; round++) {
+        // Not even the first: it would be the end of the list that letters[1] is to be linked to.
+        CHECK(queue.pop() == nullptr);
+        CHECK_FALSE(queue.empty());
+        CHECK_FALSE(queue.prepare_sleep());
+    }
+    MpscHalves::link(former, letters[1]);
+    for (Letter& letter : letters) {
+        CHECK(queue.pop() == &letter);
+    }
+    CHECK(queue.pop() == nullptr);
+    CHECK(queue.empty());
+}
+
+TEST_CASE("mpsc: a push that begins while pop gives the list a new end is not overlooked") {
+    MpscQueue queue;
+    std::array<Letter, 3> letters;
+    queue.push(letters[0]);
+    queue.push(letters[1]);
+    CHECK(queue.pop() == &letters[0]);
+    // pop() has seen that the next is also the last; now a producer comes before its stub.
+    MpscNode* former = MpscHalves::announce(queue, letters[2]);
+    MpscHalves::push_stub(queue);
+    CHECK(queue.pop() == nullptr);
+    CHECK_FALSE(queue.empty());
+    MpscHalves::link(former, letters[2]);
+    CHECK(queue.pop() == &letters[1]);
+    CHECK(queue.pop() == &letters[2]);
+    CHECK(queue.empty());
+}
+
 TEST_CASE("mpsc: one push of a sleep is told to wake the consumer") {
     MpscQueue queue;
     std::array<Letter, 3> letters;
     CHECK_FALSE(queue.push_and_needs_wake(letters[0]));  // it is awake
     CHECK_FALSE(queue.prepare_sleep());                  // there is something
+    CHECK_FALSE(queue.push_and_needs_wake(letters[1]));  // so it stayed awake
     CHECK(queue.pop() == &letters[0]);
+    CHECK(queue.pop() == &letters[1]);
     CHECK(queue.prepare_sleep());
     CHECK(queue.push_and_needs_wake(letters[1]));
     CHECK_FALSE(queue.push_and_needs_wake(letters[2]));
