@@ -11,11 +11,17 @@
 // is retired first, the rest of it is handed to LaneSink::save_tail (copied there) and the cursor
 // moves on to the next record.
 //
+// Invariants:
+// - row.seq <= log().next(). A row inside a record is never below log().first(); a row between
+//   records may be: it is lapped, and its owner must tell the reader (gap) and skip_to().
+// - behind() is the number of rows below log().next(), lapped ones included.
+//
 // One thread owns a Lane.
 
 #include <cstdint>
 #include <vector>
 
+#include "base/check.h"
 #include "feed/log.h"
 
 namespace ringcast::feed {
@@ -30,7 +36,8 @@ struct Subscriber {
 };
 
 struct LaneSink {
-    // `rest` must reach `reader` before any other byte. Copy it: it is gone after the call.
+    // `rest` must reach `reader` before any other byte. Copy it: it is gone after the call. Must
+    // not call back into any lane of the pool.
     void (*save_tail)(void* context, Reader reader, Bytes rest) noexcept = nullptr;
     void* context = nullptr;
 };
@@ -40,40 +47,80 @@ class Lane {
     Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept;
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
+    ~Lane() = default;  // what rows still owed their readers is lost: unsubscribe() first
+
+    // Records that everybody has are kept for those who come back, as long as size and pool allow.
+    // Off at first.
+    void keep_history(bool keep) noexcept { keep_history_ = keep; }
 
     // A new cursor at `from` (log().first() <= from <= log().next()); its row number.
     [[nodiscard]] std::uint32_t subscribe(Reader reader, std::uint32_t link, Seq from) noexcept;
-    // Removes row `row`; the last row moves into its place. A cursor inside a record hands its rest
-    // to save_tail first.
+    // Removes row `row`; the last row moves into its place (look at row(row).reader and .link when
+    // row < size() afterwards). A cursor inside a record hands its rest to save_tail first.
     void unsubscribe(std::uint32_t row) noexcept;
 
-    // Room for one record; then commit(). When nobody is behind, earlier records are dropped first,
-    // so steady traffic stays in the same hot memory.
+    // Room for one record; then commit(), before any other lane of the pool reserves. When nobody
+    // is behind, earlier records are dropped first, so steady traffic stays in the same hot memory.
     [[nodiscard]] MutBytes reserve(std::size_t size) noexcept;
     Seq commit() noexcept;
 
     // What row `row` should get next; empty when it has everything or is lapped.
-    [[nodiscard]] Slice peek(std::uint32_t row) noexcept;
-    // `taken` bytes of `slice` (just peeked for this row) went out; `by_reference`: pages may sit in
-    // a socket queue.
-    void advance(std::uint32_t row, const Slice& slice, std::size_t taken, bool by_reference) noexcept;
+    [[nodiscard]] Slice peek(std::uint32_t row) const noexcept {
+        const Subscriber& at = rows_[row];
+        if (!log_.holds(at.seq)) return {};
+        return log_.slice_from(at.seq, at.sent);
+    }
+    // `taken` bytes of `slice` (just peeked for this row) went out; `by_reference`: pages may sit
+    // in a socket queue.
+    void advance(std::uint32_t row,
+                 const Slice& slice,
+                 std::size_t taken,
+                 bool by_reference) noexcept;
     // The reader fell off the tail: what it wanted is gone.
-    [[nodiscard]] bool lapped(std::uint32_t row) const noexcept;
-    // Moves a cursor that stands between records forward to `seq`.
+    [[nodiscard]] bool lapped(std::uint32_t row) const noexcept {
+        return rows_[row].seq < log_.first();
+    }
+    // Moves a cursor that stands between records forward to `seq` (<= log().next()).
     void skip_to(std::uint32_t row, Seq seq) noexcept;
 
     [[nodiscard]] const Subscriber& row(std::uint32_t row) const noexcept { return rows_[row]; }
-    [[nodiscard]] std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(rows_.size()); }
+    [[nodiscard]] std::uint32_t size() const noexcept {
+        return static_cast<std::uint32_t>(rows_.size());
+    }
     [[nodiscard]] std::uint32_t behind() const noexcept { return behind_; }  // cursors below next()
     [[nodiscard]] const Log& log() const noexcept { return log_; }
-    // Nobody is behind: gives all memory of the log back.
+    // Nobody is behind: gives all memory of the log back, history too.
     void release_if_drained() noexcept;
 
   private:
+    static void on_retire(void* context, Seq first, Seq end) noexcept;
+    void save_tails(Seq first, Seq end) noexcept;
+    [[nodiscard]] Seq slowest() const noexcept;
+    void check_counts() const noexcept;
+
     Log log_;
     LaneSink sink_;
     std::vector<Subscriber> rows_;
     std::uint32_t behind_ = 0;
+    std::uint32_t inside_ = 0;  // rows with sent > 0: most retirements need not look at any row
+    bool keep_history_ = false;
 };
+
+inline void Lane::advance(std::uint32_t row,
+                          const Slice& slice,
+                          std::size_t taken,
+                          bool by_reference) noexcept {
+    if (taken == 0) return;
+    Subscriber& at = rows_[row];
+    const Log::Place place = log_.place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
+    RC_CHECK(place.seq >= at.seq);
+    RC_CHECK(place.seq <= log_.next());
+    inside_ +=
+        static_cast<std::uint32_t>(place.sent != 0) - static_cast<std::uint32_t>(at.sent != 0);
+    behind_ -= static_cast<std::uint32_t>(place.seq == log_.next());
+    at.seq = place.seq;
+    at.sent = place.sent;
+    if (by_reference) slice.segment->by_reference = true;
+}
 
 }  // namespace ringcast::feed

@@ -1,0 +1,104 @@
+#include "feed/lane.h"
+
+#include <algorithm>
+
+namespace ringcast::feed {
+
+Lane::Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept
+    : log_(pool, next, log_size_max, {.call = &Lane::on_retire, .context = this}), sink_(sink) {
+    RC_CHECK(sink.save_tail != nullptr);
+}
+
+std::uint32_t Lane::subscribe(Reader reader, std::uint32_t link, Seq from) noexcept {
+    RC_CHECK(from >= log_.first());
+    RC_CHECK(from <= log_.next());
+    RC_CHECK(rows_.size() < UINT32_MAX);
+    rows_.push_back({.seq = from, .sent = 0, .reader = reader, .link = link});
+    if (from < log_.next()) behind_++;
+    return size() - 1;
+}
+
+void Lane::unsubscribe(std::uint32_t row) noexcept {
+    RC_CHECK(row < rows_.size());
+    const Subscriber gone = rows_[row];
+    if (gone.sent > 0) {
+        sink_.save_tail(sink_.context, gone.reader, log_.rest_of(gone.seq, gone.sent));
+        inside_--;
+    }
+    if (gone.seq < log_.next()) behind_--;
+    rows_[row] = rows_.back();
+    rows_.pop_back();
+    // A topic that was crowded once must not hold the rows for ever.
+    if (rows_.capacity() > 64 && rows_.size() < rows_.capacity() / 4) rows_.shrink_to_fit();
+    RC_CHECK(behind_ <= rows_.size());
+    RC_CHECK(inside_ <= behind_);
+}
+
+MutBytes Lane::reserve(std::size_t size) noexcept {
+    check_counts();
+    if (!keep_history_) {
+        if (behind_ == 0) {
+            log_.drop_all();
+        } else if (!log_.has_room(size)) {
+            log_.trim(slowest());  // rather than grow
+        }
+    }
+    return log_.reserve(size);
+}
+
+Seq Lane::commit() noexcept {
+    const Seq seq = log_.commit();
+    behind_ = size();  // nobody has it yet
+    return seq;
+}
+
+void Lane::skip_to(std::uint32_t row, Seq seq) noexcept {
+    Subscriber& at = rows_[row];
+    RC_CHECK(at.sent == 0);   // a frame is never cut in half
+    RC_CHECK(seq >= at.seq);  // a cursor never goes back: history is a new cursor
+    RC_CHECK(seq <= log_.next());
+    if (at.seq < log_.next() && seq == log_.next()) behind_--;
+    at.seq = seq;
+}
+
+void Lane::release_if_drained() noexcept {
+    if (behind_ == 0) log_.release();
+}
+
+void Lane::on_retire(void* context, Seq first, Seq end) noexcept {
+    Lane& lane = *static_cast<Lane*>(context);
+    if (lane.inside_ > 0) lane.save_tails(first, end);
+}
+
+void Lane::save_tails(Seq first, Seq end) noexcept {
+    for (Subscriber& at : rows_) {
+        if (at.sent == 0 || at.seq >= end) continue;
+        RC_CHECK(at.seq >= first);
+        sink_.save_tail(sink_.context, at.reader, log_.rest_of(at.seq, at.sent));
+        at.seq++;
+        at.sent = 0;
+        inside_--;
+        if (at.seq == log_.next()) behind_--;
+    }
+}
+
+Seq Lane::slowest() const noexcept {
+    Seq seq = log_.next();
+    for (const Subscriber& at : rows_) {
+        seq = std::min(seq, at.seq);
+    }
+    return seq;
+}
+
+void Lane::check_counts() const noexcept {
+    RC_CHECK(behind_ <= rows_.size());
+    RC_CHECK(inside_ <= behind_);
+    RC_DCHECK(behind_ == std::count_if(rows_.begin(), rows_.end(), [&](const Subscriber& at) {
+                  return at.seq < log_.next();
+              }));
+    RC_DCHECK(inside_ == std::count_if(rows_.begin(), rows_.end(), [](const Subscriber& at) {
+                  return at.sent > 0;
+              }));
+}
+
+}  // namespace ringcast::feed
