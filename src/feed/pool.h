@@ -134,8 +134,8 @@ class SegmentPool {
     Arena arena_;
     std::size_t segment_size_max_;
     std::vector<Page> pages_;
-    std::array<PageIndex, order_count> free_;  // the most recently freed block of each order
-    std::uint32_t free_orders_ = 0;            // bit k: free_[k] is not empty
+    std::array<PageIndex, order_count> free_{};  // the most recently freed block of each order
+    std::uint32_t free_orders_ = 0;              // bit k: free_[k] is not empty
     std::vector<std::unique_ptr<Segment[]>> descriptors_;  // in chunks: they never move
     Segment* spare_ = nullptr;                             // unused descriptors, by pool_newer
     Segment* oldest_ = nullptr;

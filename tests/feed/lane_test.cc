@@ -175,12 +175,11 @@ class World {
     void check() {
         REQUIRE(arena_.unchanged());
         std::vector<std::uint32_t> behind(lanes_.size());
-        std::vector<Seq> slowest;
         for (std::size_t i = 0; i < lanes_.size(); i++) {
             const feed::Log& log = lanes_[i]->log();
             REQUIRE(log.next() == texts_[i].size());
-            REQUIRE(log.first() <= log.next());
-            REQUIRE(log.first() >= firsts_[i]);
+            const bool forward = firsts_[i] <= log.first() && log.first() <= log.next();
+            REQUIRE(forward);
             firsts_[i] = log.first();
             const std::size_t single = feed::SegmentPool::rounded(log.record_size_max() + 4);
             REQUIRE(log.held_bytes() <= std::max(settings_.size_max, single));
@@ -190,13 +189,14 @@ class World {
             if (!at.here) continue;
             const Lane& lane = *lanes_[at.lane];
             const feed::Subscriber& row = lane.row(at.row);
-            REQUIRE(row.reader == slot);
-            REQUIRE(row.link == slot + 100);
-            REQUIRE(row.seq == at.seq);
-            REQUIRE(row.sent == at.sent);
-            REQUIRE(lane.lapped(at.row) == (at.seq < lane.log().first()));
-            if (at.sent > 0) REQUIRE(lane.log().holds(at.seq));
-            if (!settings_.may_lose) REQUIRE_FALSE(lane.lapped(at.row));
+            const bool whose = row.reader == slot && row.link == slot + 100;
+            REQUIRE(whose);
+            const bool where = row.seq == at.seq && row.sent == at.sent;
+            REQUIRE(where);
+            const bool lapped = at.seq < lane.log().first();
+            REQUIRE(lane.lapped(at.row) == lapped);
+            const bool may_be_lapped = at.sent == 0 && settings_.may_lose;
+            REQUIRE((!lapped || may_be_lapped));
             if (at.seq < lane.log().next()) behind[at.lane]++;
         }
         for (std::size_t i = 0; i < lanes_.size(); i++)
@@ -221,7 +221,7 @@ TEST_CASE("lane: every reader sees exactly what was published, a saved tail, or 
     std::uint64_t tails = 0;
     std::uint64_t laps = 0;
     std::uint64_t punched = 0;
-    for (std::uint64_t seed = 1; seed <= 60; seed++) {
+    for (std::uint64_t seed = 1; seed <= 40; seed++) {
         CAPTURE(seed);
         World world(seed, {.pages = std::size_t{8} << (seed % 3), .history = seed % 4 == 0});
         world.run(2000);
@@ -237,7 +237,7 @@ TEST_CASE("lane: every reader sees exactly what was published, a saved tail, or 
 
 TEST_CASE("lane: a log keeps to its own limit, and a record larger than that still goes through") {
     std::uint64_t laps = 0;
-    for (std::uint64_t seed = 1; seed <= 30; seed++) {
+    for (std::uint64_t seed = 1; seed <= 20; seed++) {
         CAPTURE(seed);
         World world(seed, {.pages = 256, .size_max = std::size_t{16384} << (seed % 3)});
         world.run(2000);
@@ -252,7 +252,6 @@ TEST_CASE("lane: where memory suffices nobody is ever lapped") {
         World world(seed, {.pages = 2048, .history = seed % 2 == 0, .may_lose = false});
         world.run(2000);
         CHECK(world.laps == 0);
-        CHECK(world.tails == world.tails);
         CHECK(world.evictions() == 0);
     }
 }
@@ -291,24 +290,55 @@ TEST_CASE("lane: a reader sent by reference makes the next record lie elsewhere 
     CHECK(arena.punched() == 99);
 }
 
-TEST_CASE("lane: with history off the tail goes as the slowest reader moves on") {
+TEST_CASE("lane: a reader that is always a little behind costs a few pages, after a burst too") {
     WatchedArena arena(1024);
     feed::SegmentPool pool(arena.arena());
     Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
     const std::uint32_t slow = lane.subscribe(0, 0, 1);
-    for (int i = 0; i < 4000; i++) {
+    const auto steady = [&] {
+        for (int i = 0; i < 4000; i++) {
+            publish(lane, std::string(100, 'x'));
+            const Slice slice = lane.peek(slow);
+            if (lane.log().next() - lane.row(slow).seq < 10) continue;
+            lane.advance(slow, slice, std::min<std::size_t>(slice.bytes.size(), 150), false);
+        }
+        CHECK_FALSE(lane.lapped(slow));
+        CHECK(lane.log().held_bytes() <= 2 * feed::page_size);
+    };
+    steady();
+    for (int i = 0; i < 5000; i++)
         publish(lane, std::string(100, 'x'));
-        if (i % 10 != 9) continue;
+    CHECK(lane.log().held_bytes() >= 64 * feed::page_size);
+    while (!lane.lapped(slow) && lane.log().next() - lane.row(slow).seq > 10) {
         const Slice slice = lane.peek(slow);
-        lane.advance(slow, slice, std::min<std::size_t>(slice.bytes.size(), 990), false);
+        lane.advance(slow, slice, std::min<std::size_t>(slice.bytes.size(), 950), false);
     }
-    CHECK(lane.log().first() > 3000);
-    CHECK(lane.row(slow).seq > 3000);
-    CHECK_FALSE(lane.lapped(slow));
-    CHECK(lane.log().held_bytes() <= 16 * feed::page_size);
+    steady();
+    steady();
 }
 
-TEST_CASE("lane: rows of a crowd that left are given back, and the last row fills the hole") {
+TEST_CASE("lane: with history on those who come back find what everybody else has") {
+    WatchedArena arena(64);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    lane.keep_history(true);
+    const std::uint32_t row = lane.subscribe(0, 0, 1);
+    for (int i = 0; i < 100; i++) {
+        publish(lane, "<" + std::to_string(i) + ">");
+        const Slice slice = lane.peek(row);
+        lane.advance(row, slice, slice.bytes.size(), i % 2 == 0);
+    }
+    CHECK(lane.behind() == 0);
+    CHECK(lane.log().first() == 1);
+    const std::uint32_t back = lane.subscribe(1, 0, 98);
+    CHECK(lane.behind() == 1);
+    CHECK(as_text(lane.peek(back).bytes) == "<97><98><99>");
+    lane.skip_to(back, lane.log().next());
+    lane.release_if_drained();
+    CHECK(lane.log().first() == lane.log().next());
+}
+
+TEST_CASE("lane: when a reader leaves, the last row fills the hole") {
     WatchedArena arena(64);
     feed::SegmentPool pool(arena.arena());
     Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});

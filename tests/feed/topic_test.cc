@@ -78,7 +78,7 @@ void ignore_tail(void*, feed::Reader, Bytes) noexcept {}
 }  // namespace
 
 TEST_CASE("topic: a table finds what was created and nothing else") {
-    for (std::uint64_t seed = 1; seed <= 20; seed++)
+    for (std::uint64_t seed = 1; seed <= 10; seed++)
         simulate(seed);
 }
 
