@@ -7,8 +7,8 @@
 // happened; then the owner starts sends. All calls but wake() are for the owning thread only.
 //
 // Connections are named by a small index that the reactor chooses. An index is live from
-// on_accepted() (or connect()) until on_closed(), and is not used again before on_closed() returned.
-// Owners keep their own per-connection state in arrays of that index.
+// on_accepted() (or connect()) until on_closed(), and is not used again before on_closed()
+// returned. Owners keep their own per-connection state in arrays of that index.
 //
 // Rules every back end keeps (tests/io/contract_test.cc):
 // - Bytes are received from the moment a connection is live until on_ended(), close() or
@@ -73,9 +73,9 @@ struct Send {
 };
 
 struct ReactorOptions {
-    std::uint32_t connections_max = 1024;  // live indexes, refused ones included
-    bool direct_descriptors = false;       // io_uring only: past RLIMIT_NOFILE, but no sendfile
-    int log_file = -1;                     // the memfd that Send::file_offset counts in, or -1
+    std::uint32_t connections_max = 1024;    // live indexes, refused ones included
+    bool direct_descriptors = false;         // io_uring only: past RLIMIT_NOFILE, but no sendfile
+    int log_file = -1;                       // the memfd that Send::file_offset counts in, or -1
     std::uint32_t sendfile_min = 16 * 1024;  // slices of at least so many bytes go by reference
     std::uint32_t receive_buffer_size = 64 * 1024;  // one pooled buffer; a view is never larger
     std::uint32_t receive_buffer_count = 32;        // io_uring: pooled buffers
@@ -127,6 +127,13 @@ class Reactor {
     [[nodiscard]] virtual Nanos now() const noexcept = 0;
     // Unix time in nanoseconds, read at the same moment. Only ever for what users see.
     [[nodiscard]] virtual Nanos wall_now() const noexcept = 0;
+    // Who is at the other end; for limits by address and for the log. Not found when the back end
+    // cannot tell (direct descriptors).
+    [[nodiscard]] virtual Result<Address> peer(ConnIndex conn) noexcept {
+        static_cast<void>(conn);
+        return Error{.code = Errc::not_found};
+    }
+
     // A fresh random number: the only source of chance.
     [[nodiscard]] virtual std::uint64_t random() noexcept = 0;
 
