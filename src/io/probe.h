@@ -19,6 +19,7 @@ enum class Backend : std::uint8_t { automatic, uring, epoll };
 struct Probe {
     bool usable = false;
     bool incremental_buffers = false;  // IOU_PBUF_RING_INC, 6.12; tried, not just asked for
+    bool quiet_sends = false;          // a send that is not complete always reports itself; tried
     bool min_wait = false;             // IORING_FEAT_MIN_TIMEOUT, 6.12
     char why[160] = {};                // "kernel 6.18, incremental buffers" or what is missing
 };

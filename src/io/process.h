@@ -26,6 +26,10 @@ namespace ringcast::io {
 // Names the calling thread for ps and perf; cut at 15 characters.
 void name_thread(std::string_view name) noexcept;
 
+// Lets a write to a connection that its peer has closed fail with EPIPE. send() can be asked for
+// that, sendfile() cannot: it would kill the process. A handler that was installed stays.
+void ignore_broken_pipes() noexcept;
+
 // Fills `target` from the kernel's generator (getrandom), waiting for it to be seeded.
 [[nodiscard]] Result<Done> fill_entropy(MutBytes target) noexcept;
 

@@ -79,6 +79,8 @@ struct ReactorOptions {
     std::uint32_t sendfile_min = 16 * 1024;  // slices of at least so many bytes go by reference
     std::uint32_t receive_buffer_size = 64 * 1024;  // one pooled buffer; a view is never larger
     std::uint32_t receive_buffer_count = 32;        // io_uring: pooled buffers
+    bool incremental_buffers =
+        true;  // io_uring: share a buffer among receives where the kernel can
 };
 
 class Reactor {
@@ -88,8 +90,9 @@ class Reactor {
     // Who is called back. Must be set before the first wait().
     virtual void set_handler(Handler& handler) noexcept = 0;
 
-    // Accepts from `listener` (taken over) until stop_listening(). When connections_max indexes
-    // are live the back end stops accepting, leaves the rest in the backlog, and goes on by itself.
+    // Accepts from `listener` (taken over) until stop_listening(), which closes it: connections
+    // that are still in its backlog are reset then. When connections_max indexes are live the back
+    // end stops accepting, leaves the rest in the backlog, and goes on by itself.
     [[nodiscard]] virtual Result<Done> listen(Fd listener) noexcept = 0;
     virtual void stop_listening() noexcept = 0;
 
@@ -112,7 +115,8 @@ class Reactor {
     // Sends FIN behind everything sent so far. Receiving goes on.
     virtual void shutdown_send(ConnIndex conn) noexcept = 0;
 
-    // Ends the connection; on_closed() follows from a later wait(), never from inside close().
+    // Ends the connection: FIN behind everything sent so far, or RST where received bytes were
+    // never read. on_closed() follows from a wait(), never from inside close().
     virtual void close(ConnIndex conn) noexcept = 0;
 
     // Submits what is pending and calls the Handler back for what completed, at most a bounded

@@ -1,0 +1,113 @@
+#include "io/ring.h"
+
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace ringcast::io {
+
+Ring::~Ring() {
+    if (started_) io_uring_queue_exit(&ring_);
+}
+
+Result<Done> Ring::start(unsigned submissions, unsigned completions) noexcept {
+    RC_CHECK(!started_);
+    io_uring_params params{};
+    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                   IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+    params.cq_entries = completions;
+    const int error = io_uring_queue_init_params(submissions, &ring_, &params);
+    if (error != 0) return os_error(-error);
+    started_ = true;
+    // Saves a look-up of the ring's descriptor in every call; without it everything works too.
+    static_cast<void>(io_uring_register_ring_fd(&ring_));
+    return Done{};
+}
+
+io_uring_sqe& Ring::next_sqe() noexcept {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) {
+        submit();
+        sqe = io_uring_get_sqe(&ring_);
+    }
+    RC_CHECK(sqe != nullptr);
+    return *sqe;
+}
+
+void Ring::submit() noexcept {
+    while (io_uring_sq_ready(&ring_) != 0) {
+        const int count = io_uring_submit(&ring_);
+        if (count >= 0 || count == -EINTR) continue;
+        // EAGAIN: no memory for requests; EBUSY: completions must be reaped first. Anything else
+        // means that the ring is not what we made.
+        RC_CHECK(count == -EAGAIN || count == -EBUSY);
+        keep_all();
+        static_cast<void>(io_uring_get_events(&ring_));
+    }
+}
+
+void Ring::submit_and_sleep(Nanos left) noexcept {
+    // Whatever goes wrong here (EINTR, EBUSY, ETIME), what was not submitted goes with the next
+    // call, and the owner comes back by itself.
+    if (left <= 0 || !idle()) {
+        static_cast<void>(io_uring_submit_and_get_events(&ring_));
+        return;
+    }
+    __kernel_timespec timeout{.tv_sec = left / nanos_per_s, .tv_nsec = left % nanos_per_s};
+    io_uring_cqe* first = nullptr;
+    static_cast<void>(io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr));
+}
+
+bool Ring::idle() const noexcept {
+    return kept_taken_ == kept_.size() && head() == tail();
+}
+
+bool Ring::next(Completion& done) noexcept {
+    if (kept_taken_ < kept_.size()) {
+        done = kept_[kept_taken_++];
+        if (kept_taken_ == kept_.size()) {
+            kept_.clear();
+            kept_taken_ = 0;
+        }
+        return true;
+    }
+    const unsigned place = head();
+    if (place == tail()) return false;
+    const io_uring_cqe& cqe = at(place);
+    done = {.user_data = cqe.user_data, .result = cqe.res, .flags = cqe.flags};
+    io_uring_cq_advance(&ring_, 1);
+    return true;
+}
+
+bool Ring::overflowed() const noexcept {
+    return (io_uring_smp_load_acquire(ring_.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+}
+
+void Ring::keep_all() noexcept {
+    const unsigned first = head();
+    const unsigned last = tail();
+    for (unsigned place = first; place != last; place++) {
+        const io_uring_cqe& cqe = at(place);
+        kept_.push_back({.user_data = cqe.user_data, .result = cqe.res, .flags = cqe.flags});
+    }
+    io_uring_cq_advance(&ring_, last - first);
+}
+
+void Ring::keep_overflow() noexcept {
+    while (overflowed()) {
+        keep_all();
+        static_cast<void>(io_uring_get_events(&ring_));
+    }
+}
+
+Ring::Mark Ring::mark_with_room(unsigned count) noexcept {
+    RC_CHECK(count <= ring_.sq.ring_entries);
+    if (io_uring_sq_space_left(&ring_) < count) submit();
+    keep_overflow();
+    // A pending cancellation brings two completions, anything else at most one at once.
+    const unsigned expected = 2 * io_uring_sq_ready(&ring_) + count;
+    if (tail() - head() + expected > ring_.cq.ring_entries) keep_all();
+    return {.kept = kept_.size(), .tail = tail()};
+}
+
+}  // namespace ringcast::io

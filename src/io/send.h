@@ -1,0 +1,24 @@
+#pragma once
+
+// One send of one slice by a system call, never parking: what the epoll back end does for every
+// slice, and io_uring for large ones that lie in the log file.
+
+#include <cstdint>
+
+#include "io/reactor.h"
+
+namespace ringcast::io {
+
+// Both fill in Send::result. `fd` must be non-blocking.
+void send_copy(int fd, Send& send) noexcept;
+// Sends pages of `file` instead of a copy: half the price from about 60 KiB, and nothing is held
+// in the socket but references. Sets by_reference when any byte went.
+void send_pages(int fd, int file, Send& send) noexcept;
+
+// Whether `send` should go by send_pages.
+[[nodiscard]] inline bool goes_by_pages(const Send& send, const ReactorOptions& options) noexcept {
+    return options.log_file >= 0 && send.file_offset >= 0 &&
+           send.bytes.size() >= options.sendfile_min;
+}
+
+}  // namespace ringcast::io
