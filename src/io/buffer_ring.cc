@@ -39,7 +39,7 @@ Result<std::unique_ptr<BufferRing>> BufferRing::create(io_uring& ring,
         size = whole_size_max;
     }
     auto buffers = std::unique_ptr<BufferRing>(new BufferRing(group, size, count, incremental));
-    RC_TRY(buffers->map());
+    static_cast<void>(RC_TRY(buffers->map()));
 
     io_uring_buf_reg reg{};
     reg.ring_addr = reinterpret_cast<std::uintptr_t>(buffers->entries_);

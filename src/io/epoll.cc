@@ -462,7 +462,7 @@ void Epoll::wake() noexcept {
 
 Result<std::unique_ptr<Reactor>> make_epoll(const ReactorOptions& options) noexcept {
     auto epoll = std::make_unique<Epoll>(options);
-    RC_TRY(epoll->start());
+    static_cast<void>(RC_TRY(epoll->start()));
     return std::unique_ptr<Reactor>(std::move(epoll));
 }
 

@@ -46,7 +46,7 @@ struct Pair {
     const Pair pair = RC_TRY(make_pair());
     std::unique_ptr<BufferRing> buffers;  // outlives the ring
     Ring ring;
-    RC_TRY(ring.start(4, 16));
+    static_cast<void>(RC_TRY(ring.start(4, 16)));
     buffers = RC_TRY(BufferRing::create(ring.raw(), 0, 64, 2, incremental));
     io_uring_sqe& sqe = ring.next_sqe();
     io_uring_prep_recv_multishot(&sqe, pair.ours.get(), nullptr, 0, 0);

@@ -17,25 +17,30 @@ namespace {
 
 constexpr Error malformed{.code = Errc::bad_request};
 
-[[nodiscard]] Result<Done> set_option(int fd, int level, int name, int value) noexcept {
-    if (::setsockopt(fd, level, name, &value, sizeof(value)) != 0) return os_error(errno);
-    return Done{};
-}
-
 [[nodiscard]] Result<Done> set_options(int fd,
                                        const Address& address,
                                        const ListenOptions& options) noexcept {
-    RC_TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1));
-    if (options.reuse_port) RC_TRY(set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1));
-    // [::] means IPv6 only: whoever wants both listens on both, and two listeners never collide.
-    if (address.v6) RC_TRY(set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
-    RC_TRY(set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1));
-    if (options.notsent_lowat != 0) {
-        const auto lowat = static_cast<int>(options.notsent_lowat);
-        RC_TRY(set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, lowat));
-    }
-    if (options.send_buffer != 0) {
-        RC_TRY(set_option(fd, SOL_SOCKET, SO_SNDBUF, static_cast<int>(options.send_buffer)));
+    const struct {
+        bool wanted;
+        int level;
+        int name;
+        int value;
+    } numbers[] = {
+        {true, SOL_SOCKET, SO_REUSEADDR, 1},
+        {options.reuse_port, SOL_SOCKET, SO_REUSEPORT, 1},
+        // [::] means IPv6 only: whoever wants both listens on both, and the two never collide.
+        {address.v6, IPPROTO_IPV6, IPV6_V6ONLY, 1},
+        {true, IPPROTO_TCP, TCP_NODELAY, 1},
+        {options.notsent_lowat != 0,
+         IPPROTO_TCP,
+         TCP_NOTSENT_LOWAT,
+         static_cast<int>(options.notsent_lowat)},
+        {options.send_buffer != 0, SOL_SOCKET, SO_SNDBUF, static_cast<int>(options.send_buffer)},
+    };
+    for (const auto& [wanted, level, name, value] : numbers) {
+        if (wanted && ::setsockopt(fd, level, name, &value, sizeof(value)) != 0) {
+            return os_error(errno);
+        }
     }
     if (options.congestion != nullptr) {
         const auto size = static_cast<socklen_t>(std::strlen(options.congestion));
@@ -149,7 +154,7 @@ Result<Fd> listen_tcp(const Address& address, const ListenOptions& options) noex
     const int family = address.v6 ? AF_INET6 : AF_INET;
     Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd.valid()) return os_error(errno);
-    RC_TRY(set_options(fd.get(), address, options));
+    static_cast<void>(RC_TRY(set_options(fd.get(), address, options)));
     sockaddr_storage storage{};
     const socklen_t size = to_sockaddr(address, storage);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0) {

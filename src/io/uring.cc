@@ -178,7 +178,7 @@ Uring::~Uring() {
 }
 
 Result<Done> Uring::start(const Probe& probe) noexcept {
-    RC_TRY(ring_.start(submissions, completions));
+    static_cast<void>(RC_TRY(ring_.start(submissions, completions)));
     if (probe.quiet_sends) send_flags_ = IOSQE_CQE_SKIP_SUCCESS;
 
     if (options_.direct_descriptors) {
@@ -612,7 +612,7 @@ Result<std::unique_ptr<Reactor>> make_uring(const ReactorOptions& options,
                                             const Probe& probe) noexcept {
     RC_CHECK(probe.usable);
     auto uring = std::make_unique<Uring>(options);
-    RC_TRY(uring->start(probe));
+    static_cast<void>(RC_TRY(uring->start(probe)));
     return std::unique_ptr<Reactor>(std::move(uring));
 }
 

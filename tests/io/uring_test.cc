@@ -1,0 +1,94 @@
+#include "io/uring.h"
+
+#include <algorithm>
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include "tests/io/harness.h"
+
+namespace ringcast::io::test {
+
+namespace {
+
+constexpr Variant whole_buffers{"uring, whole buffers", Backend::uring, false, false};
+constexpr Variant direct_only{"uring direct", Backend::uring, true, true};
+
+[[nodiscard]] bool have_uring() {
+    return variants().size() > 1;
+}
+
+// Connects `count` peers, lets each be answered, and says whether all were.
+[[nodiscard]] bool talk(const Address& server, std::size_t count) {
+    std::vector<std::unique_ptr<Peer>> peers;
+    for (std::size_t i = 0; i < count; i++) {
+        peers.push_back(std::make_unique<Peer>(server));
+        if (peers.back()->connect_error() != 0) return false;
+        if (peers.back()->send(stream_bytes(i, 0, 100)) != 100) return false;
+    }
+    for (int turn = 0; turn < 5000; turn++) {
+        const bool all = std::all_of(peers.begin(), peers.end(), [](const auto& peer) {
+            return peer->received.size() == 100 || (!peer->drain() && peer->received.size() == 100);
+        });
+        if (all) return true;
+        ::usleep(1000);
+    }
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("uring: direct descriptors go past the process's descriptor limit") {
+    if (!have_uring()) return;
+    CHECK(in_child([] {
+        constexpr std::size_t count = 300;
+        Server server(direct_only, {.connections_max = 400});
+        const pid_t client = ::fork();
+        if (client == 0) ::_exit(talk(server.address, count) ? 0 : 1);
+        const rlimit tight{.rlim_cur = 32, .rlim_max = 20'000};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+        server.handler.received_hook = [&](ConnIndex conn) {
+            std::string& owed = server.handler.seen[conn].received;
+            server.handler.send(conn, owed);
+            owed.clear();
+        };
+        int status = -1;
+        REQUIRE(server.handler.run_until([&] { return ::waitpid(client, &status, WNOHANG) != 0; }));
+        REQUIRE(WIFEXITED(status));
+        REQUIRE(WEXITSTATUS(status) == 0);
+        REQUIRE(server.handler.accepted.size() == count);
+        return true;
+    }));
+}
+
+TEST_CASE("uring: more completions at once than the queue holds lose nothing (K3)") {
+    if (!have_uring()) return;
+    // One byte to a buffer makes 32 768 completions possible before anything is handled, twice what
+    // the queue holds. Sends in between must find their results all the same.
+    Server server(whole_buffers, {.receive_buffer_size = 1, .receive_buffer_count = 32'768});
+    constexpr std::size_t count = 60;
+    constexpr std::size_t size = 1000;
+    std::vector<std::unique_ptr<Peer>> peers;
+    for (std::size_t i = 0; i < count; i++)
+        peers.push_back(server.accept_one().first);
+    for (std::size_t i = 0; i < count; i++) {
+        REQUIRE(peers[i]->send(stream_bytes(i, 0, size)) == long{size});
+    }
+    std::size_t sent = 0;
+    server.handler.received_hook = [&](ConnIndex conn) {
+        if (server.handler.received_count % 100 != 0) return;
+        sent++;
+        CHECK(server.handler.send(conn, "answer") == 6);
+    };
+    CHECK(server.handler.run_until([&] { return server.handler.received_count == count * size; }));
+    std::size_t answered = 0;
+    for (std::size_t i = 0; i < count; i++) {
+        CHECK(server.handler.seen[server.handler.accepted[i]].received == stream_bytes(i, 0, size));
+        peers[i]->drain();
+        answered += peers[i]->received.size();
+    }
+    CHECK(sent > 0);
+    CHECK(answered == 6 * sent);
+}
+
+}  // namespace ringcast::io::test
