@@ -74,13 +74,15 @@ struct Send {
 
 struct ReactorOptions {
     std::uint32_t connections_max = 1024;    // live indexes, refused ones included
-    bool direct_descriptors = false;         // io_uring only: past RLIMIT_NOFILE, but no sendfile
     int log_file = -1;                       // the memfd that Send::file_offset counts in, or -1
     std::uint32_t sendfile_min = 16 * 1024;  // slices of at least so many bytes go by reference
     std::uint32_t receive_buffer_size = 64 * 1024;  // one pooled buffer; a view is never larger
-    std::uint32_t receive_buffer_count = 32;        // io_uring: pooled buffers
-    bool incremental_buffers =
-        true;  // io_uring: share a buffer among receives where the kernel can
+
+    // io_uring only.
+    std::uint32_t receive_buffer_count = 32;  // pooled buffers
+    bool incremental_buffers = true;          // share a buffer among receives where the kernel can
+    bool direct_descriptors = false;          // past RLIMIT_NOFILE, but no sendfile and no peer()
+    std::uint32_t completions_max = 16 * 1024;  // may be pending; more costs re-arming, no loss
 };
 
 class Reactor {

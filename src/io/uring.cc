@@ -24,7 +24,6 @@ namespace ringcast::io {
 namespace {
 
 constexpr unsigned submissions = 512;
-constexpr unsigned completions = 16 * 1024;  // 256 KiB; a burst beyond it costs re-arming, no loss
 constexpr unsigned completions_a_wait = 1024;  // a wait() handles at most so many
 constexpr std::uint16_t receive_group = 0;
 constexpr std::uint32_t direct_slack = 4096;  // a multishot accept may run ahead by one backlog
@@ -178,7 +177,8 @@ Uring::~Uring() {
 }
 
 Result<Done> Uring::start(const Probe& probe) noexcept {
-    static_cast<void>(RC_TRY(ring_.start(submissions, completions)));
+    static_cast<void>(
+        RC_TRY(ring_.start(submissions, std::max(options_.completions_max, submissions))));
     if (probe.quiet_sends) send_flags_ = IOSQE_CQE_SKIP_SUCCESS;
 
     if (options_.direct_descriptors) {

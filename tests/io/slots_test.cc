@@ -16,7 +16,7 @@ TEST_CASE("slots: a random walk agrees with a plain set") {
     for (std::uint32_t seed = 0; seed < 20; seed++) {
         CAPTURE(seed);
         std::mt19937 random(seed);
-        const std::uint32_t capacity = 1 + random() % 50;
+        const auto capacity = static_cast<std::uint32_t>(1 + random() % 50);
         Slots<Slot> slots(capacity);
         std::set<std::uint32_t> model;
         for (std::uint32_t step = 0; step < 2000; step++) {
@@ -28,7 +28,8 @@ TEST_CASE("slots: a random walk agrees with a plain set") {
                 REQUIRE(model.insert(index).second);
                 slots[index].owner = index;
             } else if (!model.empty()) {
-                const auto chosen = std::next(model.begin(), random() % model.size());
+                const auto chosen =
+                    std::next(model.begin(), static_cast<long>(random() % model.size()));
                 REQUIRE(slots[*chosen].owner == *chosen);
                 slots.give_back(*chosen);
                 model.erase(chosen);
