@@ -1,0 +1,129 @@
+#pragma once
+
+// Writing what the server says in sub-protocol ringcast.v1: one WebSocket text frame each, header
+// included, ready for the log or an outbox.
+//
+// Each message is a struct of views. encoded_size() tells the exact size of its frame, encode()
+// fills exactly that many bytes. Both run the same code over two kinds of sink, so they cannot
+// disagree. Nothing is allocated and nothing fails: views may hold any bytes that are valid UTF-8,
+// escaping is done here.
+//
+// `wall_ns` is Unix time in nanoseconds; on the wire it is seconds with three decimals, cut.
+// An empty `id` (or `topic`, `key`) leaves the member out.
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "wire/envelope.h"
+
+namespace ringcast::wire {
+
+// A payload in the form that PayloadForm says.
+struct JsonPayload {
+    Bytes bytes;  // json: the JSON text; text: UTF-8; base64: anything
+    PayloadForm form = PayloadForm::json;
+};
+
+// {"type":"data_update","id":I,"timestamp":S,"topic":T,"offset":N,"key":K,"ack_required":true,
+//  "encoding":"base64","payload":P}
+struct DataUpdate {
+    std::string_view id;
+    std::int64_t wall_ns = 0;
+    std::string_view topic;
+    std::uint64_t offset = 0;
+    std::string_view key;
+    bool ack_required = false;
+    JsonPayload payload;
+};
+
+struct Limits {
+    std::uint64_t message_size = 0;
+    std::uint32_t topics = 0;
+    std::uint32_t messages_per_second = 0;
+};
+
+// payload {"client_id":C,"ping_interval_s":N,
+//          "limits":{"message_size":N,"topics":N,"messages_per_second":N}}
+struct Welcome {
+    std::string_view id;  // of the auth message it answers, if there was one
+    std::int64_t wall_ns = 0;
+    std::string_view client_id;
+    std::uint32_t ping_interval_s = 0;
+    Limits limits;
+};
+
+// payload {"offset":N,"epoch":"0123456789abcdef","recovered":B}
+struct Subscribed {
+    std::string_view id;
+    std::int64_t wall_ns = 0;
+    std::string_view topic;
+    std::uint64_t offset = 0;
+    std::uint64_t epoch = 0;  // 16 hexadecimal digits in a string: safe in JavaScript
+    bool recovered = false;
+};
+
+struct Unsubscribed {
+    std::string_view id;
+    std::int64_t wall_ns = 0;
+    std::string_view topic;
+};
+
+// payload {"offset":N}
+struct Ack {
+    std::string_view id;
+    std::int64_t wall_ns = 0;
+    std::string_view topic;
+    std::uint64_t offset = 0;
+};
+
+struct Pong {
+    std::string_view id;
+    std::int64_t wall_ns = 0;
+};
+
+// payload {"code":C,"message":M}
+struct ErrorReply {
+    std::string_view id;
+    std::int64_t wall_ns = 0;
+    std::string_view topic;
+    std::string_view code;
+    std::string_view message;
+};
+
+// Offsets from..to (both included) were missed; the next record is number `next`.
+// payload {"from":N,"to":N,"reason":R,"next":N}
+struct Gap {
+    std::int64_t wall_ns = 0;
+    std::string_view topic;
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    std::string_view reason;
+    std::uint64_t next = 0;
+};
+
+[[nodiscard]] std::size_t encoded_size(const DataUpdate& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const Welcome& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const Subscribed& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const Unsubscribed& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const Ack& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const Pong& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const ErrorReply& message) noexcept;
+[[nodiscard]] std::size_t encoded_size(const Gap& message) noexcept;
+
+// Precondition: out.size() == encoded_size(message).
+void encode(const DataUpdate& message, MutBytes out) noexcept;
+void encode(const Welcome& message, MutBytes out) noexcept;
+void encode(const Subscribed& message, MutBytes out) noexcept;
+void encode(const Unsubscribed& message, MutBytes out) noexcept;
+void encode(const Ack& message, MutBytes out) noexcept;
+void encode(const Pong& message, MutBytes out) noexcept;
+void encode(const ErrorReply& message, MutBytes out) noexcept;
+void encode(const Gap& message, MutBytes out) noexcept;
+
+// The payload alone, as it stands in an envelope.
+[[nodiscard]] std::size_t encoded_size(const JsonPayload& payload) noexcept;
+void encode(const JsonPayload& payload, MutBytes out) noexcept;
+
+}  // namespace ringcast::wire
