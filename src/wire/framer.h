@@ -25,6 +25,7 @@
 //
 // No extension is ever negotiated, so every RSV bit is an error. One thread owns a Framer.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -51,7 +52,7 @@ class Framer {
         FramerEvent kind = FramerEvent::need_more;
         Opcode opcode = Opcode::continuation;  // message: text or binary; else the control opcode
         std::uint16_t close_code = 0;  // close: the peer's (1005 if none); error: what to answer
-        Bytes payload;                 // message, ping, pong; close: the reason without the code
+        Bytes payload{};               // message, ping, pong; close: the reason without the code
         const char* reason = "";       // error: one line for the log and the close frame
     };
 
@@ -68,11 +69,27 @@ class Framer {
     // Memory held for a message (or a control frame) that is not complete.
     [[nodiscard]] std::size_t held_bytes() const noexcept { return capacity_; }
     // A message has begun and is not complete: the owner may set it a deadline.
-    [[nodiscard]] bool in_message() const noexcept;
+    [[nodiscard]] bool in_message() const noexcept { return fragments_ != 0; }
 
   private:
     enum class State : std::uint8_t { header, data, control, dead };
 
+    [[nodiscard]] bool take_header(MutBytes& input,
+                                   const FramerLimits& limits,
+                                   Event& event) noexcept;
+    [[nodiscard]] bool take_whole(const FrameHeader& header,
+                                  MutBytes& input,
+                                  Event& event) noexcept;
+    [[nodiscard]] bool take_data(MutBytes& input,
+                                 const FramerLimits& limits,
+                                 Event& event) noexcept;
+    [[nodiscard]] bool take_control(MutBytes& input,
+                                    const FramerLimits& limits,
+                                    Event& event) noexcept;
+    [[nodiscard]] bool append(MutBytes piece, std::size_t at, const FramerLimits& limits) noexcept;
+    Bytes gather_header(MutBytes& input) noexcept;
+    void begin_frame(const FrameHeader& header) noexcept;
+    bool fail(Event& event, std::uint16_t code, const char* reason) noexcept;
     void release() noexcept;
 
     std::byte* buffer_ = nullptr;  // the message so far, then a control payload in the making

@@ -98,10 +98,13 @@ class RequestParser {
     };
 
     [[nodiscard]] bool scan_byte(std::uint8_t byte) noexcept;
+    [[nodiscard]] bool scan_request_line(std::uint8_t byte) noexcept;
     [[nodiscard]] bool keep(std::string_view piece) noexcept;
+    void begin_header() noexcept;
     [[nodiscard]] bool finish_header() noexcept;
     [[nodiscard]] Status finish_head() noexcept;
     Status fail(int status, const char* reason) noexcept;
+    bool refuse(int status, const char* reason) noexcept;  // fail(), and false
 
     static constexpr std::size_t text_size = 3 * 1024;  // target and kept header values together
     static constexpr std::size_t name_size_max = 32;    // longer names are none that we know

@@ -1,0 +1,23 @@
+#pragma once
+
+// Base64 (RFC 4648, section 4: the standard alphabet, padded).
+
+#include <cstddef>
+#include <string_view>
+
+#include "base/bytes.h"
+
+namespace ringcast::wire {
+
+[[nodiscard]] constexpr std::size_t base64_size(std::size_t size) noexcept {
+    return (size + 2) / 3 * 4;
+}
+
+// Writes exactly base64_size(bytes.size()) characters.
+void base64_encode(char* out, Bytes bytes) noexcept;
+
+// Is it the base64 form of exactly `size` bytes? Bits that padding leaves over may be anything:
+// decoders in the field ignore them.
+[[nodiscard]] bool base64_is_of_size(std::string_view text, std::size_t size) noexcept;
+
+}  // namespace ringcast::wire

@@ -1,0 +1,393 @@
+#include "wire/envelope.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include <simdjson.h>
+
+#include "base/check.h"
+#include "wire/utf8.h"
+
+namespace ringcast::wire {
+
+namespace dom = simdjson::dom;
+
+struct EnvelopeParser::State {
+    dom::parser parser;
+    dom::document document;
+    std::size_t message_size_max = 0;
+
+    // One whole JSON document. Precondition: at most message_size_max, and the padding.
+    [[nodiscard]] bool read(Bytes bytes, dom::element& root) noexcept {
+        const std::string_view text = as_text(bytes);
+        return parser.parse_into_document(document, text.data(), text.size(), false).get(root) ==
+               simdjson::SUCCESS;
+    }
+};
+
+namespace {
+
+constexpr std::size_t policy_size_max = 32;
+constexpr std::size_t epoch_digits_max = 16;
+
+enum class Member : std::uint8_t {
+    type,
+    id,
+    timestamp,
+    topic,
+    key,
+    ack_required,
+    payload,
+    unknown,
+};
+
+struct MemberRow {
+    const char* name;
+    Member member;
+    EnvelopeError error;  // when its value is not what it must be
+};
+
+constexpr MemberRow members[] = {
+    {"type", Member::type, EnvelopeError::bad_type},
+    {"id", Member::id, EnvelopeError::bad_id},
+    {"timestamp", Member::timestamp, EnvelopeError::bad_timestamp},
+    {"topic", Member::topic, EnvelopeError::bad_topic},
+    {"key", Member::key, EnvelopeError::bad_key},
+    {"ack_required", Member::ack_required, EnvelopeError::bad_ack_required},
+    {"payload", Member::payload, EnvelopeError::none},  // any value is a payload
+    {"", Member::unknown, EnvelopeError::none},
+};
+
+const MemberRow& find_member(std::string_view name) noexcept {
+    for (const MemberRow& row : members) {
+        if (row.member == Member::unknown || name == row.name) return row;
+    }
+    return members[std::size(members) - 1];
+}
+
+struct TypeRow {
+    std::string_view name;
+    MessageType type;
+    bool needs_topic;
+    bool needs_id;
+    bool needs_payload;
+};
+
+constexpr TypeRow types[] = {
+    {"publish", MessageType::publish, true, false, true},
+    {"ack", MessageType::ack, false, true, false},
+    {"subscribe", MessageType::subscribe, true, false, false},
+    {"unsubscribe", MessageType::unsubscribe, true, false, false},
+    {"ping", MessageType::ping, false, false, false},
+    {"auth", MessageType::auth, false, false, true},
+    {"", MessageType::unknown, false, false, false},
+};
+
+const TypeRow& find_type(std::string_view name) noexcept {
+    for (const TypeRow& row : types) {
+        if (row.type == MessageType::unknown || name == row.name) return row;
+    }
+    return types[std::size(types) - 1];
+}
+
+// C0 controls and DEL have no place in a name: they break logs, terminals and C strings.
+bool is_name(std::string_view text, std::size_t size_max) noexcept {
+    if (text.empty() || text.size() > size_max) return false;
+    return std::none_of(text.begin(), text.end(), [](char c) {
+        const auto byte = static_cast<unsigned char>(c);
+        return byte < 0x20 || byte == 0x7f;
+    });
+}
+
+bool read_name(const dom::element& value, std::size_t size_max, std::string_view& name) noexcept {
+    std::string_view text;
+    if (value.get_string().get(text) != simdjson::SUCCESS) return false;
+    if (!is_name(text, size_max)) return false;
+    name = text;
+    return true;
+}
+
+bool read_bool(const dom::element& value, bool& target) noexcept {
+    return value.get_bool().get(target) == simdjson::SUCCESS;
+}
+
+bool is_number(const dom::element& value) noexcept {
+    const dom::element_type type = value.type();
+    return type == dom::element_type::INT64 || type == dom::element_type::UINT64 ||
+           type == dom::element_type::DOUBLE;
+}
+
+// Finds the text of values of the outermost object. simdjson's first stage left the place of every
+// bracket, colon, comma, and first character of a string or number; the second stage has checked
+// the grammar, so this walk needs neither checks nor a second look at the bytes in between.
+class Walker {
+  public:
+    Walker(const simdjson::internal::dom_parser_implementation& marks, Bytes message) noexcept
+        : marks_(marks.structural_indexes.get()), message_(as_text(message)) {}
+
+    // Moves to the next member; its value without the blanks around it.
+    std::string_view next_value() noexcept {
+        const std::size_t value = at_ + 3;  // behind the bracket or comma: key, colon, value
+        const std::size_t begin = marks_[value];
+        std::size_t after = value + 1;
+        std::size_t depth = opens(value) ? 1 : 0;
+        const bool nested = depth != 0;
+        while (depth != 0) {
+            if (opens(after)) depth++;
+            if (closes(after)) depth--;
+            after++;
+        }
+        at_ = after;
+        if (nested) return message_.substr(begin, marks_[after - 1] + 1 - begin);
+        const std::string_view text = message_.substr(begin, marks_[after] - begin);
+        return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+    }
+
+  private:
+    [[nodiscard]] bool opens(std::size_t mark) const noexcept {
+        const char c = message_[marks_[mark]];
+        return c == '{' || c == '[';
+    }
+    [[nodiscard]] bool closes(std::size_t mark) const noexcept {
+        const char c = message_[marks_[mark]];
+        return c == '}' || c == ']';
+    }
+
+    const std::uint32_t* marks_;
+    std::string_view message_;
+    std::size_t at_ = 0;  // the mark of the bracket or comma in front of the next member
+};
+
+// The first thing that was wrong; what follows is read all the same, for the sake of the id.
+struct Verdict {
+    EnvelopeError error = EnvelopeError::none;
+    const char* member = "";
+
+    void note(EnvelopeError what, const char* which) noexcept {
+        if (error != EnvelopeError::none) return;
+        error = what;
+        member = which;
+    }
+};
+
+bool read_member(Member member, const dom::element& value, Inbound& inbound) noexcept {
+    switch (member) {
+        case Member::type:
+            return read_name(value, type_size_max, inbound.type_text);
+        case Member::id:
+            return read_name(value, id_size_max, inbound.id);
+        case Member::timestamp:
+            return is_number(value);
+        case Member::topic:
+            return read_name(value, topic_size_max, inbound.topic);
+        case Member::key:
+            return read_name(value, key_size_max, inbound.key);
+        case Member::ack_required:
+            return read_bool(value, inbound.ack_required);
+        case Member::payload:
+        case Member::unknown:
+            return true;
+    }
+    return true;
+}
+
+// An epoch as we write it; anything else is a stranger's and equals none of ours.
+std::uint64_t epoch_of(std::string_view text) noexcept {
+    std::uint64_t epoch = 0;
+    if (text.size() > epoch_digits_max) return 0;
+    for (const char c : text) {
+        const bool digit = c >= '0' && c <= '9';
+        if (!digit && (c < 'a' || c > 'f')) return 0;
+        epoch = epoch << 4 | static_cast<std::uint64_t>(digit ? c - '0' : c - 'a' + 10);
+    }
+    return epoch;
+}
+
+bool read_offset(const dom::element& value, SubscribeOptions& options) noexcept {
+    std::int64_t offset = 0;
+    if (value.get_int64().get(offset) != simdjson::SUCCESS || offset < 0) return false;
+    options.offset = static_cast<std::uint64_t>(offset);
+    options.has_offset = true;
+    return true;
+}
+
+bool read_epoch(const dom::element& value, SubscribeOptions& options) noexcept {
+    std::string_view text;
+    if (!read_name(value, id_size_max, text)) return false;
+    options.epoch = epoch_of(text);
+    options.has_epoch = true;
+    return true;
+}
+
+bool read_snapshot(const dom::element& value, SubscribeOptions& options) noexcept {
+    options.has_snapshot = true;
+    return read_bool(value, options.snapshot);
+}
+
+bool read_max_rate(const dom::element& value, SubscribeOptions& options) noexcept {
+    options.has_max_rate = true;
+    if (value.get_double().get(options.max_rate) != simdjson::SUCCESS) return false;
+    return options.max_rate > 0;
+}
+
+bool read_policy(const dom::element& value, SubscribeOptions& options) noexcept {
+    return read_name(value, policy_size_max, options.policy);
+}
+
+struct OptionRow {
+    const char* name;
+    bool (*read)(const dom::element& value, SubscribeOptions& options) noexcept;
+};
+
+constexpr OptionRow option_rows[] = {
+    {"offset", read_offset},
+    {"epoch", read_epoch},
+    {"snapshot", read_snapshot},
+    {"max_rate", read_max_rate},
+    {"policy", read_policy},
+};
+
+void read_options(const dom::element& payload, Inbound& inbound, Verdict& verdict) noexcept {
+    dom::object object;
+    if (payload.get_object().get(object) != simdjson::SUCCESS) {
+        return verdict.note(EnvelopeError::bad_payload, "payload");
+    }
+    unsigned seen = 0;
+    for (const dom::key_value_pair field : object) {
+        unsigned bit = 1;
+        for (const OptionRow& row : option_rows) {
+            if (field.key == row.name) {
+                if ((seen & bit) != 0) verdict.note(EnvelopeError::duplicate_member, row.name);
+                if (!row.read(field.value, inbound.subscribe)) {
+                    verdict.note(EnvelopeError::bad_payload, row.name);
+                }
+                seen |= bit;
+            }
+            bit <<= 1;
+        }
+    }
+}
+
+void read_token(const dom::element& payload, Inbound& inbound, Verdict& verdict) noexcept {
+    const bool found = payload["token"].get_string().get(inbound.token) == simdjson::SUCCESS;
+    if (!found || inbound.token.empty()) {
+        inbound.token = {};
+        verdict.note(EnvelopeError::bad_payload, "token");
+    }
+}
+
+}  // namespace
+
+std::string_view envelope_error_name(EnvelopeError error) noexcept {
+    switch (error) {
+        case EnvelopeError::none:
+            return "none";
+        case EnvelopeError::bad_json:
+            return "bad_json";
+        case EnvelopeError::too_large:
+            return "too_large";
+        case EnvelopeError::not_an_object:
+            return "not_an_object";
+        case EnvelopeError::missing_member:
+            return "missing_member";
+        case EnvelopeError::duplicate_member:
+            return "duplicate_member";
+        case EnvelopeError::bad_type:
+            return "bad_type";
+        case EnvelopeError::bad_id:
+            return "bad_id";
+        case EnvelopeError::bad_timestamp:
+            return "bad_timestamp";
+        case EnvelopeError::bad_topic:
+            return "bad_topic";
+        case EnvelopeError::bad_key:
+            return "bad_key";
+        case EnvelopeError::bad_ack_required:
+            return "bad_ack_required";
+        case EnvelopeError::bad_payload:
+            return "bad_payload";
+    }
+    return "none";
+}
+
+EnvelopeParser::EnvelopeParser(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+EnvelopeParser::EnvelopeParser(EnvelopeParser&&) noexcept = default;
+EnvelopeParser::~EnvelopeParser() = default;
+
+Result<EnvelopeParser> EnvelopeParser::make(std::size_t message_size_max) noexcept {
+    RC_CHECK(message_size_max > 0);
+    RC_CHECK(message_size_max <= std::size_t{1} << 30);
+    std::unique_ptr<State> state(new (std::nothrow) State);
+    if (state == nullptr) return os_error(ENOMEM);
+    // simdjson grows a parser silently when a document is larger, so everything has its size now
+    // and parse() refuses what is larger. It never makes less than 32 bytes.
+    const std::size_t capacity = std::max<std::size_t>(message_size_max, 64);
+    if (state->parser.allocate(capacity, envelope_depth_max) != simdjson::SUCCESS ||
+        state->document.allocate(capacity) != simdjson::SUCCESS) {
+        return os_error(ENOMEM);
+    }
+    state->message_size_max = message_size_max;
+    return EnvelopeParser(std::move(state));
+}
+
+EnvelopeError EnvelopeParser::parse(Bytes message, Inbound& inbound) noexcept {
+    RC_CHECK(state_ != nullptr);
+    inbound = Inbound{};
+    if (message.size() > state_->message_size_max) return EnvelopeError::too_large;
+    dom::element root;
+    if (!state_->read(message, root)) return EnvelopeError::bad_json;
+    dom::object object;
+    if (root.get_object().get(object) != simdjson::SUCCESS) return EnvelopeError::not_an_object;
+
+    Walker walker(*state_->parser.implementation, message);
+    Verdict verdict;
+    dom::element payload;
+    unsigned seen = 0;
+    for (const dom::key_value_pair field : object) {
+        const std::string_view value_text = walker.next_value();
+        const MemberRow& row = find_member(field.key);
+        if (row.member == Member::unknown) continue;
+        const unsigned bit = 1U << static_cast<unsigned>(row.member);
+        if ((seen & bit) != 0) verdict.note(EnvelopeError::duplicate_member, row.name);
+        seen |= bit;
+        if (!read_member(row.member, field.value, inbound)) verdict.note(row.error, row.name);
+        if (row.member != Member::payload) continue;
+        payload = field.value;
+        inbound.payload = as_bytes(value_text);
+        inbound.has_payload = true;
+    }
+
+    const TypeRow& type = find_type(inbound.type_text);
+    inbound.type = type.type;
+    if (inbound.type_text.empty()) verdict.note(EnvelopeError::missing_member, "type");
+    if (type.needs_topic && inbound.topic.empty()) {
+        verdict.note(EnvelopeError::missing_member, "topic");
+    }
+    if (type.needs_id && inbound.id.empty()) verdict.note(EnvelopeError::missing_member, "id");
+    if (type.needs_payload && !inbound.has_payload) {
+        verdict.note(EnvelopeError::missing_member, "payload");
+    }
+    if (type.type == MessageType::subscribe && inbound.has_payload) {
+        read_options(payload, inbound, verdict);
+    }
+    if (type.type == MessageType::auth && inbound.has_payload) {
+        read_token(payload, inbound, verdict);
+    }
+    inbound.member = verdict.member;
+    return verdict.error;
+}
+
+PayloadForm EnvelopeParser::payload_form(Bytes raw, bool is_text) noexcept {
+    RC_CHECK(state_ != nullptr);
+    if (!is_text) return PayloadForm::base64;
+    if (raw.size() > state_->message_size_max) return PayloadForm::text;
+    dom::element root;
+    return state_->read(raw, root) ? PayloadForm::json : PayloadForm::text;
+}
+
+bool topic_valid(std::string_view topic) noexcept {
+    return is_name(topic, topic_size_max) && utf8_valid(as_bytes(topic));
+}
+
+}  // namespace ringcast::wire

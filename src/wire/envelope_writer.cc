@@ -1,0 +1,389 @@
+#include "wire/envelope_writer.h"
+
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cstring>
+
+#include "base/check.h"
+#include "wire/base64.h"
+#include "wire/frame.h"
+
+namespace ringcast::wire {
+
+namespace {
+
+// How many bytes a byte becomes inside a JSON string (RFC 8259, section 7).
+constexpr std::array<std::uint8_t, 256> escaped_sizes = [] {
+    std::array<std::uint8_t, 256> sizes{};
+    sizes.fill(1);
+    for (std::size_t i = 0; i < 0x20; i++)
+        sizes[i] = 6;  // \u00XX
+    for (const char c : {'"', '\\', '\b', '\f', '\n', '\r', '\t'})
+        sizes[static_cast<unsigned char>(c)] = 2;
+    return sizes;
+}();
+
+// The letter behind the backslash, where there is a short form.
+char short_escape(char c) noexcept {
+    switch (c) {
+        case '\b':
+            return 'b';
+        case '\f':
+            return 'f';
+        case '\n':
+            return 'n';
+        case '\r':
+            return 'r';
+        case '\t':
+            return 't';
+        default:
+            return c;  // the quote and the backslash stand for themselves
+    }
+}
+
+// Does a word hold a byte that must be escaped? Classic exact-enough bit tests: they may only err
+// on bytes above a byte that really matches, so `any` is right.
+bool word_needs_escape(std::uint64_t word) noexcept {
+    constexpr std::uint64_t ones = 0x0101010101010101;
+    constexpr std::uint64_t tops = 0x8080808080808080;
+    const std::uint64_t control = (word - ones * 0x20) & ~word;
+    const std::uint64_t quote = word ^ (ones * '"');
+    const std::uint64_t backslash = word ^ (ones * '\\');
+    const std::uint64_t quotes = (quote - ones) & ~quote;
+    const std::uint64_t backslashes = (backslash - ones) & ~backslash;
+    return ((control | quotes | backslashes) & tops) != 0;
+}
+
+// Bytes at the front that go into a JSON string as they are, in whole words.
+std::size_t plain_prefix(std::string_view text) noexcept {
+    std::size_t at = 0;
+    while (at + 8 <= text.size()) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, text.data() + at, 8);
+        if (word_needs_escape(word)) break;
+        at += 8;
+    }
+    return at;
+}
+
+std::size_t digit_count(std::uint64_t value) noexcept {
+    std::size_t count = 1;
+    while (value >= 10) {
+        value /= 10;
+        count++;
+    }
+    return count;
+}
+
+constexpr std::size_t epoch_digits = 16;
+
+// Counts what Writer would write.
+class Counter {
+  public:
+    void text(std::string_view text) noexcept { size_ += text.size(); }
+    void number(std::uint64_t value) noexcept { size_ += digit_count(value); }
+    void hex(std::uint64_t /*value*/) noexcept { size_ += epoch_digits; }
+    void millis(std::uint64_t /*value*/) noexcept { size_ += 3; }
+    void base64(Bytes bytes) noexcept { size_ += base64_size(bytes.size()); }
+    void escaped(std::string_view text) noexcept {
+        while (!text.empty()) {
+            const std::size_t plain = plain_prefix(text);
+            size_ += plain;
+            text.remove_prefix(plain);
+            const std::string_view mixed = text.substr(0, 8);
+            for (const char c : mixed)
+                size_ += escaped_sizes[static_cast<unsigned char>(c)];
+            text.remove_prefix(mixed.size());
+        }
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  private:
+    std::size_t size_ = 0;
+};
+
+class Writer {
+  public:
+    explicit Writer(MutBytes out) noexcept
+        : at_(reinterpret_cast<char*>(out.data())), end_(at_ + out.size()) {}
+
+    void text(std::string_view text) noexcept {
+        RC_DCHECK(text.size() <= room());
+        if (text.empty()) return;
+        std::memcpy(at_, text.data(), text.size());
+        at_ += text.size();
+    }
+    void number(std::uint64_t value) noexcept { at_ = std::to_chars(at_, end_, value).ptr; }
+    void hex(std::uint64_t value) noexcept {
+        RC_DCHECK(epoch_digits <= room());
+        for (int shift = 60; shift >= 0; shift -= 4)
+            *at_++ = "0123456789abcdef"[value >> shift & 15];
+    }
+    void millis(std::uint64_t value) noexcept {
+        RC_DCHECK(3 <= room());
+        *at_++ = static_cast<char>('0' + value / 100);
+        *at_++ = static_cast<char>('0' + value / 10 % 10);
+        *at_++ = static_cast<char>('0' + value % 10);
+    }
+    void base64(Bytes bytes) noexcept {
+        RC_DCHECK(base64_size(bytes.size()) <= room());
+        base64_encode(at_, bytes);
+        at_ += base64_size(bytes.size());
+    }
+    void escaped(std::string_view text) noexcept {
+        while (!text.empty()) {
+            const std::size_t plain = plain_prefix(text);
+            this->text(text.substr(0, plain));
+            text.remove_prefix(plain);
+            const std::string_view mixed = text.substr(0, 8);
+            for (const char c : mixed)
+                escaped_char(c);
+            text.remove_prefix(mixed.size());
+        }
+    }
+    [[nodiscard]] std::size_t room() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+
+  private:
+    void escaped_char(char c) noexcept {
+        const std::uint8_t size = escaped_sizes[static_cast<unsigned char>(c)];
+        RC_DCHECK(size <= room());
+        if (size == 1) {
+            *at_++ = c;
+            return;
+        }
+        *at_++ = '\\';
+        if (size == 2) {
+            *at_++ = short_escape(c);
+            return;
+        }
+        text("u00");
+        *at_++ = static_cast<char>('0' + c / 16);
+        *at_++ = "0123456789abcdef"[c % 16];
+    }
+
+    char* at_;
+    char* end_;
+};
+
+template <typename Sink>
+void quoted(Sink& sink, std::string_view text) noexcept {
+    sink.text("\"");
+    sink.escaped(text);
+    sink.text("\"");
+}
+
+// `name` comes with its comma, quotes and colon.
+template <typename Sink>
+void optional_text(Sink& sink, std::string_view name, std::string_view value) noexcept {
+    if (value.empty()) return;
+    sink.text(name);
+    quoted(sink, value);
+}
+
+template <typename Sink>
+void number(Sink& sink, std::string_view name, std::uint64_t value) noexcept {
+    sink.text(name);
+    sink.number(value);
+}
+
+// Everything up to the members that differ. `type` comes with the text in front of it.
+template <typename Sink>
+void begin(Sink& sink,
+           std::string_view type,
+           std::string_view id,
+           std::int64_t wall_ns,
+           std::string_view topic) noexcept {
+    sink.text(type);
+    optional_text(sink, R"(,"id":)", id);
+    const std::uint64_t ms = wall_ns < 0 ? 0 : static_cast<std::uint64_t>(wall_ns) / 1'000'000;
+    number(sink, R"(,"timestamp":)", ms / 1000);
+    sink.text(".");
+    sink.millis(ms % 1000);
+    optional_text(sink, R"(,"topic":)", topic);
+}
+
+template <typename Sink>
+void write(Sink& sink, const JsonPayload& payload) noexcept {
+    switch (payload.form) {
+        case PayloadForm::json:
+            sink.text(as_text(payload.bytes));
+            return;
+        case PayloadForm::text:
+            quoted(sink, as_text(payload.bytes));
+            return;
+        case PayloadForm::base64:
+            sink.text("\"");
+            sink.base64(payload.bytes);
+            sink.text("\"");
+            return;
+    }
+}
+
+template <typename Sink>
+void write(Sink& sink, const DataUpdate& message) noexcept {
+    begin(sink, R"({"type":"data_update")", message.id, message.wall_ns, message.topic);
+    number(sink, R"(,"offset":)", message.offset);
+    optional_text(sink, R"(,"key":)", message.key);
+    if (message.ack_required) sink.text(R"(,"ack_required":true)");
+    if (message.payload.form == PayloadForm::base64) sink.text(R"(,"encoding":"base64")");
+    sink.text(R"(,"payload":)");
+    write(sink, message.payload);
+    sink.text("}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Welcome& message) noexcept {
+    begin(sink, R"({"type":"welcome")", message.id, message.wall_ns, {});
+    sink.text(R"(,"payload":{"client_id":)");
+    quoted(sink, message.client_id);
+    number(sink, R"(,"ping_interval_s":)", message.ping_interval_s);
+    number(sink, R"(,"limits":{"message_size":)", message.limits.message_size);
+    number(sink, R"(,"topics":)", message.limits.topics);
+    number(sink, R"(,"messages_per_second":)", message.limits.messages_per_second);
+    sink.text("}}}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Subscribed& message) noexcept {
+    begin(sink, R"({"type":"subscribed")", message.id, message.wall_ns, message.topic);
+    number(sink, R"(,"payload":{"offset":)", message.offset);
+    sink.text(R"(,"epoch":")");
+    sink.hex(message.epoch);
+    sink.text(message.recovered ? R"(","recovered":true}})" : R"(","recovered":false}})");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Unsubscribed& message) noexcept {
+    begin(sink, R"({"type":"unsubscribed")", message.id, message.wall_ns, message.topic);
+    sink.text("}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Ack& message) noexcept {
+    begin(sink, R"({"type":"ack")", message.id, message.wall_ns, message.topic);
+    number(sink, R"(,"payload":{"offset":)", message.offset);
+    sink.text("}}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Pong& message) noexcept {
+    begin(sink, R"({"type":"pong")", message.id, message.wall_ns, {});
+    sink.text("}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const ErrorReply& message) noexcept {
+    begin(sink, R"({"type":"error")", message.id, message.wall_ns, message.topic);
+    sink.text(R"(,"payload":{"code":)");
+    quoted(sink, message.code);
+    sink.text(R"(,"message":)");
+    quoted(sink, message.message);
+    sink.text("}}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Gap& message) noexcept {
+    begin(sink, R"({"type":"gap")", {}, message.wall_ns, message.topic);
+    number(sink, R"(,"payload":{"from":)", message.from);
+    number(sink, R"(,"to":)", message.to);
+    sink.text(R"(,"reason":)");
+    quoted(sink, message.reason);
+    number(sink, R"(,"next":)", message.next);
+    sink.text("}}");
+}
+
+template <typename Message>
+std::size_t body_size(const Message& message) noexcept {
+    Counter counter;
+    write(counter, message);
+    return counter.size();
+}
+
+template <typename Message>
+std::size_t frame_size(const Message& message) noexcept {
+    const std::size_t size = body_size(message);
+    return header_size(size) + size;
+}
+
+// The size of the body follows from the size of the frame, so nothing is counted twice. Which of
+// the three header sizes it was is not ambiguous: the ranges of frame sizes do not meet.
+std::size_t body_size_of_frame(std::size_t frame_size) noexcept {
+    if (frame_size < 2 + 126) return frame_size - 2;
+    return frame_size <= 4 + 0xffff ? frame_size - 4 : frame_size - 10;
+}
+
+template <typename Message>
+void write_frame(const Message& message, MutBytes out) noexcept {
+    RC_CHECK(out.size() > 2);
+    const std::size_t size = body_size_of_frame(out.size());
+    const std::size_t header = encode_header(out.data(), Opcode::text, size);
+    RC_CHECK(header + size == out.size());
+    Writer writer(out.subspan(header));
+    write(writer, message);
+    RC_CHECK(writer.room() == 0);
+}
+
+}  // namespace
+
+std::size_t encoded_size(const DataUpdate& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const Welcome& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const Subscribed& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const Unsubscribed& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const Ack& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const Pong& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const ErrorReply& message) noexcept {
+    return frame_size(message);
+}
+std::size_t encoded_size(const Gap& message) noexcept {
+    return frame_size(message);
+}
+
+void encode(const DataUpdate& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const Welcome& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const Subscribed& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const Unsubscribed& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const Ack& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const Pong& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const ErrorReply& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+void encode(const Gap& message, MutBytes out) noexcept {
+    write_frame(message, out);
+}
+
+std::size_t encoded_size(const JsonPayload& payload) noexcept {
+    return body_size(payload);
+}
+
+void encode(const JsonPayload& payload, MutBytes out) noexcept {
+    Writer writer(out);
+    write(writer, payload);
+    RC_CHECK(writer.room() == 0);
+}
+
+}  // namespace ringcast::wire

@@ -1,0 +1,42 @@
+#include "wire/base64.h"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace ringcast;
+using namespace ringcast::wire;
+
+TEST_CASE("base64: the vectors of RFC 4648, section 10") {
+    struct Row {
+        const char* plain;
+        const char* encoded;
+    };
+    const Row rows[] = {{"", ""},
+                        {"f", "Zg=="},
+                        {"fo", "Zm8="},
+                        {"foo", "Zm9v"},
+                        {"foob", "Zm9vYg=="},
+                        {"fooba", "Zm9vYmE="},
+                        {"foobar", "Zm9vYmFy"},
+                        {"\xff\xef\xbe", "/+++"}};
+    for (const Row& row : rows) {
+        CAPTURE(row.plain);
+        const std::string_view plain = row.plain;
+        std::string out(base64_size(plain.size()), '?');
+        base64_encode(out.data(), as_bytes(plain));
+        CHECK(out == row.encoded);
+        CHECK(base64_is_of_size(out, plain.size()));
+        CHECK_FALSE(base64_is_of_size(out, plain.size() + 1));
+        if (!plain.empty()) CHECK_FALSE(base64_is_of_size(out, plain.size() - 1));
+    }
+}
+
+TEST_CASE("base64: padding, alphabet and size are all tested") {
+    const char* const bad[] = {"Zg=", "Zg", "Z===", "Zg=A", "Zg==\n", "Z-==", "=Zg=", "Zg== "};
+    for (const char* text : bad) {
+        CAPTURE(text);
+        CHECK_FALSE(base64_is_of_size(text, 1));
+    }
+    CHECK(base64_is_of_size("Zh==", 1));  // leftover bits are nobody's business
+}

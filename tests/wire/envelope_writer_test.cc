@@ -1,0 +1,1 @@
+#include "wire/envelope_writer.h"
