@@ -68,23 +68,23 @@ struct SubscribeOptions {
     bool has_snapshot = false;
     bool snapshot = false;
     bool has_max_rate = false;
-    double max_rate = 0;       // updates a second, > 0
-    std::uint64_t offset = 0;  // at most 2^63 - 1
-    std::uint64_t epoch = 0;   // 0 (never a real one) if the text is none of our epochs
-    std::string_view policy;   // empty: the topic's own; at most 32 bytes
+    double max_rate = 0;        // updates a second, > 0
+    std::uint64_t offset = 0;   // at most 2^63 - 1
+    std::uint64_t epoch = 0;    // 0 (never a real one) if the text is none of our epochs
+    std::string_view policy{};  // empty: the topic's own; at most 32 bytes
 };
 
 struct Inbound {
     MessageType type = MessageType::unknown;
     bool ack_required = false;
     bool has_payload = false;
-    std::string_view type_text;
-    std::string_view id;     // empty: none was given
-    std::string_view topic;  // empty: none was given
-    std::string_view key;    // empty: none was given
-    std::string_view token;  // auth only: payload.token, not empty
-    Bytes payload;           // the JSON text of the payload, without blanks around it
-    SubscribeOptions subscribe;
+    std::string_view type_text{};
+    std::string_view id{};     // empty: none was given
+    std::string_view topic{};  // empty: none was given
+    std::string_view key{};    // empty: none was given
+    std::string_view token{};  // auth only: payload.token, not empty
+    Bytes payload{};           // the JSON text of the payload, without blanks around it
+    SubscribeOptions subscribe{};
     const char* member = "";  // after an error: the member it is about, if there is one
 };
 

@@ -22,20 +22,20 @@ namespace ringcast::wire {
 
 // A payload in the form that PayloadForm says.
 struct JsonPayload {
-    Bytes bytes;  // json: the JSON text; text: UTF-8; base64: anything
+    Bytes bytes{};  // json: the JSON text; text: UTF-8; base64: anything
     PayloadForm form = PayloadForm::json;
 };
 
 // {"type":"data_update","id":I,"timestamp":S,"topic":T,"offset":N,"key":K,"ack_required":true,
 //  "encoding":"base64","payload":P}
 struct DataUpdate {
-    std::string_view id;
+    std::string_view id{};
     std::int64_t wall_ns = 0;
-    std::string_view topic;
+    std::string_view topic{};
     std::uint64_t offset = 0;
-    std::string_view key;
+    std::string_view key{};
     bool ack_required = false;
-    JsonPayload payload;
+    JsonPayload payload{};
 };
 
 struct Limits {
@@ -47,59 +47,59 @@ struct Limits {
 // payload {"client_id":C,"ping_interval_s":N,
 //          "limits":{"message_size":N,"topics":N,"messages_per_second":N}}
 struct Welcome {
-    std::string_view id;  // of the auth message it answers, if there was one
+    std::string_view id{};  // of the auth message it answers, if there was one
     std::int64_t wall_ns = 0;
-    std::string_view client_id;
+    std::string_view client_id{};
     std::uint32_t ping_interval_s = 0;
-    Limits limits;
+    Limits limits{};
 };
 
 // payload {"offset":N,"epoch":"0123456789abcdef","recovered":B}
 struct Subscribed {
-    std::string_view id;
+    std::string_view id{};
     std::int64_t wall_ns = 0;
-    std::string_view topic;
+    std::string_view topic{};
     std::uint64_t offset = 0;
     std::uint64_t epoch = 0;  // 16 hexadecimal digits in a string: safe in JavaScript
     bool recovered = false;
 };
 
 struct Unsubscribed {
-    std::string_view id;
+    std::string_view id{};
     std::int64_t wall_ns = 0;
-    std::string_view topic;
+    std::string_view topic{};
 };
 
 // payload {"offset":N}
 struct Ack {
-    std::string_view id;
+    std::string_view id{};
     std::int64_t wall_ns = 0;
-    std::string_view topic;
+    std::string_view topic{};
     std::uint64_t offset = 0;
 };
 
 struct Pong {
-    std::string_view id;
+    std::string_view id{};
     std::int64_t wall_ns = 0;
 };
 
 // payload {"code":C,"message":M}
 struct ErrorReply {
-    std::string_view id;
+    std::string_view id{};
     std::int64_t wall_ns = 0;
-    std::string_view topic;
-    std::string_view code;
-    std::string_view message;
+    std::string_view topic{};
+    std::string_view code{};
+    std::string_view message{};
 };
 
 // Offsets from..to (both included) were missed; the next record is number `next`.
 // payload {"from":N,"to":N,"reason":R,"next":N}
 struct Gap {
     std::int64_t wall_ns = 0;
-    std::string_view topic;
+    std::string_view topic{};
     std::uint64_t from = 0;
     std::uint64_t to = 0;
-    std::string_view reason;
+    std::string_view reason{};
     std::uint64_t next = 0;
 };
 

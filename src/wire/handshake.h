@@ -26,7 +26,7 @@ struct Decision {
     std::uint16_t status = 400;     // refuse: 400, 426 (wrong version), 500 (no SHA-1 to be had)
     const char* reason = "";        // refuse: one line, also the body of the answer
     std::array<char, 28> accept{};  // websocket: Sec-WebSocket-Accept
-    std::string_view protocol;      // websocket: protocol_v1 if it was offered, else empty
+    std::string_view protocol{};    // websocket: protocol_v1 if it was offered, else empty
 };
 
 [[nodiscard]] Decision decide(const Request& request) noexcept;

@@ -27,14 +27,14 @@ constexpr std::size_t query_items_max = 256;       // QueryReader: bad
 
 // What a request said. Views point into the parser and live as long as it does.
 struct Request {
-    std::string_view path;           // begins with '/', still percent-encoded
-    std::string_view query;          // behind the '?', without it
-    std::string_view host;           // Host
-    std::string_view origin;         // Origin
-    std::string_view authorization;  // Authorization
-    std::string_view forwarded_for;  // X-Forwarded-For, its last line
-    std::string_view key;            // Sec-WebSocket-Key
-    std::uint16_t head_size = 0;     // bytes of the whole head
+    std::string_view path{};           // begins with '/', still percent-encoded
+    std::string_view query{};          // behind the '?', without it
+    std::string_view host{};           // Host
+    std::string_view origin{};         // Origin
+    std::string_view authorization{};  // Authorization
+    std::string_view forwarded_for{};  // X-Forwarded-For, its last line
+    std::string_view key{};            // Sec-WebSocket-Key
+    std::uint16_t head_size = 0;       // bytes of the whole head
     std::uint8_t header_lines = 0;
     std::uint8_t version_minor = 0;  // HTTP/1.x
     std::uint8_t host_count = 0;     // occurrences; counts stop at 255
@@ -136,8 +136,8 @@ class QueryReader {
   public:
     enum class Status : std::uint8_t { item, end, bad };
     struct Item {
-        std::string_view name;
-        std::string_view value;
+        std::string_view name{};
+        std::string_view value{};
     };
 
     explicit QueryReader(std::string_view query) noexcept : rest_(query) {}
@@ -148,7 +148,7 @@ class QueryReader {
     [[nodiscard]] Status next(std::span<char> scratch, Item& item) noexcept;
 
   private:
-    std::string_view rest_;
+    std::string_view rest_{};
     std::size_t count_ = 0;
 };
 

@@ -1,1 +1,164 @@
 #include "wire/envelope_writer.h"
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/guarded.h"
+#include "wire/frame.h"
+
+using namespace ringcast;
+using namespace ringcast::wire;
+using namespace std::string_literals;
+
+namespace {
+
+constexpr std::int64_t wall = 1'700'000'000'123'999'999;
+
+// The body of the frame; its size must be what was said, to the byte.
+template <typename Message>
+std::string body(const Message& message) {
+    const std::size_t size = encoded_size(message);
+    const std::vector<std::byte> blank(size);
+    const test::Guarded out(blank);
+    encode(message, out.bytes());
+    FrameHeader header;
+    REQUIRE(decode_header(out.bytes(), header));
+    CHECK(header.fin);
+    CHECK(header.opcode == Opcode::text);
+    CHECK_FALSE(header.masked);
+    REQUIRE(header.size + header.payload_size == size);
+    CHECK(header.size == header_size(header.payload_size));
+    return std::string(as_text(Bytes(out.bytes()).subspan(header.size)));
+}
+
+std::string json(const JsonPayload& payload) {
+    std::string out(encoded_size(payload), '?');
+    encode(payload, std::as_writable_bytes(std::span(out)));
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("writer: a record with everything, and with nothing that can be left out") {
+    DataUpdate full{.id = "i", .wall_ns = wall, .topic = "a/b", .offset = UINT64_MAX, .key = "k"};
+    full.ack_required = true;
+    full.payload = {.bytes = as_bytes(R"({"x":1})")};
+    CHECK(body(full) ==
+          R"({"type":"data_update","id":"i","timestamp":1700000000.123,"topic":"a/b",)"
+          R"("offset":18446744073709551615,"key":"k","ack_required":true,"payload":{"x":1}})");
+    const DataUpdate bare{.wall_ns = 0, .topic = "t", .payload = {.bytes = as_bytes("1")}};
+    CHECK(body(bare) ==
+          R"({"type":"data_update","timestamp":0.000,"topic":"t","offset":0,"payload":1})");
+    const std::string octets("\xff\x00", 2);
+    const JsonPayload binary{.bytes = as_bytes(octets), .form = PayloadForm::base64};
+    CHECK(body(DataUpdate{.wall_ns = 7'000'000, .topic = "t", .offset = 5, .payload = binary}) ==
+          R"({"type":"data_update","timestamp":0.007,"topic":"t","offset":5,)"
+          R"("encoding":"base64","payload":"/wA="})");
+}
+
+TEST_CASE("writer: every other message") {
+    CHECK(body(Welcome{
+              .wall_ns = wall,
+              .client_id = "c-1",
+              .ping_interval_s = 25,
+              .limits = {.message_size = 65536, .topics = 128, .messages_per_second = 100}}) ==
+          R"({"type":"welcome","timestamp":1700000000.123,"payload":{"client_id":"c-1",)"
+          R"("ping_interval_s":25,"limits":{"message_size":65536,"topics":128,)"
+          R"("messages_per_second":100}}})");
+    CHECK(body(Subscribed{.id = "1",
+                          .wall_ns = wall,
+                          .topic = "t",
+                          .offset = 9,
+                          .epoch = 0xab,
+                          .recovered = true}) ==
+          R"({"type":"subscribed","id":"1","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"offset":9,"epoch":"00000000000000ab","recovered":true}})");
+    CHECK(body(Subscribed{.wall_ns = wall, .topic = "t", .epoch = UINT64_MAX}) ==
+          R"({"type":"subscribed","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"offset":0,"epoch":"ffffffffffffffff","recovered":false}})");
+    CHECK(body(Unsubscribed{.id = "2", .wall_ns = wall, .topic = "t"}) ==
+          R"({"type":"unsubscribed","id":"2","timestamp":1700000000.123,"topic":"t"})");
+    CHECK(body(Ack{.id = "3", .wall_ns = wall, .topic = "t", .offset = 10}) ==
+          R"({"type":"ack","id":"3","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"offset":10}})");
+    CHECK(body(Pong{.id = "4", .wall_ns = wall}) ==
+          R"({"type":"pong","id":"4","timestamp":1700000000.123})");
+    CHECK(body(Pong{.wall_ns = -1}) == R"({"type":"pong","timestamp":0.000})");
+    CHECK(body(ErrorReply{.id = "5", .wall_ns = wall, .code = "bad_id", .message = "say \"id\""}) ==
+          R"({"type":"error","id":"5","timestamp":1700000000.123,)"
+          R"("payload":{"code":"bad_id","message":"say \"id\""}})");
+    CHECK(body(Gap{
+              .wall_ns = wall, .topic = "t", .from = 3, .to = 99, .reason = "slow", .next = 100}) ==
+          R"({"type":"gap","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"from":3,"to":99,"reason":"slow","next":100}})");
+}
+
+TEST_CASE("writer: a size near every header size is exact") {
+    for (std::size_t size = 0; size < 200; size++) {
+        const std::string payload(size, '1');
+        CHECK(body(DataUpdate{.topic = "t", .payload = {.bytes = as_bytes(payload)}}).size() >
+              size);
+    }
+    for (std::size_t size = 65'400; size < 65'600; size++) {
+        const std::string payload(size, '1');
+        CHECK(body(DataUpdate{.topic = "t", .payload = {.bytes = as_bytes(payload)}}).size() >
+              size);
+    }
+}
+
+TEST_CASE("writer: a string is escaped where JSON asks for it, at any place in it") {
+    for (unsigned c = 0; c < 256; c++) {
+        for (const std::size_t before : {0U, 3U, 7U, 8U, 9U, 20U}) {
+            const std::string around(before, 'x');
+            const std::string text = around + static_cast<char>(c) + "\xe2\x82\xac";
+            std::string expected(1, static_cast<char>(c));
+            if (c < 0x20) {
+                const char* const hex = "0123456789abcdef";
+                expected = "\\u00"s + hex[c / 16] + hex[c % 16];
+            }
+            if (c == '"' || c == '\\') expected.insert(0, "\\");
+            for (const auto& [byte, letter] :
+                 {std::pair{8U, 'b'}, {9U, 't'}, {10U, 'n'}, {12U, 'f'}, {13U, 'r'}}) {
+                if (c == byte) expected = "\\"s + letter;
+            }
+            const JsonPayload payload{.bytes = as_bytes(text), .form = PayloadForm::text};
+            CHECK(json(payload) == "\"" + around + expected + "\xe2\x82\xac\"");
+        }
+    }
+}
+
+TEST_CASE("writer: what is written is read back as what it was") {
+    Result<EnvelopeParser> made = EnvelopeParser::make(64 * 1024);
+    REQUIRE(made.ok());
+    for (std::uint32_t seed = 1; seed <= 2000; seed++) {
+        CAPTURE(seed);
+        std::mt19937 random(seed);
+        std::string topic;
+        const std::size_t size = 1 + random() % 100;
+        while (topic.size() < size) {
+            const char* const pieces[] = {"\"", "\\", "/", "a", "bcdefgh", "\xe2\x82\xac", " "};
+            topic += pieces[random() % 7];
+        }
+        std::string payload;
+        for (std::size_t i = random() % 60; i > 0; i--) {
+            payload += static_cast<char>(random() % 128);
+        }
+        const DataUpdate update{.id = "\\\"",
+                                .wall_ns = wall,
+                                .topic = topic,
+                                .offset = random(),
+                                .payload = {.bytes = as_bytes(payload), .form = PayloadForm::text}};
+        std::string text = body(update);
+        const std::size_t written = text.size();
+        text.resize(written + 64);
+        Inbound inbound;
+        REQUIRE(made.value().parse(as_bytes(text).first(written), inbound) == EnvelopeError::none);
+        CHECK(inbound.type_text == "data_update");
+        CHECK(inbound.id == "\\\"");
+        CHECK(inbound.topic == topic);
+        CHECK(inbound.has_payload);
+    }
+}
