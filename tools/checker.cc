@@ -1,0 +1,276 @@
+#include "checker.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace ringcast::tools {
+
+namespace {
+
+constexpr std::size_t missing_max = 65'536;  // remembered per reader, to tell late from twice
+constexpr std::size_t wrapping_max = 1'024;  // what a server may add around a payload
+
+}  // namespace
+
+Checker::Checker(const Options& options, Listener& listener) noexcept
+    : options_(options),
+      stride_((options.payload_size + (options.payload_only ? 16 : wrapping_max) + 63) & ~63UL),
+      listener_(listener),
+      topics_(options.topics) {
+    RC_CHECK(std::has_single_bit(options.slots));
+    RC_CHECK(options.payload_size >= payload_size_min);
+    for (Topic& topic : topics_) {
+        topic.slots.resize(options.slots);
+        topic.frames.resize(options.slots * stride_);
+    }
+}
+
+Checker::Slot& Checker::slot_of(Topic& topic, std::uint64_t seq) noexcept {
+    return topic.slots[seq & (options_.slots - 1)];
+}
+
+std::byte* Checker::frame_of(Topic& topic, std::uint64_t seq) noexcept {
+    return topic.frames.data() + (seq & (options_.slots - 1)) * stride_;
+}
+
+void Checker::join(Reader& reader) noexcept {
+    RC_CHECK(reader.topic < topics_.size());
+    Topic& topic = topics_[reader.topic];
+    reader.next_seq = topic.next_seq;
+    reader.offset = 0;
+    if (!reader.slow) topic.waited_for++;
+}
+
+void Checker::leave(Reader& reader) noexcept {
+    Topic& topic = topics_[reader.topic];
+    if (reader.slow) return;
+    RC_CHECK(topic.waited_for > 0);
+    for (std::uint64_t seq = reader.next_seq; seq < topic.next_seq; seq++) {
+        settle(reader, topic, seq);
+    }
+    topic.waited_for--;
+    reader.slow = true;  // from now on nobody waits for it
+}
+
+void Checker::publish(std::uint32_t topic_index, Nanos sent_at, Bytes frame) noexcept {
+    RC_CHECK(frame.size() <= stride_);
+    Topic& topic = topics_[topic_index];
+    const std::uint64_t seq = topic.next_seq++;
+    slot_of(topic, seq) = Slot{.seq = seq,
+                               .sent_at = sent_at,
+                               .waiting = topic.waited_for,
+                               .size = static_cast<std::uint32_t>(frame.size())};
+    if (!frame.empty()) std::memcpy(frame_of(topic, seq), frame.data(), frame.size());
+    owed_ += topic.waited_for;
+    counts_.published++;
+}
+
+std::uint64_t Checker::next_seq(std::uint32_t topic) const noexcept {
+    return topics_[topic].next_seq;
+}
+
+bool Checker::feed(Reader& reader, Bytes bytes, Nanos now) noexcept {
+    Topic& topic = topics_[reader.topic];
+    Parse parse = Parse::frame;
+    while (!bytes.empty() && parse != Parse::bad) {
+        Slot& slot = slot_of(topic, reader.next_seq);
+        const bool known = slot.seq == reader.next_seq && slot.size != 0;
+        if (!known || !reader.splitter.empty()) {
+            parse = slow_road(reader, topic, bytes, now);
+            continue;
+        }
+        const std::byte* want = frame_of(topic, reader.next_seq) + reader.offset;
+        const std::size_t count = std::min<std::size_t>(slot.size - reader.offset, bytes.size());
+        if (std::memcmp(bytes.data(), want, count) != 0) {
+            parse = slow_road(reader, topic, bytes, now);
+            continue;
+        }
+        bytes = bytes.subspan(count);
+        reader.offset += static_cast<std::uint32_t>(count);
+        if (reader.offset < slot.size) break;
+        reader.offset = 0;
+        reader.next_seq++;
+        if (batch_.sent_at != slot.sent_at) record(now);
+        batch_ = {.sent_at = slot.sent_at, .count = batch_.count + 1};
+        if (!reader.slow) {
+            slot.waiting--;
+            owed_--;
+        }
+    }
+    record(now);
+    if (parse == Parse::bad) note(counts_.corrupt, 1, reader, "no frame", reader.next_seq);
+    return parse != Parse::bad;
+}
+
+void Checker::record(Nanos now) noexcept {
+    if (batch_.count == 0) return;
+    latency_.record(now - batch_.sent_at, batch_.count);
+    counts_.delivered += batch_.count;
+    counts_.bytes += batch_.count * options_.payload_size;
+    batch_.count = 0;
+}
+
+Parse Checker::slow_road(Reader& reader, Topic& topic, Bytes& bytes, Nanos now) noexcept {
+    record(now);
+    if (reader.offset != 0) {  // what was compared so far is in the reference
+        reader.splitter.keep({frame_of(topic, reader.next_seq), reader.offset});
+        reader.offset = 0;
+    }
+    return reader.splitter.take(bytes, [&](const Frame& frame) { judge(reader, frame, now); });
+}
+
+void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
+    if (frame.opcode != Opcode::text && frame.opcode != Opcode::binary) {
+        return listener_.on_other(reader, frame);
+    }
+    const std::string_view text = as_text(frame.payload);
+    Stamp stamp;
+    Finding finding = find_payload(text, options_.payload_size, stamp);
+    if (finding == Finding::none && !options_.payload_only) {
+        return listener_.on_other(reader, frame);
+    }
+    const bool alone = text.size() == options_.payload_size;
+    Topic& topic = topics_[reader.topic];
+    if (finding != Finding::sound || !frame.fin || (options_.payload_only && !alone) ||
+        stamp.topic != reader.topic || stamp.seq >= topic.next_seq) {
+        return note(counts_.corrupt, 1, reader, "corrupt", reader.next_seq);
+    }
+    const Slot& slot = slot_of(topic, stamp.seq);
+    if (slot.seq == stamp.seq && slot.sent_at != stamp.sent_at) {
+        return note(counts_.corrupt, 1, reader, "corrupt", stamp.seq);
+    }
+    teach(topic, stamp.seq, frame);
+    accept(reader, stamp, text, now);
+}
+
+void Checker::teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcept {
+    Slot& slot = slot_of(topic, seq);
+    if (slot.seq != seq || slot.size != 0 || frame.size > stride_) return;
+    const std::byte* start = frame.payload.data() + frame.payload.size() - frame.size;
+    std::memcpy(frame_of(topic, seq), start, frame.size);
+    slot.size = static_cast<std::uint32_t>(frame.size);
+}
+
+void Checker::accept(Reader& reader,
+                     const Stamp& stamp,
+                     std::string_view text,
+                     Nanos now) noexcept {
+    if (stamp.seq < reader.next_seq) return late(reader, stamp.seq);
+    if (stamp.seq > reader.next_seq) skip(reader, stamp.seq, text);
+    batch_ = {.sent_at = stamp.sent_at, .count = 1};
+    record(now);
+    settle(reader, topics_[reader.topic], stamp.seq);
+    reader.next_seq = stamp.seq + 1;
+}
+
+// A message that was passed over comes after all, or one comes twice.
+void Checker::late(Reader& reader, std::uint64_t seq) noexcept {
+    const auto found = missing_.find(reader.id);
+    if (found != missing_.end()) {
+        std::vector<std::uint64_t>& seqs = found->second.seqs;
+        const auto place = std::lower_bound(seqs.begin(), seqs.end(), seq);
+        if (place != seqs.end() && *place == seq) {
+            seqs.erase(place);
+            counts_.lost--;
+            counts_.delivered++;
+            counts_.bytes += options_.payload_size;
+            return note(counts_.reordered, 1, reader, "reordered", seq);
+        }
+    }
+    note(counts_.duplicated, 1, reader, "duplicated", seq);
+}
+
+void Checker::skip(Reader& reader, std::uint64_t to, std::string_view text) noexcept {
+    Topic& topic = topics_[reader.topic];
+    Missing& missing = missing_[reader.id];
+    std::uint64_t told_to = reader.next_seq;
+    std::uint64_t offset = 0;
+    if (missing.told_offset != 0 && json_number(text, "offset", offset)) {
+        // The server numbers the message that we call `to` with `offset`; gaps name its numbers.
+        const std::uint64_t short_of = offset - std::min(offset, missing.told_offset);
+        told_to = std::max(told_to, to - std::min(to, short_of));
+    }
+    const std::uint64_t told = told_to - reader.next_seq;
+    counts_.told += told;
+    if (told_to < to) note(counts_.lost, to - told_to, reader, "lost", told_to);
+    for (std::uint64_t seq = reader.next_seq; seq < to; seq++) {
+        settle(reader, topic, seq);
+        if (seq >= told_to && missing.seqs.size() < missing_max) missing.seqs.push_back(seq);
+    }
+    reader.next_seq = to;
+}
+
+void Checker::tell_gap(Reader& reader, std::uint64_t next_offset) noexcept {
+    missing_[reader.id].told_offset = next_offset;
+}
+
+void Checker::settle(const Reader& reader, Topic& topic, std::uint64_t seq) noexcept {
+    if (reader.slow) return;
+    Slot& slot = slot_of(topic, seq);
+    if (slot.seq == seq) slot.waiting--;
+    owed_--;
+}
+
+std::uint64_t Checker::outstanding(std::uint32_t topic_index) noexcept {
+    Topic& topic = topics_[topic_index];
+    while (topic.settled < topic.next_seq) {
+        const Slot& slot = slot_of(topic, topic.settled);
+        if (slot.seq == topic.settled && slot.waiting != 0) break;
+        topic.settled++;
+    }
+    return topic.next_seq - topic.settled;
+}
+
+void Checker::give_up(Reader& reader) noexcept {
+    Topic& topic = topics_[reader.topic];
+    if (reader.next_seq == topic.next_seq) return;
+    const std::uint64_t count = topic.next_seq - reader.next_seq;
+    note(counts_.lost, count, reader, "lost", reader.next_seq);
+    for (std::uint64_t seq = reader.next_seq; seq < topic.next_seq; seq++) {
+        settle(reader, topic, seq);
+    }
+    reader.next_seq = topic.next_seq;
+    reader.offset = 0;
+}
+
+void Checker::note(std::uint64_t& counter,
+                   std::uint64_t by,
+                   const Reader& reader,
+                   const char* what,
+                   std::uint64_t seq) noexcept {
+    counter += by;
+    if (!first_offence_.empty()) return;
+    char text[128];
+    const int size = std::snprintf(text,
+                                   sizeof text,
+                                   "%s: connection %u, topic %u, message %llu",
+                                   what,
+                                   reader.id,
+                                   reader.topic,
+                                   static_cast<unsigned long long>(seq));
+    first_offence_.assign(text, static_cast<std::size_t>(size));
+}
+
+void Checker::clear_figures() noexcept {
+    counts_ = {};
+    latency_.clear();
+}
+
+bool json_number(std::string_view text, std::string_view name, std::uint64_t& value) noexcept {
+    const std::string key = "\"" + std::string(name) + "\"";
+    const std::size_t at = text.find(key);
+    if (at == text.npos) return false;
+    const std::size_t colon = text.find_first_not_of(" \t\r\n", at + key.size());
+    if (colon == text.npos || text[colon] != ':') return false;
+    const std::size_t digit = text.find_first_not_of(" \t\r\n", colon + 1);
+    if (digit == text.npos) return false;
+    const char* end = text.data() + text.size();
+    return std::from_chars(text.data() + digit, end, value).ec == std::errc{};
+}
+
+}  // namespace ringcast::tools

@@ -1,0 +1,182 @@
+// `ringcast bench connect`: `--connections` lives in all, `--concurrency` at a time.
+
+#include <algorithm>
+#include <cstdio>
+
+#include "clock.h"
+#include "fleet.h"
+#include "process.h"
+#include "report.h"
+#include "subscription.h"
+#include "verbs.h"
+
+namespace ringcast::tools {
+
+namespace {
+
+constexpr Nanos patience = 10 * nanos_per_s;  // without a single life ending
+
+class Churn final : private Fleet::Owner {
+  public:
+    explicit Churn(const BenchOptions& options) noexcept;
+    int run() noexcept;
+
+  private:
+    const std::string& path_of(std::uint32_t index) noexcept override;
+    void on_open(Conn& conn) noexcept override;
+    void on_bytes(Conn& conn, Bytes bytes, Nanos now) noexcept override;
+    void on_writable(Conn&) noexcept override {}
+    void on_closed(Conn& conn) noexcept override;
+    void say_goodbye(Conn& conn) noexcept;
+    void begin_life(std::uint32_t index) noexcept;
+    void loop() noexcept;
+    int conclude(double seconds, double own_cpu_s, double server_cpu_s) noexcept;
+
+    const BenchOptions options_;
+    Subscription subscription_;
+    Fleet fleet_;
+    std::string goodbye_;
+    std::uint32_t begun_ = 0;
+    std::uint32_t ended_ = 0;
+    std::uint32_t clean_ = 0;  // the server answered the close frame, or we reset on purpose
+    Histogram lives_;          // from connect() to the end of the closing handshake
+};
+
+Churn::Churn(const BenchOptions& options) noexcept
+    : options_(options),
+      subscription_(options),
+      fleet_({.connections = std::min(options.concurrency, options.connections),
+              .concurrency = options.concurrency,
+              .sources = options.sources,
+              .congestion = options.congestion},
+             options.url,
+             *this) {
+    append_close(goodbye_, 1000);
+    for (std::uint32_t i = 0; i < fleet_.conns().size(); i++) {
+        fleet_.conns()[i].reader.id = i;
+        fleet_.conns()[i].reader.topic = i % options.topics;
+    }
+}
+
+const std::string& Churn::path_of(std::uint32_t index) noexcept {
+    return subscription_.path(fleet_.conns()[index].reader.topic);
+}
+
+void Churn::begin_life(std::uint32_t index) noexcept {
+    if (begun_ == options_.connections) return;
+    begun_++;
+    fleet_.enqueue(index);
+}
+
+void Churn::on_open(Conn& conn) noexcept {
+    const std::string request = subscription_.request(conn.reader.id, conn.reader.topic);
+    if (!request.empty() && !fleet_.send_small(conn, request)) return;
+    if (!subscription_.has_reply()) say_goodbye(conn);
+}
+
+void Churn::say_goodbye(Conn& conn) noexcept {
+    if (options_.abort) {
+        clean_++;
+        return fleet_.abort(conn);
+    }
+    conn.stage = Stage::closing;
+    fleet_.send_small(conn, goodbye_);
+}
+
+void Churn::on_bytes(Conn& conn, Bytes bytes, Nanos now) noexcept {
+    static_cast<void>(now);
+    bool answered = false;
+    bool subscribed = false;
+    while (!bytes.empty()) {
+        const Parse result = conn.reader.splitter.take(bytes, [&](const Frame& frame) {
+            answered = answered || frame.opcode == Opcode::close;
+            subscribed = subscribed || subscription_.is_reply(as_text(frame.payload));
+        });
+        if (result == Parse::bad) return fleet_.finish(conn, End::dropped);
+    }
+    if (answered) conn.end = conn.stage == Stage::closing ? End::ours : End::told;
+    if (subscribed && conn.stage == Stage::open) say_goodbye(conn);
+}
+
+// After its close frame the server hangs up first (RFC 6455, 7.1.1), which ends the life here.
+void Churn::on_closed(Conn& conn) noexcept {
+    ended_++;
+    if (conn.end == End::ours) {
+        lives_.record(clock_now() - conn.started_at);
+        if (!options_.abort) clean_++;
+    }
+    begin_life(conn.reader.id);
+}
+
+void Churn::loop() noexcept {
+    Nanos moved_at = clock_now();
+    Nanos shown = moved_at;
+    std::uint32_t seen = 0;
+    while (ended_ < options_.connections && !interrupted()) {
+        fleet_.turn(100 * nanos_per_ms);
+        const Nanos now = clock_now();
+        if (ended_ != seen) moved_at = now;
+        seen = ended_;
+        if (now - moved_at > patience) break;
+        if (now - shown < nanos_per_s || options_.quiet) continue;
+        shown = now;
+        std::fprintf(stderr, "  %u of %u connections\n", ended_, options_.connections);
+    }
+}
+
+int Churn::run() noexcept {
+    if (!fleet_.prepare()) {
+        std::fprintf(stderr, "ringcast: %s\n", fleet_.error().c_str());
+        return exit_failed;
+    }
+    const Nanos own_before = own_cpu();
+    const Nanos server_before = process_cpu(options_.server_pid);
+    const Nanos started = clock_now();
+    for (std::uint32_t i = 0; i < fleet_.conns().size(); i++) {
+        begin_life(i);
+    }
+    loop();
+    const double seconds = static_cast<double>(clock_now() - started) / 1e9;
+    const double own = static_cast<double>(own_cpu() - own_before) / 1e9;
+    const Nanos server = process_cpu(options_.server_pid) - server_before;
+    return conclude(seconds, own, static_cast<double>(server) / 1e9);
+}
+
+int Churn::conclude(double seconds, double own_cpu_s, double server_cpu_s) noexcept {
+    Report report("connect");
+    report.add_inputs(options_);
+    report.section("connections");
+    report.add("seconds", seconds, "time", number_text(seconds, 3) + " s");
+    report.add("ended", std::uint64_t{ended_}, "connections");
+    report.add("clean", std::uint64_t{clean_}, "ended cleanly");
+    report.add("refused", fleet_.refused_count(), "never connected");
+    report.add("refusal", fleet_.error(), fleet_.error().empty() ? "" : "the first");
+    report.add("per_s", ended_ / seconds, "rate", number_text(ended_ / seconds, 0) + "/s");
+    report.add("handshake_us", fleet_.handshakes(), "handshake");
+    report.add("life_us", lives_, "whole life");
+    report.section("generator");
+    report.add("cpu_share",
+               own_cpu_s / seconds,
+               "generator CPU",
+               number_text(100 * own_cpu_s / seconds, 0) + " %");
+    if (own_cpu_s / seconds > 0.9) {
+        report.warn(
+            "the generator was itself the limit; these figures describe it, not the server");
+    }
+    if (options_.server_pid > 0) {
+        const double each = server_cpu_s / std::max(ended_, 1U) * 1e6;
+        report.section("server");
+        report.add("cpu_s", server_cpu_s, "server CPU", number_text(server_cpu_s, 3) + " s");
+        report.add("cpu_us_per_connection", each, "per connection", number_text(each, 2) + " us");
+    }
+    if (!report.publish(options_.json_file)) return exit_failed;
+    return clean_ == options_.connections || interrupted() ? exit_ok : exit_failed;
+}
+
+}  // namespace
+
+int bench_connect(const BenchOptions& options) noexcept {
+    return Churn(options).run();
+}
+
+}  // namespace ringcast::tools

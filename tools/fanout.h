@@ -1,0 +1,107 @@
+#pragma once
+
+// `ringcast bench fanout`: one publisher a topic, many subscribers, every delivery checked.
+//
+// Open loop at a rate, where latency counts from the moment a message should have been sent,
+// however late the generator or the server is; or as fast as a window of messages allows that were
+// published and not yet delivered to everybody. One thread, one loop.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checker.h"
+#include "fleet.h"
+#include "options.h"
+#include "process.h"
+#include "report.h"
+#include "subscription.h"
+
+namespace ringcast::tools {
+
+class Fanout final : private Fleet::Owner, private Checker::Listener {
+  public:
+    explicit Fanout(const BenchOptions& options) noexcept;
+
+    // Runs to the end and prints; returns the exit code.
+    int run() noexcept;
+
+  private:
+    struct Source {  // what one topic's publisher still has to hand to its socket
+        std::string out;
+        std::size_t sent = 0;
+    };
+    struct Load {  // to judge who was the limit
+        Nanos at = 0;
+        Nanos own_cpu = 0;
+        Nanos server_cpu = 0;
+        Nanos busy = 0;
+    };
+
+    const std::string& path_of(std::uint32_t index) noexcept override;
+    void on_open(Conn& conn) noexcept override;
+    void on_bytes(Conn& conn, Bytes bytes, Nanos now) noexcept override;
+    void on_writable(Conn& conn) noexcept override;
+    void on_closed(Conn& conn) noexcept override;
+    void on_other(Reader& reader, const Frame& frame) noexcept override;
+    void on_text(Conn& conn, std::string_view text) noexcept;
+
+    [[nodiscard]] bool is_publisher(const Conn& conn) const noexcept;
+    bool ramp() noexcept;
+    void run_phase(std::uint64_t messages, double duration_s) noexcept;
+    void drain_slow() noexcept;
+    void publish_due(Nanos now) noexcept;
+    void publish_windows(Nanos now) noexcept;
+    void publish_rate(Nanos now) noexcept;
+    void publish_one(std::uint32_t topic, Nanos sent_at) noexcept;
+    void flush(std::uint32_t topic) noexcept;
+    [[nodiscard]] bool all_published(Nanos now) const noexcept;
+    [[nodiscard]] bool all_sent() const noexcept;
+    [[nodiscard]] Nanos wait_time(Nanos now) const noexcept;
+    void serve_slow(Nanos now) noexcept;
+    void show_progress(Nanos now) noexcept;
+    [[nodiscard]] Load load() const noexcept;
+    int conclude() noexcept;
+    void report_delivery(Report& report, double seconds) noexcept;
+    void report_errors(Report& report) noexcept;
+    void report_machines(Report& report, double seconds) noexcept;
+
+    const BenchOptions options_;
+    const std::uint32_t slow_count_;
+    const Subscription subscription_;
+    std::vector<std::string> publish_paths_;
+    Checker checker_;
+    Fleet fleet_;
+    std::vector<Source> sources_;
+    std::string payload_;
+    std::string frame_;
+    std::uint32_t ready_count_ = 0;
+
+    // The phase that is running.
+    std::uint64_t phase_messages_ = 0;  // to publish, 0: until phase_end_
+    std::uint64_t phase_published_ = 0;
+    Nanos phase_end_ = never;
+    double next_due_ = 0;  // of an open loop
+    std::uint32_t next_topic_ = 0;
+    Nanos slow_served_ = 0;
+    Nanos progress_at_ = 0;
+    std::uint64_t progress_delivered_ = 0;
+    Nanos busy_ = 0;  // spent in turns of the loop that found work
+
+    Load start_;
+    Load end_;
+    ProcessMemory memory_before_;
+    ProcessMemory memory_open_;
+    ProcessMemory memory_end_;
+    std::uint64_t gaps_ = 0;
+    std::uint64_t server_errors_ = 0;
+    std::string first_error_;
+    std::map<std::uint16_t, std::uint64_t> close_codes_;
+    std::uint64_t ended_normal_ = 0;  // readers that are waited for, ended by the server
+    std::uint64_t ended_slow_ = 0;
+    std::uint64_t dropped_ = 0;  // of both, without a close frame
+    std::uint64_t cut_off_ = 0;  // messages that those did not get
+};
+
+}  // namespace ringcast::tools

@@ -1,0 +1,283 @@
+#include "flags.h"
+
+#include <charconv>
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "payload.h"
+
+namespace ringcast::tools {
+
+namespace {
+
+constexpr const char* examples =
+    "Examples:\n"
+    "  ringcast sub prices\n"
+    "  ringcast pub prices '{\"eur\": 1.09}'\n"
+    "  ringcast bench fanout --connections 1000 --rate 500 --duration 10 --check\n"
+    "  ringcast bench idle --connections 10000 --server-pid 4711\n";
+
+constexpr const char* subscribe_envelope =
+    R"({"type":"subscribe","id":"{index}","topic":"{topic}"})";
+constexpr const char* publish_envelope =
+    R"({"type":"publish","id":"{seq}","topic":"{topic}","payload":"{payload}"})";
+
+// Says what was given and what is allowed; CLI11 puts the flag in front.
+CLI::Validator between(double low, double high, bool whole = true) {
+    return CLI::Validator(
+        [=](std::string& text) -> std::string {
+            double value = 0;
+            const char* end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, value);
+            const bool number = error == std::errc{} && stop == end;
+            const bool allowed = number && value >= low && value <= high &&
+                                 (!whole || text.find_first_not_of("0123456789") == text.npos);
+            if (allowed) return {};
+            char line[160];
+            std::snprintf(line,
+                          sizeof line,
+                          "'%.40s' given, %s from %.12g to %.12g allowed",
+                          text.c_str(),
+                          whole ? "a whole number" : "a number",
+                          low,
+                          high);
+            return line;
+        },
+        "");
+}
+
+CLI::Validator websocket_url() {
+    return CLI::Validator(
+        [](std::string& text) -> std::string {
+            Url url;
+            if (parse_url(text, url)) return {};
+            return "'" + text.substr(0, 80) + "' given, ws://HOST[:PORT][/PATH] allowed";
+        },
+        "");
+}
+
+// Bounds, one place for all verbs.
+constexpr double connections_max = 1'000'000;
+constexpr double seconds_max = 86'400;
+constexpr double count_max = 1e12;
+
+void add_common(CLI::App& app, BenchOptions& o) {
+    app.add_option("--url", o.url_text, "where the server is")
+        ->check(websocket_url())
+        ->capture_default_str();
+    app.add_option("-c,--connections", o.connections, "how many connections")
+        ->check(between(1, connections_max))
+        ->capture_default_str();
+    app.add_option("--concurrency", o.concurrency, "handshakes in flight at a time")
+        ->check(between(1, 100'000))
+        ->capture_default_str();
+    app.add_option("--sources", o.sources, "use source addresses 127.0.0.1 to 127.0.0.N")
+        ->check(between(1, 250));
+    app.add_option("--congestion", o.congestion, "TCP_CONGESTION of every socket, '' to leave it")
+        ->capture_default_str();
+    app.add_option("--server-pid", o.server_pid, "measure CPU and memory of this process")
+        ->check(between(1, 1 << 22));
+    app.add_option("--cpu", o.cpu, "run on this CPU only")->check(between(0, 1023));
+    app.add_option("--json", o.json_file, "write every input and figure to this file");
+    app.add_flag("-q,--quiet", o.quiet, "no progress");
+}
+
+void add_paths(CLI::App& app, BenchOptions& o) {
+    app.add_option("--topic-prefix", o.topic_prefix, "topics are this and a number")
+        ->capture_default_str();
+    app.add_flag("--envelope", o.envelope, "speak the JSON envelope of /ws instead of /raw");
+    app.add_option("--subscribe-path", o.subscribe_path, "{topic} is filled in")
+        ->capture_default_str();
+    app.add_option("--subscribe-message",
+                   o.subscribe_message,
+                   "sent by every subscriber; {topic} and {index} are filled in");
+    app.add_option("--subscribe-reply",
+                   o.subscribe_reply,
+                   "a subscriber is ready when a message holds this text");
+}
+
+void add_load(CLI::App& app, BenchOptions& o, std::string& rate) {
+    app.add_option("-t,--topics", o.topics, "each has one publisher")
+        ->check(between(1, 10'000))
+        ->capture_default_str();
+    app.add_option("-s,--size", o.size, "bytes of payload")
+        ->check(between(payload_size_min, 16 << 20))
+        ->capture_default_str();
+    app.add_option("-r,--rate", rate, "messages a second in all, or max")->capture_default_str();
+    app.add_option("--burst", o.burst, "messages published at once")
+        ->check(between(1, 100'000))
+        ->capture_default_str();
+    app.add_option("--window",
+                   o.window,
+                   "with --rate max: published and not yet delivered to everybody, per topic")
+        ->check(between(1, 1'000'000))
+        ->capture_default_str();
+    app.add_option("-m,--messages", o.messages, "stop after so many")->check(between(1, count_max));
+    app.add_option("-d,--duration", o.duration_s, "seconds (10 if neither is given)")
+        ->check(between(0.01, seconds_max, false));
+    app.add_option("--warmup", o.warmup, "messages before the figures begin")
+        ->check(between(0, count_max));
+    app.add_option("--settle", o.settle_s, "seconds between connecting and publishing")
+        ->check(between(0, seconds_max, false))
+        ->capture_default_str();
+    app.add_option("--grace", o.grace_s, "seconds without a delivery after which one is lost")
+        ->check(between(0.1, seconds_max, false))
+        ->capture_default_str();
+}
+
+void add_fanout(CLI::App& app, BenchOptions& o, std::string& rate) {
+    add_common(app, o);
+    add_paths(app, o);
+    add_load(app, o, rate);
+    app.add_option("--ramp", o.ramp, "new connections a second, 0: as fast as they succeed")
+        ->check(between(0, 1e6, false));
+    app.add_option("--publish-path", o.publish_path, "{topic} is filled in")->capture_default_str();
+    app.add_option(
+           "--publish-message", o.publish_message, "{payload}, {topic} and {seq} are filled in")
+        ->capture_default_str();
+    app.add_flag("--binary", o.binary, "binary messages instead of text");
+    app.add_flag("--check", o.check, "exit code 3 unless everybody got everything, once, in order");
+    app.add_flag("--spin", o.spin, "poll without sleeping while something is owed (with max: on)");
+    app.add_option("--slow-readers", o.slow_percent, "percent of the subscribers")
+        ->check(between(0, 100));
+    app.add_option("--slow-rate", o.slow_rate, "bytes a second that a slow one reads")
+        ->check(between(0, 1e12));
+}
+
+void add_other_benches(CLI::App& bench, BenchOptions& o) {
+    CLI::App& connect =
+        *bench.add_subcommand("connect", "connect, subscribe, close, again and again");
+    add_common(connect, o);
+    add_paths(connect, o);
+    connect.add_flag("--abort", o.abort, "end with a reset instead of the closing handshake");
+    CLI::App& idle = *bench.add_subcommand("idle", "what a subscriber costs that gets nothing");
+    add_common(idle, o);
+    add_paths(idle, o);
+    idle.add_option("--ramp", o.ramp, "new connections a second, 0: as fast as they succeed")
+        ->check(between(0, 1e6, false));
+    idle.add_option("--hold", o.hold_s, "seconds to hold them")
+        ->check(between(0, seconds_max, false))
+        ->capture_default_str();
+    CLI::App& echo = *bench.add_subcommand("echo", "round trips");
+    add_common(echo, o);
+    echo.add_option("--path", o.echo_path, "of the echo")->capture_default_str();
+    echo.add_option("-s,--size", o.size, "bytes of payload")
+        ->check(between(payload_size_min, 16 << 20))
+        ->capture_default_str();
+    echo.add_option("--inflight", o.inflight, "messages on the way, per connection")
+        ->check(between(1, 1'000))
+        ->capture_default_str();
+    echo.add_option("-m,--messages", o.messages, "stop after so many")
+        ->check(between(1, count_max));
+    echo.add_option("-d,--duration", o.duration_s, "seconds (10 if neither is given)")
+        ->check(between(0.01, seconds_max, false));
+    echo.add_flag("--binary", o.binary, "binary messages instead of text");
+    echo.add_flag("--check", o.check, "exit code 3 unless every echo is right");
+}
+
+void add_talk(CLI::App& app, TalkOptions& o, bool publishes) {
+    app.add_option("--url", o.url_text, "where the server is")
+        ->check(websocket_url())
+        ->capture_default_str();
+    app.add_option("--timeout", o.timeout_s, "seconds to wait for the server")
+        ->check(between(0.1, seconds_max, false))
+        ->capture_default_str();
+    if (publishes) {
+        o.topics.resize(1);
+        app.add_option("TOPIC", o.topics[0], "where to")->required();
+        CLI::Option* message = app.add_option("MESSAGE", o.message, "default: each line of stdin");
+        app.add_option("-f,--file", o.file, "publish the contents of this file")->excludes(message);
+        app.add_flag("--binary", o.binary, "a binary message instead of text");
+        return;
+    }
+    app.add_option("TOPIC", o.topics, "one or more")->required();
+    app.add_option("-n,--count", o.count, "leave after so many messages")
+        ->check(between(1, count_max));
+    app.add_flag("--json", o.json, "print whole envelopes, with offsets, instead of payloads");
+}
+
+// What follows from several flags together. Returns the complaint, if there is one.
+std::string complete(BenchOptions& o, const std::string& rate) {
+    if (rate != "max") {
+        const std::string complaint = between(1e-3, 1e9, false)(const_cast<std::string&>(rate));
+        if (!complaint.empty()) return "--rate: " + complaint + ", or max";
+        std::from_chars(rate.data(), rate.data() + rate.size(), o.rate);
+    } else {
+        o.spin = true;
+    }
+    if (o.rate <= 0 && o.burst > o.window) {
+        return "--burst: '" + std::to_string(o.burst) + "' given, at most --window (" +
+               std::to_string(o.window) + ") allowed";
+    }
+    if (o.messages == 0 && o.duration_s <= 0) o.duration_s = 10;
+    if (o.sources == 0) o.sources = (o.connections + 19'999) / 20'000;
+    if (!o.envelope) return {};
+    const BenchOptions defaults;
+    if (o.subscribe_path == defaults.subscribe_path) o.subscribe_path = "/ws";
+    if (o.publish_path == defaults.publish_path) o.publish_path = "/ws";
+    if (o.subscribe_message.empty()) o.subscribe_message = subscribe_envelope;
+    if (o.subscribe_reply.empty()) o.subscribe_reply = "\"subscribed\"";
+    if (o.publish_message == defaults.publish_message) o.publish_message = publish_envelope;
+    return {};
+}
+
+Verb verb_of(const CLI::App& app) {
+    if (app.got_subcommand("pub")) return Verb::pub;
+    if (app.got_subcommand("sub")) return Verb::sub;
+    const CLI::App& bench = *app.get_subcommand("bench");
+    if (bench.got_subcommand("fanout")) return Verb::bench_fanout;
+    if (bench.got_subcommand("connect")) return Verb::bench_connect;
+    if (bench.got_subcommand("idle")) return Verb::bench_idle;
+    return Verb::bench_echo;
+}
+
+void parse(int argc, const char* const* argv, Flags& flags) {
+    BenchOptions& bench = flags.options.bench;
+    TalkOptions& talk = flags.options.talk;
+    TalkOptions publishing;
+    std::string rate = "max";
+    CLI::App app("ringcast: talk to a ringcast server, and measure it", "ringcast");
+    app.footer(examples);
+    app.set_version_flag("--version", "ringcast 0.1.0");
+    app.require_subcommand(1);
+    CLI::App& benches = *app.add_subcommand("bench", "measure a server under load");
+    benches.require_subcommand(1);
+    add_fanout(*benches.add_subcommand("fanout", "publish to many subscribers"), bench, rate);
+    add_other_benches(benches, bench);
+    CLI::App& pub = *app.add_subcommand("pub", "publish a message, a file or the lines of stdin");
+    add_talk(pub, publishing, true);
+    add_talk(*app.add_subcommand("sub", "print what is published"), talk, false);
+    try {
+        app.parse(argc, argv);
+        flags.options.verb = verb_of(app);
+        if (flags.options.verb == Verb::pub) {
+            talk = publishing;
+            talk.has_message = pub.get_option("MESSAGE")->count() > 0;
+        }
+        const std::string complaint = complete(bench, rate);
+        if (!complaint.empty()) throw CLI::ValidationError(complaint, CLI::ExitCodes::BaseClass);
+    } catch (const CLI::CallForHelp&) {
+        flags.leave = true;
+        flags.message = app.help();
+    } catch (const CLI::CallForVersion& version) {
+        flags.leave = true;
+        flags.message = std::string(version.what()) + "\n";
+    } catch (const CLI::ParseError& error) {
+        flags.leave = true;
+        flags.exit_code = exit_usage;
+        flags.message = "ringcast: " + std::string(error.what()) + "\n";
+    }
+    static_cast<void>(parse_url(bench.url_text, bench.url));  // checked above
+    static_cast<void>(parse_url(talk.url_text, talk.url));
+}
+
+}  // namespace
+
+Flags parse_flags(int argc, const char* const* argv) noexcept {
+    Flags flags;
+    parse(argc, argv, flags);
+    return flags;
+}
+
+}  // namespace ringcast::tools

@@ -1,0 +1,329 @@
+#include "fleet.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "clock.h"
+#include "process.h"
+
+namespace ringcast::tools {
+
+namespace {
+
+constexpr std::size_t buffer_size = 256 * 1024;  // stays in the second-level cache
+constexpr int reads_max = 16;                    // from one connection before others get a turn
+constexpr std::size_t events_max = 1'024;
+constexpr std::uint64_t files_reserved = 64;
+
+}  // namespace
+
+Fleet::Fleet(const Options& options, const Url& url, Owner& owner) noexcept
+    : options_(options),
+      url_(url),
+      owner_(owner),
+      host_(url.host + ":" + std::to_string(url.port)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      conns_(options.connections),
+      buffer_(new std::byte[buffer_size]),
+      events_(events_max) {
+    queue_.reserve(options.connections);
+    std::byte nonce[16];
+    std::uint64_t bits = static_cast<std::uint64_t>(clock_now()) * 0x9e3779b97f4a7c15;
+    for (std::byte& byte : nonce) {
+        byte = static_cast<std::byte>(bits & 0xff);
+        bits = bits * 6364136223846793005 + 1442695040888963407;
+        bits ^= bits >> 32;
+    }
+    key_ = base64(nonce);
+    accept_ = accept_value(key_);
+}
+
+Fleet::~Fleet() {
+    for (Conn& conn : conns_) {
+        if (conn.fd >= 0) ::close(conn.fd);
+    }
+    if (epoll_ >= 0) ::close(epoll_);
+}
+
+bool Fleet::prepare() noexcept {
+    const std::uint64_t wanted = options_.connections + files_reserved;
+    const std::uint64_t limit = raise_file_limit(wanted);
+    if (limit < wanted) {
+        error_ = "the file limit is " + std::to_string(limit) + ", too low for " +
+                 std::to_string(options_.connections) + " connections (ulimit -n " +
+                 std::to_string(wanted) + ")";
+        return false;
+    }
+    addrinfo hints = {};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int failed =
+        getaddrinfo(url_.host.c_str(), std::to_string(url_.port).c_str(), &hints, &found);
+    if (failed != 0 || found == nullptr) {
+        error_ = "cannot resolve " + url_.host + ": " + gai_strerror(failed);
+        return false;
+    }
+    std::memcpy(&address_, found->ai_addr, found->ai_addrlen);
+    address_size_ = found->ai_addrlen;
+    freeaddrinfo(found);
+    if (address_.ss_family == AF_INET) {
+        const auto* in = reinterpret_cast<const sockaddr_in*>(&address_);
+        loopback_ = (ntohl(in->sin_addr.s_addr) >> 24) == 127;
+    }
+    return epoll_ >= 0;
+}
+
+void Fleet::enqueue(std::uint32_t index) noexcept {
+    RC_CHECK(index < conns_.size());
+    queue_.push_back(index);
+}
+
+void Fleet::start_due(Nanos now) noexcept {
+    if (options_.ramp_per_s <= 0 || next_start_ == 0) next_start_ = now;
+    while (started_ < queue_.size() && in_flight_ < options_.concurrency && next_start_ <= now) {
+        start(queue_[started_++], now);
+        if (options_.ramp_per_s > 0) {
+            next_start_ += static_cast<Nanos>(1e9 / options_.ramp_per_s);
+        }
+    }
+    if (started_ == queue_.size()) {
+        queue_.clear();
+        started_ = 0;
+    }
+}
+
+void Fleet::set_options(int fd, const Conn& conn, std::uint32_t index) noexcept {
+    const int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (!options_.congestion.empty()) {
+        setsockopt(fd,
+                   IPPROTO_TCP,
+                   TCP_CONGESTION,
+                   options_.congestion.data(),
+                   static_cast<socklen_t>(options_.congestion.size()));
+    }
+    if (conn.muted) {  // else the kernel takes megabytes on behalf of somebody who does not read
+        const auto size = static_cast<int>(options_.slow_receive_buffer);
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    }
+    if (!loopback_ || options_.sources < 2) return;
+    sockaddr_in source = {};
+    source.sin_family = AF_INET;
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + index % options_.sources);
+    // The port is chosen at connect(), when the peer is known: else 28,000 in all, not per address.
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, reinterpret_cast<sockaddr*>(&source), sizeof source) != 0 && error_.empty()) {
+        error_ = std::string("bind: ") + std::strerror(errno);
+    }
+}
+
+void Fleet::start(std::uint32_t index, Nanos now) noexcept {
+    Conn& conn = conns_[index];
+    RC_CHECK(conn.fd < 0);
+    conn.started_at = now;
+    conn.end = End::none;
+    conn.close_code = 0;
+    in_flight_++;
+    conn.stage = Stage::connecting;
+    conn.fd = socket(address_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (conn.fd < 0) return refuse(conn, std::string("socket: ") + std::strerror(errno));
+    set_options(conn.fd, conn, index);
+    const auto* peer = reinterpret_cast<const sockaddr*>(&address_);
+    if (connect(conn.fd, peer, address_size_) != 0 && errno != EINPROGRESS) {
+        return refuse(conn, std::string("connect: ") + std::strerror(errno));
+    }
+    epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                         .data = {.u32 = index}};
+    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, conn.fd, &event) != 0) {
+        refuse(conn, std::string("epoll_ctl: ") + std::strerror(errno));
+    }
+}
+
+void Fleet::refuse(Conn& conn, const std::string& why) noexcept {
+    if (error_.empty()) error_ = why;
+    finish(conn, End::refused);
+}
+
+void Fleet::finish(Conn& conn, End end) noexcept {
+    if (conn.stage == Stage::closed || conn.stage == Stage::unused) return;
+    if (conn.stage == Stage::connecting || conn.stage == Stage::shaking) {
+        in_flight_--;
+        refused_count_++;
+        end = End::refused;
+    } else {
+        open_count_--;
+    }
+    if (conn.end == End::none) conn.end = end;
+    conn.stage = Stage::closed;
+    owner_.on_closed(conn);
+    if (conn.fd >= 0) ::close(conn.fd);
+    conn.fd = -1;
+    conn.reader.splitter = {};
+}
+
+void Fleet::abort(Conn& conn) noexcept {
+    const linger now = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(conn.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    finish(conn, End::ours);
+}
+
+bool Fleet::send_small(Conn& conn, std::string_view bytes) noexcept {
+    if (conn.fd < 0) return false;
+    if (write(conn, bytes) == static_cast<std::ptrdiff_t>(bytes.size())) return true;
+    finish(conn, End::dropped);
+    return false;
+}
+
+std::ptrdiff_t Fleet::write(Conn& conn, std::string_view bytes) noexcept {
+    const ssize_t sent = send(conn.fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) return errno == EAGAIN ? 0 : -1;
+    return sent;
+}
+
+// Sends the request once connect() has succeeded.
+void Fleet::ask(Conn& conn) noexcept {
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) return refuse(conn, std::string("connect: ") + std::strerror(error));
+    const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
+    conn.stage = Stage::shaking;
+    send_small(conn, upgrade_request(host_, owner_.path_of(index), key_));
+}
+
+void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
+    // Nearly always the whole head arrives at once; if not, the splitter's memory holds the start.
+    std::string head(as_text(bytes));
+    head.insert(0, as_text(conn.reader.splitter.held()));
+    const std::size_t held = head.size() - bytes.size();
+    const UpgradeAnswer answer = check_upgrade(head, accept_);
+    conn.reader.splitter = {};
+    if (answer.result == Upgrade::need_more) return conn.reader.splitter.keep(as_bytes(head));
+    if (answer.result != Upgrade::accepted) {
+        return refuse(conn,
+                      answer.result == Upgrade::refused
+                          ? "the server answered " + std::to_string(answer.status)
+                          : std::string("the answer to the handshake is malformed"));
+    }
+    conn.stage = Stage::open;
+    in_flight_--;
+    open_count_++;
+    handshakes_.record(now - conn.started_at);
+    owner_.on_open(conn);
+    const Bytes rest = bytes.subspan(answer.size - held);
+    if (!rest.empty() && conn.fd >= 0) owner_.on_bytes(conn, rest, now);
+}
+
+void Fleet::on_received(Conn& conn, Bytes bytes, Nanos now) noexcept {
+    if (conn.stage == Stage::shaking) {
+        shake_hands(conn, bytes, now);
+    } else {
+        owner_.on_bytes(conn, bytes, now);
+    }
+}
+
+// A short read means that the socket is empty, unless its end is in there too.
+void Fleet::read_from(Conn& conn, bool ended) noexcept {
+    for (int i = 0; i < reads_max; i++) {
+        const ssize_t count = recv(conn.fd, buffer_.get(), buffer_size, MSG_DONTWAIT);
+        if (count < 0 && errno == EAGAIN) return;
+        if (count <= 0) {
+            if (conn.stage == Stage::shaking) {
+                return refuse(conn, "the server hung up in the handshake");
+            }
+            return finish(conn, conn.stage == Stage::closing ? End::ours : End::dropped);
+        }
+        const auto size = static_cast<std::size_t>(count);
+        on_received(conn, {buffer_.get(), size}, clock_now());
+        if (conn.fd < 0 || conn.muted) return;
+        if (size < buffer_size && !ended) return;
+    }
+    again_.push_back(static_cast<std::uint32_t>(&conn - conns_.data()));
+}
+
+void Fleet::read_muted(Conn& conn, std::size_t budget) noexcept {
+    if (conn.fd < 0) return;
+    const std::size_t room = std::min(budget, buffer_size);
+    const ssize_t count = recv(conn.fd, buffer_.get(), room, MSG_DONTWAIT);
+    if (count < 0 && errno == EAGAIN) return;
+    if (count <= 0) return finish(conn, End::dropped);
+    on_received(conn, {buffer_.get(), static_cast<std::size_t>(count)}, clock_now());
+}
+
+void Fleet::unmute(Conn& conn) noexcept {
+    conn.muted = false;
+    again_.push_back(static_cast<std::uint32_t>(&conn - conns_.data()));
+}
+
+void Fleet::on_event(Conn& conn, std::uint32_t events) noexcept {
+    if (conn.fd < 0) return;
+    if ((events & EPOLLOUT) != 0) {
+        if (conn.stage == Stage::connecting) {
+            ask(conn);
+        } else if (conn.stage == Stage::open) {
+            owner_.on_writable(conn);
+        }
+    } else if (conn.stage == Stage::connecting) {
+        return ask(conn);  // only an error can be the news
+    }
+    const bool ended = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    if (conn.fd < 0 || (events & ~static_cast<std::uint32_t>(EPOLLOUT)) == 0) return;
+    if (conn.muted && conn.stage == Stage::open) return;
+    read_from(conn, ended);
+}
+
+std::size_t Fleet::turn(Nanos timeout) noexcept {
+    if (started_ < queue_.size()) {
+        start_due(clock_now());
+        if (started_ < queue_.size() && in_flight_ < options_.concurrency) {
+            timeout = std::min<Nanos>(timeout, nanos_per_ms);  // paced: somebody is due soon
+        }
+    }
+    if (!again_.empty()) timeout = 0;
+    int count = 0;
+    if (timeout > 0 && timeout != never) {
+        const timespec span = {.tv_sec = timeout / nanos_per_s, .tv_nsec = timeout % nanos_per_s};
+        count = epoll_pwait2(epoll_, events_.data(), events_max, &span, nullptr);
+    } else {
+        count = epoll_wait(epoll_, events_.data(), events_max, timeout <= 0 ? 0 : -1);
+    }
+    for (int i = 0; i < count; i++) {
+        const epoll_event& event = events_[static_cast<std::size_t>(i)];
+        on_event(conns_[event.data.u32], event.events);
+    }
+    std::vector<std::uint32_t> again;
+    again.swap(again_);
+    for (const std::uint32_t index : again) {
+        if (conns_[index].fd >= 0) read_from(conns_[index], false);
+    }
+    return static_cast<std::size_t>(std::max(count, 0)) + again.size();
+}
+
+void Fleet::close_all(Nanos patience) noexcept {
+    std::string goodbye;
+    append_close(goodbye, 1000);
+    queue_.clear();
+    started_ = 0;
+    for (Conn& conn : conns_) {
+        if (conn.stage != Stage::open) continue;
+        conn.stage = Stage::closing;
+        conn.muted = false;
+        send_small(conn, goodbye);
+    }
+    const Nanos deadline = clock_now() + patience;
+    while (open_count_ > 0 && clock_now() < deadline) {
+        turn(50 * nanos_per_ms);
+    }
+    for (Conn& conn : conns_) {
+        if (conn.fd >= 0) finish(conn, End::ours);
+    }
+}
+
+}  // namespace ringcast::tools

@@ -1,0 +1,88 @@
+#pragma once
+
+// What the command line says, as plain structs. Filled in by flags.cc, the only file that knows
+// CLI11; every verb gets just the struct it needs.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "url.h"
+
+namespace ringcast::tools {
+
+enum ExitCode : int { exit_ok = 0, exit_failed = 1, exit_usage = 2, exit_check_failed = 3 };
+
+enum class Verb : std::uint8_t {
+    none,
+    bench_fanout,
+    bench_connect,
+    bench_idle,
+    bench_echo,
+    pub,
+    sub
+};
+
+struct BenchOptions {
+    std::string url_text = "ws://127.0.0.1:8080";
+    Url url;
+    // Who.
+    std::uint32_t connections = 1000;
+    std::uint32_t concurrency = 256;
+    double ramp = 0;
+    std::uint32_t sources = 0;  // 0: one per 20,000 connections
+    std::string congestion = "cubic";
+    std::uint32_t slow_percent = 0;
+    std::uint64_t slow_rate = 0;
+    // What.
+    std::uint32_t topics = 1;
+    std::string topic_prefix = "bench.";
+    std::uint64_t size = 256;
+    double rate = 0;  // messages a second in all; 0: as fast as the window allows
+    std::uint32_t burst = 1;
+    std::uint64_t window = 64;
+    std::uint64_t messages = 0;
+    double duration_s = 0;
+    std::uint64_t warmup = 0;
+    double settle_s = 0.2;
+    double grace_s = 5;
+    bool binary = false;
+    bool envelope = false;
+    std::string subscribe_path = "/raw?topic={topic}";
+    std::string publish_path = "/raw?publish={topic}";
+    std::string subscribe_message;
+    std::string subscribe_reply;
+    std::string publish_message = "{payload}";
+    std::string echo_path = "/echo";
+    std::uint32_t inflight = 1;
+    double hold_s = 5;
+    bool abort = false;
+    // How.
+    bool check = false;
+    std::string json_file;
+    int server_pid = 0;
+    int cpu = -1;
+    bool spin = false;
+    bool quiet = false;
+};
+
+struct TalkOptions {  // pub and sub
+    std::string url_text = "ws://127.0.0.1:8080";
+    Url url;
+    std::vector<std::string> topics;
+    std::string message;
+    bool has_message = false;
+    std::string file;
+    bool binary = false;
+    bool json = false;
+    std::uint64_t count = 0;  // 0: until interrupted
+    double timeout_s = 10;
+};
+
+struct Options {
+    Verb verb = Verb::none;
+    BenchOptions bench;
+    TalkOptions talk;
+};
+
+}  // namespace ringcast::tools

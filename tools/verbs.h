@@ -1,0 +1,22 @@
+#pragma once
+
+// One function per verb: runs it, prints, and returns the exit code.
+
+#include "options.h"
+
+namespace ringcast::tools {
+
+int bench_fanout(const BenchOptions& options) noexcept;
+// A connection's whole life, again and again: connect, upgrade, subscribe, close.
+int bench_connect(const BenchOptions& options) noexcept;
+// What a subscriber costs that gets nothing.
+int bench_idle(const BenchOptions& options) noexcept;
+// Round trips.
+int bench_echo(const BenchOptions& options) noexcept;
+// A message, a file, or the lines of stdin. Returns when the server has confirmed the close, so
+// everything was really sent.
+int publish(const TalkOptions& options) noexcept;
+// Prints what is published, a line each.
+int subscribe(const TalkOptions& options) noexcept;
+
+}  // namespace ringcast::tools
