@@ -15,6 +15,11 @@ namespace {
 constexpr std::size_t missing_max = 65'536;  // remembered per reader, to tell late from twice
 constexpr std::size_t wrapping_max = 1'024;  // what a server may add around a payload
 
+// The header lies right before the payload.
+const std::byte* start_of(const Frame& frame) noexcept {
+    return frame.payload.data() + frame.payload.size() - frame.size;
+}
+
 }  // namespace
 
 Checker::Checker(const Options& options, Listener& listener) noexcept
@@ -103,6 +108,8 @@ bool Checker::feed(Reader& reader, Bytes bytes, Nanos now) noexcept {
         }
     }
     record(now);
+    // The reference may be gone when the rest of this frame comes, so the start is kept here.
+    if (reader.offset != 0 && (reader.slow || !options_.windowed)) keep_start(reader, topic);
     if (parse == Parse::bad) note(counts_.corrupt, 1, reader, "no frame", reader.next_seq);
     return parse != Parse::bad;
 }
@@ -117,11 +124,15 @@ void Checker::record(Nanos now) noexcept {
 
 Parse Checker::slow_road(Reader& reader, Topic& topic, Bytes& bytes, Nanos now) noexcept {
     record(now);
-    if (reader.offset != 0) {  // what was compared so far is in the reference
-        reader.splitter.keep({frame_of(topic, reader.next_seq), reader.offset});
-        reader.offset = 0;
-    }
+    if (reader.offset != 0) keep_start(reader, topic);
     return reader.splitter.take(bytes, [&](const Frame& frame) { judge(reader, frame, now); });
+}
+
+// What was compared so far is in the reference; from now on the splitter has it.
+void Checker::keep_start(Reader& reader, Topic& topic) noexcept {
+    RC_CHECK(slot_of(topic, reader.next_seq).seq == reader.next_seq);
+    reader.splitter.keep({frame_of(topic, reader.next_seq), reader.offset});
+    reader.offset = 0;
 }
 
 void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
@@ -129,13 +140,17 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
         return listener_.on_other(reader, frame);
     }
     const std::string_view text = as_text(frame.payload);
+    Topic& topic = topics_[reader.topic];
+    if (is_reference(reader, topic, frame)) {  // it only came in pieces
+        const Nanos sent_at = slot_of(topic, reader.next_seq).sent_at;
+        return accept(reader, {reader.topic, reader.next_seq, sent_at}, text, now);
+    }
     Stamp stamp;
-    Finding finding = find_payload(text, options_.payload_size, stamp);
+    const Finding finding = find_payload(text, options_.payload_size, stamp);
     if (finding == Finding::none && !options_.payload_only) {
         return listener_.on_other(reader, frame);
     }
     const bool alone = text.size() == options_.payload_size;
-    Topic& topic = topics_[reader.topic];
     if (finding != Finding::sound || !frame.fin || (options_.payload_only && !alone) ||
         stamp.topic != reader.topic || stamp.seq >= topic.next_seq) {
         return note(counts_.corrupt, 1, reader, "corrupt", reader.next_seq);
@@ -148,11 +163,16 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     accept(reader, stamp, text, now);
 }
 
+bool Checker::is_reference(const Reader& reader, Topic& topic, const Frame& frame) noexcept {
+    const Slot& slot = slot_of(topic, reader.next_seq);
+    return slot.seq == reader.next_seq && slot.size == frame.size &&
+           std::memcmp(start_of(frame), frame_of(topic, reader.next_seq), frame.size) == 0;
+}
+
 void Checker::teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcept {
     Slot& slot = slot_of(topic, seq);
     if (slot.seq != seq || slot.size != 0 || frame.size > stride_) return;
-    const std::byte* start = frame.payload.data() + frame.payload.size() - frame.size;
-    std::memcpy(frame_of(topic, seq), start, frame.size);
+    std::memcpy(frame_of(topic, seq), start_of(frame), frame.size);
     slot.size = static_cast<std::uint32_t>(frame.size);
 }
 

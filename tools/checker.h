@@ -52,6 +52,8 @@ class Checker {
         std::size_t payload_size = payload_size_min;
         std::uint64_t slots = 64;  // references kept per topic, a power of two
         bool payload_only = true;  // messages are nothing but the payload
+        // Nobody who is waited for ever falls behind further than the references reach back.
+        bool windowed = false;
     };
 
     // Frames that are no data: control frames and whatever else the server says.
@@ -120,6 +122,10 @@ class Checker {
 
     [[nodiscard]] Slot& slot_of(Topic& topic, std::uint64_t seq) noexcept;
     [[nodiscard]] std::byte* frame_of(Topic& topic, std::uint64_t seq) noexcept;
+    void keep_start(Reader& reader, Topic& topic) noexcept;
+    [[nodiscard]] bool is_reference(const Reader& reader,
+                                    Topic& topic,
+                                    const Frame& frame) noexcept;
     Parse slow_road(Reader& reader, Topic& topic, Bytes& bytes, Nanos now) noexcept;
     void judge(Reader& reader, const Frame& frame, Nanos now) noexcept;
     void accept(Reader& reader, const Stamp& stamp, std::string_view text, Nanos now) noexcept;

@@ -1,0 +1,105 @@
+#include "flags.h"
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace ringcast::tools;
+
+namespace {
+
+Flags parsed(std::initializer_list<const char*> words) {
+    std::vector<const char*> argv = {"ringcast"};
+    argv.insert(argv.end(), words);
+    return parse_flags(static_cast<int>(argv.size()), argv.data());
+}
+
+}  // namespace
+
+TEST_CASE("flags: defaults follow from what is given") {
+    const Flags flags = parsed({"bench", "fanout", "-c", "45000"});
+    REQUIRE_FALSE(flags.leave);
+    const BenchOptions& bench = flags.options.bench;
+    CHECK(flags.options.verb == Verb::bench_fanout);
+    CHECK(bench.connections == 45'000);
+    CHECK(bench.sources == 3);
+    CHECK(bench.duration_s == 10);
+    CHECK(bench.rate == 0);
+    CHECK(bench.spin);
+    CHECK(bench.url.port == 8080);
+    const Flags paced = parsed({"bench", "fanout", "--rate", "2.5", "-m", "7", "--sources", "9"});
+    CHECK(paced.options.bench.rate == 2.5);
+    CHECK_FALSE(paced.options.bench.spin);
+    CHECK(paced.options.bench.duration_s == 0);
+    CHECK(paced.options.bench.sources == 9);
+}
+
+TEST_CASE("flags: --envelope fills in paths and messages that were not given") {
+    const Flags flags =
+        parsed({"bench", "fanout", "--envelope", "--publish-path", "/p", "--burst", "4"});
+    REQUIRE_FALSE(flags.leave);
+    CHECK(flags.options.bench.subscribe_path == "/ws");
+    CHECK(flags.options.bench.publish_path == "/p");
+    CHECK(flags.options.bench.subscribe_reply == "\"subscribed\"");
+    CHECK(flags.options.bench.publish_message.find("{payload}") != std::string::npos);
+}
+
+TEST_CASE("flags: every verb is reached") {
+    CHECK(parsed({"bench", "connect", "--abort"}).options.verb == Verb::bench_connect);
+    CHECK(parsed({"bench", "idle", "--hold", "1.5"}).options.verb == Verb::bench_idle);
+    CHECK(parsed({"bench", "echo", "--inflight", "3"}).options.verb == Verb::bench_echo);
+    const Flags pub = parsed({"pub", "news", "", "--url", "ws://h:1/x"});
+    CHECK(pub.options.verb == Verb::pub);
+    CHECK(pub.options.talk.topics == std::vector<std::string>{"news"});
+    CHECK(pub.options.talk.has_message);
+    CHECK(pub.options.talk.url.host == "h");
+    CHECK_FALSE(parsed({"pub", "news"}).options.talk.has_message);
+    const Flags sub = parsed({"sub", "a", "b", "-n", "3", "--json"});
+    CHECK(sub.options.verb == Verb::sub);
+    CHECK(sub.options.talk.topics == std::vector<std::string>{"a", "b"});
+    CHECK(sub.options.talk.count == 3);
+    CHECK(sub.options.talk.json);
+}
+
+TEST_CASE(
+    "flags: a wrong command line is one line with the flag, what was given, what is allowed") {
+    const struct {
+        std::initializer_list<const char*> words;
+        std::string message;
+    } rows[] = {
+        {{"bench", "fanout", "--size", "31"},
+         "ringcast: --size: '31' given, a whole number from 32 to 16777216 allowed\n"},
+        {{"bench", "fanout", "-c", "2.5"},
+         "ringcast: --connections: '2.5' given, a whole number from 1 to 1000000 allowed\n"},
+        {{"bench", "fanout", "-d", "x"},
+         "ringcast: --duration: 'x' given, a number from 0.01 to 86400 allowed\n"},
+        {{"bench", "fanout", "--rate", "fast"},
+         "ringcast: --rate: 'fast' given, a number from 0.001 to 1000000000 allowed, or max\n"},
+        {{"bench", "fanout", "--burst", "65"},
+         "ringcast: --burst: '65' given, at most --window (64) allowed\n"},
+        {{"bench", "echo", "--url", "http://x"},
+         "ringcast: --url: 'http://x' given, ws://HOST[:PORT][/PATH] allowed\n"},
+        {{"sub"}, "ringcast: TOPIC is required\n"},
+        {{"pub", "t", "m", "--file", "f"}, "ringcast: MESSAGE excludes --file\n"},
+    };
+    for (const auto& row : rows) {
+        const Flags flags = parsed(row.words);
+        CAPTURE(row.message);
+        CHECK(flags.leave);
+        CHECK(flags.exit_code == exit_usage);
+        CHECK(flags.message == row.message);
+    }
+    CHECK(parsed({}).exit_code == exit_usage);
+    CHECK(parsed({"bench", "fanout", "--nonsense"}).exit_code == exit_usage);
+    CHECK(parsed({"bench", "fanout", "--nonsense"}).message.find("--nonsense") !=
+          std::string::npos);
+}
+
+TEST_CASE("flags: help and version go to stdout and are no failure") {
+    CHECK(parsed({"--help"}).exit_code == exit_ok);
+    CHECK(parsed({"--help"}).leave);
+    CHECK(parsed({"bench", "fanout", "--help"}).message.find("--window") != std::string::npos);
+    CHECK(parsed({"--version"}).message == "ringcast 0.1.0\n");
+}
