@@ -1,0 +1,199 @@
+// The demo page: four charts of the host, and a topic to talk on. What other people sent reaches
+// the page as text only (textContent), never as markup.
+
+import { Link } from "./link.js";
+import { Window, bytes, count, mean, percent } from "./figures.js";
+
+const span_s = 60;
+const messages_max = 200;
+const cores_max = 32; // more lines than that are a grey block
+const by_id = (id) => document.getElementById(id);
+
+// --- Charts ---
+
+// One row a chart: what it shows of its topic's payload. `lines` are drawn; `figure` and `note` are
+// the words above. The first of several lines is the one that matters.
+const charts = [
+  {
+    topic: "host.cpu",
+    name: "cpu",
+    top: 1,
+    lines: (p) => [mean(p.cores), ...p.cores.slice(0, cores_max)],
+    faint_after: 1,
+    axis: percent,
+    figure: (p) => percent(mean(p.cores)),
+    note: (p) => `${p.cores.length} cores`,
+  },
+  {
+    topic: "host.memory",
+    name: "memory",
+    top: (p) => p.total,
+    lines: (p) => [p.used],
+    axis: bytes,
+    figure: (p) => bytes(p.used),
+    note: (p) => `of ${bytes(p.total)}, ${bytes(p.available)} available`,
+  },
+  {
+    topic: "host.network",
+    name: "network",
+    lines: (p) => [p.rx, p.tx],
+    axis: (value) => `${bytes(value)}/s`,
+    figure: (p) => `${bytes(p.rx)}/s`,
+    note: (p) => `in, ${bytes(p.tx)}/s out`,
+  },
+  {
+    topic: "host.server",
+    name: "server",
+    lines: (p) => [p.deliveries_per_s],
+    axis: count,
+    figure: (p) => `${count(p.deliveries_per_s)}/s`,
+    note: (p) => `deliveries, ${count(p.messages_per_s)}/s messages, ${count(p.connections)} `
+      + `connections, ${percent(p.cpu)} of a core, ${bytes(p.rss)}`,
+  },
+];
+
+const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
+
+class Chart {
+  constructor(row) {
+    this.row = row;
+    this.place = by_id(`${row.name}-chart`);
+    this.top = typeof row.top === "number" ? row.top : 0;
+    this.plot = null;
+    this.samples = null;
+    new ResizeObserver(() => this.plot?.setSize(this.#size())).observe(this.place);
+  }
+
+  show(payload) {
+    const { row } = this;
+    by_id(`${row.name}-figure`).textContent = row.figure(payload);
+    by_id(`${row.name}-note`).textContent = row.note(payload);
+    const values = row.lines(payload);
+    if (values.length + 1 !== this.samples?.columns.length) this.#build(values.length);
+    if (typeof row.top === "function") this.top = row.top(payload);
+    this.samples.push(payload.t, values);
+    this.dirty = true;
+  }
+
+  draw() {
+    if (!this.dirty) return;
+    this.dirty = false;
+    this.plot.setData(this.samples.columns);
+  }
+
+  #size() {
+    return { width: this.place.clientWidth, height: this.place.clientHeight };
+  }
+
+  #build(line_count) {
+    this.plot?.destroy();
+    this.samples = new Window(span_s, line_count);
+    const { faint_after = line_count, axis } = this.row;
+    const lines = Array.from({ length: line_count }, (_, index) => {
+      const faint = index >= faint_after;
+      return {
+        stroke: color(faint ? "--quiet" : index === 0 ? "--accent" : "--second"),
+        width: faint ? 0.5 : 1.75,
+        alpha: faint ? 0.55 : 1,
+        points: { show: false },
+      };
+    });
+    const axis_look = {
+      stroke: color("--quiet"),
+      grid: { stroke: color("--grid"), width: 1 },
+      ticks: { show: false },
+      font: "11px system-ui, sans-serif",
+    };
+    this.plot = new window.uPlot({
+      ...this.#size(),
+      padding: [8, 4, 0, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      scales: {
+        x: { range: (_, __, newest) => [newest - span_s, newest] },
+        y: { range: (_, __, highest) => [0, this.top || (highest || 1) * 1.15] },
+      },
+      axes: [
+        { ...axis_look, space: 70 },
+        { ...axis_look, size: 78, space: 34, values: (_, ticks) => ticks.map(axis) },
+      ],
+      series: [{}, ...lines],
+    }, this.samples.columns, this.place);
+  }
+}
+
+// --- Messages ---
+
+const list = by_id("messages");
+
+function add_line(text, time_s, is_notice = false) {
+  const was_at_end = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const line = document.createElement("li");
+  const time = document.createElement("time");
+  const words = document.createElement("span");
+  const at = new Date(time_s * 1000);
+  time.dateTime = at.toISOString();
+  time.textContent = at.toLocaleTimeString();
+  words.textContent = text;
+  line.className = is_notice ? "notice" : "";
+  line.append(time, words);
+  list.append(line);
+  while (list.childElementCount > messages_max) list.firstElementChild.remove();
+  if (was_at_end) list.scrollTop = list.scrollHeight;
+}
+
+// Anyone may publish anything there: a string, {text}, or what have you.
+function text_of(payload) {
+  if (typeof payload === "string") return payload;
+  if (typeof payload?.text === "string") return payload.text;
+  return JSON.stringify(payload);
+}
+
+// --- The connection ---
+
+const state_words = {
+  connecting: () => "connecting",
+  connected: () => "connected",
+  waiting: (ms) => `connection lost, next attempt in ${(ms / 1000).toFixed(1)} s`,
+  closed: (reason) => `closed by the server (${reason})`,
+};
+
+const host = location.host;
+const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${host}/ws`, {
+  on_state(state, detail) {
+    by_id("state").dataset.state = state;
+    by_id("state-text").textContent = state_words[state](detail);
+    document.querySelector("#chat button").disabled = state !== "connected";
+    if (state !== "connected") by_id("round-trip").textContent = "\u2013";
+  },
+  on_round_trip(ms) {
+    by_id("round-trip").textContent = `${ms.toFixed(1)} ms`;
+  },
+});
+
+const drawn = charts.map((row) => {
+  const chart = new Chart(row);
+  link.subscribe(row.topic, (payload) => chart.show(payload));
+  return chart;
+});
+link.subscribe("chat", (payload, envelope) => add_line(text_of(payload), envelope.timestamp),
+  (text) => add_line(text, Date.now() / 1000, true));
+
+by_id("chat").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const box = by_id("chat-text");
+  if (link.publish("chat", { text: box.value })) box.value = "";
+});
+by_id("command").textContent = `ringcast pub chat -m '{"text":"hello"}' --url ws://${host}/ws`;
+
+// Drawing is tied to the screen, not to the data: a page in the background draws nothing.
+requestAnimationFrame(function draw() {
+  for (const chart of drawn) chart.draw();
+  requestAnimationFrame(draw);
+});
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const chart of drawn) chart.plot?.redraw(false, true);
+});
+
+link.open();
