@@ -1,0 +1,200 @@
+"""A real server for a test, and a client that speaks the envelope.
+
+Servers listen on a port the kernel chose and print it; every server must end with exit code 0 and
+without a sanitizer's word, whatever the test did to it. What the command line calls things stands
+in FLAGS alone.
+"""
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+import websockets
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_LIMIT_S = 20
+STOP_LIMIT_S = 10
+PATIENCE_S = 10  # for any one answer; sanitizers on a busy machine are slow
+
+FLAGS = {
+    'shards': '--shards',
+    'io': '--io',
+    'listen': '--listen',
+    'connections_max': '--connections-max',
+    'drain': '--drain',
+    'fragments_max': '--fragments-max',
+    'handshake_timeout': '--handshake-timeout',
+    'log_memory': '--log-memory',
+    'message_size_max': '--message-size-max',
+    'messages_per_second': '--messages-per-second',
+    'messages_burst': '--messages-burst',
+    'ping_interval': '--ping-interval',
+    'pong_timeout': '--pong-timeout',
+}
+UNLIMITED_RATE = {'messages_per_second': 1000000, 'messages_burst': 1000000}
+COMPLAINTS = re.compile(r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|RC_D?CHECK')
+
+
+def command(*arguments, dev=True, **settings):
+    """The command line of a server with these settings."""
+    settings = {'listen': '127.0.0.1:0', 'io': os.environ['RINGCAST_IO'], **settings}
+    line = [os.environ['RINGCASTD'], 'serve'] + (['--dev'] if dev else [])
+    for name, value in settings.items():
+        line += [FLAGS[name], str(value)]
+    return line + list(arguments)
+
+
+class Server:
+    def __init__(self, shards=2, dev=True, **settings):
+        self.errors = tempfile.TemporaryFile('w+')
+        self.process = subprocess.Popen(command(dev=dev, shards=shards, **settings),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=self.errors, text=True)
+        self.ready_line, self.port = '', 0
+        ready = threading.Event()
+        threading.Thread(target=self._read, args=[ready], daemon=True).start()
+        ready.wait(START_LIMIT_S)
+        if not self.port:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f'no server within {START_LIMIT_S} s:\n{self.stderr()}')
+
+    def _read(self, ready):
+        # To the end, so that a talkative server never blocks on a full pipe.
+        with self.process.stdout as lines:
+            for line in lines:
+                found = re.search(r'127\.0\.0\.1:(\d+)', line)
+                if found and not self.port:
+                    self.ready_line, self.port = line.strip(), int(found[1])
+                    ready.set()
+        ready.set()
+
+    def url(self, path='/ws'):
+        return f'ws://127.0.0.1:{self.port}{path}'
+
+    def stderr(self):
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def wait(self):
+        """The exit code. A server that does not end is killed and a failure."""
+        try:
+            return self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f'no end within {STOP_LIMIT_S} s:\n{self.stderr()}') from None
+
+    def terminate(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self):
+        self.terminate()
+        code, errors = self.wait(), self.stderr()
+        self.errors.close()
+        if code != 0 or COMPLAINTS.search(errors):
+            raise AssertionError(f'the server ended with {code}:\n{errors}')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Peer:
+    """A client of /ws. Strict: what comes next must be what the test expects."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.next_id = 0
+        self.welcome = None
+
+    async def send(self, kind, **members):
+        self.next_id += 1
+        envelope = {'type': kind, 'id': f'm{self.next_id}', **members}
+        await self.socket.send(json.dumps(envelope))
+        return envelope['id']
+
+    async def receive(self):
+        text = await asyncio.wait_for(self.socket.recv(), PATIENCE_S)
+        assert isinstance(text, str), f'/ws sent binary: {text[:40]!r}'
+        envelope = json.loads(text)
+        assert isinstance(envelope.get('type'), str), text
+        assert isinstance(envelope.get('timestamp'), (int, float)), text
+        return envelope
+
+    async def expect(self, kind, **members):
+        envelope = await self.receive()
+        for name, value in {'type': kind, **members}.items():
+            assert envelope.get(name) == value, f'{name} should be {value!r} in {envelope}'
+        return envelope
+
+    async def subscribe(self, *topics, **options):
+        answers = []
+        for topic in topics:
+            extra = {'payload': options} if options else {}
+            request = await self.send('subscribe', topic=topic, **extra)
+            answers.append(await self.expect('subscribed', topic=topic, id=request))
+        return answers[0]
+
+    async def publish(self, topic, payload, **members):
+        return await self.send('publish', topic=topic, payload=payload, **members)
+
+    async def alive(self):
+        """An answer proves that everything sent before was handled."""
+        await self.expect('pong', id=await self.send('ping'))
+
+    async def nothing_more(self, seconds=0.2):
+        with contextlib.suppress(asyncio.TimeoutError):
+            late = await asyncio.wait_for(self.socket.recv(), seconds)
+            raise AssertionError(f'unexpected: {late[:200]!r}')
+
+    async def closed(self):
+        """(code, reason) of the close frame the server sent."""
+        try:
+            while True:
+                await asyncio.wait_for(self.socket.recv(), PATIENCE_S)
+        except websockets.ConnectionClosed as end:
+            return (end.rcvd.code, end.rcvd.reason) if end.rcvd else (1006, '')
+
+
+def dial(server, path='/ws', **options):
+    return websockets.connect(server.url(path), compression=None, ping_interval=None, max_size=None,
+                              max_queue=None, close_timeout=2, open_timeout=PATIENCE_S, **options)
+
+
+class Test(unittest.IsolatedAsyncioTestCase):
+    """One server for all tests of a class, with the class's settings; each test cleans up."""
+    settings = {}
+    server = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(**cls.settings)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    async def asyncSetUp(self):
+        # unittest turns asyncio's debug mode on, which is slow and talks about slow steps.
+        asyncio.get_running_loop().set_debug(False)
+
+    async def open(self, path='/ws', server=None, **options):
+        socket = await dial(server or self.server, path, **options)
+        self.addAsyncCleanup(socket.close)
+        return socket
+
+    async def join(self, path='/ws', server=None, **options):
+        peer = Peer(await self.open(path, server, **options))
+        peer.welcome = await peer.expect('welcome')
+        return peer

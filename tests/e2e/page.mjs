@@ -1,0 +1,51 @@
+// Walks through the demo page in headless Chromium and prints a line of JSON after each step.
+//   node page.mjs CHROMIUM URL
+import { chromium } from "playwright-core";
+
+const [executablePath, url] = process.argv.slice(2);
+const say = (step) => process.stdout.write(`${JSON.stringify({ step })}\n`);
+const patience = { timeout: 45000 };
+
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update"],
+});
+try {
+  const page = await browser.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (message) => { if (message.type() === "error") errors.push(message.text()); });
+
+  await page.goto(url);
+  await page.waitForSelector("#state[data-state=connected]", patience);
+  say("connected");
+
+  for (const name of ["cpu", "memory", "network", "server"]) {
+    await page.waitForSelector(`#${name}-chart canvas`, patience);
+    await page.waitForFunction((id) => /\d/.test(document.getElementById(id).textContent),
+      `${name}-figure`, patience);
+  }
+  await page.waitForFunction(() => /\d/.test(document.getElementById("round-trip").textContent),
+    undefined, patience);
+  say("charts");
+
+  await page.fill("#chat-text", "hello <b>everyone</b>");
+  await page.press("#chat-text", "Enter");
+  say("published");
+
+  const line = page.locator("#messages li span");
+  await line.waitFor(patience);
+  if (await line.textContent() !== "hello <b>everyone</b>") throw new Error("shown as markup");
+  if (await page.inputValue("#chat-text") !== "") throw new Error("the text box was not emptied");
+  if (errors.length > 0) throw new Error(errors.join("\n"));
+  say("shown");
+
+  // From here on the browser itself logs that connecting fails.
+  await page.waitForSelector("#state[data-state=waiting]", patience);
+  say("disconnected");
+  if (errors.some((text) => !text.includes("WebSocket"))) throw new Error(errors.join("\n"));
+  say("no errors");
+} finally {
+  await browser.close();
+}

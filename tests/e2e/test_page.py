@@ -1,0 +1,70 @@
+"""The demo page: its files as the server gives them, and the page itself in headless Chromium."""
+import asyncio
+import json
+import os
+import unittest
+import urllib.error
+import urllib.request
+
+from harness import PATIENCE_S, ROOT, Server, Test
+
+CHROMIUM = '/usr/bin/chromium'
+FILES = {
+    '/': ('text/html', 'index.html'),
+    '/app.js': ('text/javascript', 'app.js'),
+    '/link.js': ('text/javascript', 'link.js'),
+    '/figures.js': ('text/javascript', 'figures.js'),
+    '/style.css': ('text/css', 'style.css'),
+    '/favicon.svg': ('image/svg+xml', 'favicon.svg'),
+    '/uplot.js': ('text/javascript', 'node_modules/uplot/dist/uPlot.iife.min.js'),
+    '/uplot.css': ('text/css', 'node_modules/uplot/dist/uPlot.min.css'),
+}
+
+
+class Page(Test):
+    def get(self, path):
+        url = f'http://127.0.0.1:{self.server.port}{path}'
+        return urllib.request.urlopen(url, timeout=PATIENCE_S)
+
+    def test_each_file_has_its_type_and_its_bytes(self):
+        for path, (content_type, name) in FILES.items():
+            with self.subTest(path), self.get(path) as answer:
+                self.assertTrue(answer.headers['content-type'].startswith(content_type))
+                self.assertEqual(answer.read(), (ROOT / 'web' / name).read_bytes())
+
+    def test_there_is_nothing_else(self):
+        for path in ['/index.htm', '/../etc/passwd', '/web/app.js', '//']:
+            with self.subTest(path), self.assertRaises(urllib.error.HTTPError) as refused:
+                self.get(path)
+            self.assertIn(refused.exception.code, {400, 404})
+            refused.exception.close()
+
+    @unittest.skipUnless(os.path.exists(CHROMIUM), f'no {CHROMIUM}')
+    async def test_a_browser_sees_the_host_talks_and_notices_the_end(self):
+        with Server() as server:  # its own: this test ends it
+            receiver = await self.join(server=server)
+            await receiver.subscribe('chat')
+            page = await asyncio.create_subprocess_exec(
+                'node', str(ROOT / 'tests/e2e/page.mjs'), CHROMIUM,
+                f'http://127.0.0.1:{server.port}/',
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+
+            async def expect(step):
+                line = await asyncio.wait_for(page.stdout.readline(), 60)
+                self.assertEqual(json.loads(line or '{}').get('step'), step, line)
+
+            try:
+                await expect('connected')
+                await expect('charts')
+                await expect('published')
+                update = await receiver.expect('data_update', topic='chat')
+                self.assertEqual(update['payload'], {'text': 'hello <b>everyone</b>'})
+                await expect('shown')
+                server.terminate()
+                await expect('disconnected')
+                await expect('no errors')
+                self.assertEqual(await asyncio.wait_for(page.wait(), PATIENCE_S), 0)
+            finally:
+                if page.returncode is None:
+                    page.kill()
+                    await page.wait()
