@@ -7,19 +7,20 @@ import { Window, bytes, count, mean, percent } from "./figures.js";
 const span_s = 60;
 const messages_max = 200;
 const cores_max = 32; // more lines than that are a grey block
+const powers_of_two = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const by_id = (id) => document.getElementById(id);
 
 // --- Charts ---
 
-// One row a chart: what it shows of its topic's payload. `lines` are drawn; `figure` and `note` are
-// the words above. The first of several lines is the one that matters.
+// One row a chart: what it shows of its topic's payload. `lines` are drawn, the last ones in colour
+// and any before `colors` faintly; `figure` and `note` are the words above.
 const charts = [
   {
     topic: "host.cpu",
     name: "cpu",
     top: 1,
-    lines: (p) => [mean(p.cores), ...p.cores.slice(0, cores_max)],
-    faint_after: 1,
+    lines: (p) => [...p.cores.slice(0, cores_max), mean(p.cores)],
+    colors: ["--accent"],
     axis: percent,
     figure: (p) => percent(mean(p.cores)),
     note: (p) => `${p.cores.length} cores`,
@@ -29,7 +30,9 @@ const charts = [
     name: "memory",
     top: (p) => p.total,
     lines: (p) => [p.used],
+    colors: ["--accent"],
     axis: bytes,
+    steps: powers_of_two,
     figure: (p) => bytes(p.used),
     note: (p) => `of ${bytes(p.total)}, ${bytes(p.available)} available`,
   },
@@ -37,7 +40,9 @@ const charts = [
     topic: "host.network",
     name: "network",
     lines: (p) => [p.rx, p.tx],
+    colors: ["--accent", "--second"],
     axis: (value) => `${bytes(value)}/s`,
+    steps: powers_of_two,
     figure: (p) => `${bytes(p.rx)}/s`,
     note: (p) => `in, ${bytes(p.tx)}/s out`,
   },
@@ -45,10 +50,11 @@ const charts = [
     topic: "host.server",
     name: "server",
     lines: (p) => [p.deliveries_per_s],
+    colors: ["--accent"],
     axis: count,
     figure: (p) => `${count(p.deliveries_per_s)}/s`,
-    note: (p) => `deliveries, ${count(p.messages_per_s)}/s messages, ${count(p.connections)} `
-      + `connections, ${percent(p.cpu)} of a core, ${bytes(p.rss)}`,
+    note: (p) => `deliveries to ${count(p.connections)} connections, `
+      + `${percent(p.cpu)} of a core, ${bytes(p.rss)}`,
   },
 ];
 
@@ -88,15 +94,13 @@ class Chart {
   #build(line_count) {
     this.plot?.destroy();
     this.samples = new Window(span_s, line_count);
-    const { faint_after = line_count, axis } = this.row;
+    const { colors, axis, steps } = this.row;
     const lines = Array.from({ length: line_count }, (_, index) => {
-      const faint = index >= faint_after;
-      return {
-        stroke: color(faint ? "--quiet" : index === 0 ? "--accent" : "--second"),
-        width: faint ? 0.5 : 1.75,
-        alpha: faint ? 0.55 : 1,
-        points: { show: false },
-      };
+      const name = colors[index - (line_count - colors.length)];
+      const points = { show: false };
+      return name
+        ? { stroke: color(name), fill: color(`${name}-area`), width: 1.75, points }
+        : { stroke: color("--quiet"), width: 0.5, alpha: 0.5, points };
     });
     const axis_look = {
       stroke: color("--quiet"),
@@ -104,9 +108,10 @@ class Chart {
       ticks: { show: false },
       font: "11px system-ui, sans-serif",
     };
+    const clock = (time_s) => new Date(time_s * 1000).toLocaleTimeString();
     this.plot = new window.uPlot({
       ...this.#size(),
-      padding: [8, 4, 0, 0],
+      padding: [8, 26, 0, 0],
       legend: { show: false },
       cursor: { show: false },
       scales: {
@@ -114,8 +119,14 @@ class Chart {
         y: { range: (_, __, highest) => [0, this.top || (highest || 1) * 1.15] },
       },
       axes: [
-        { ...axis_look, space: 70 },
-        { ...axis_look, size: 78, space: 34, values: (_, ticks) => ticks.map(axis) },
+        { ...axis_look, size: 26, space: 90, values: (_, ticks) => ticks.map(clock) },
+        {
+          ...axis_look,
+          size: 74,
+          space: 30,
+          values: (_, ticks) => ticks.map(axis),
+          ...(steps && { incrs: steps }),
+        },
       ],
       series: [{}, ...lines],
     }, this.samples.columns, this.place);
