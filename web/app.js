@@ -195,7 +195,7 @@ by_id("chat").addEventListener("submit", (event) => {
   const box = by_id("chat-text");
   if (link.publish("chat", { text: box.value })) box.value = "";
 });
-by_id("command").textContent = `ringcast pub chat -m '{"text":"hello"}' --url ws://${host}/ws`;
+by_id("command").textContent = `ringcast pub chat '{"text":"hello"}' --url ws://${host}`;
 
 // Drawing is tied to the screen, not to the data: a page in the background draws nothing.
 requestAnimationFrame(function draw() {

@@ -1,4 +1,4 @@
-"""What the command line answers: one line that names the flag, what was given and what is allowed."""
+"""What the command line answers: one line naming the flag, what was given and what is allowed."""
 import re
 import socket
 import subprocess

@@ -64,7 +64,8 @@ ROWS = [
     ('close without a code', frame(CLOSE), {1005, 1000}),
     ('a message after close', closing(1000) + frame(TEXT, b'late'), {1000}),
 ]
-ROWS += [(f'opcode {code}', frame(code, b'x'), BROKEN) for code in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]]
+ROWS += [(f'opcode {code}', frame(code, b'x'), BROKEN)
+         for code in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]]
 ROWS += [(f'close {code}', closing(code), BROKEN)
          for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2999, 5000, 65535]]
 

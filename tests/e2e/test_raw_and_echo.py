@@ -126,8 +126,8 @@ class RawAndEcho(Test):
 
     async def test_npm_ws_echoes_and_reads_raw(self):
         async with await NodeClient.dial(self.server.url('/echo')) as client:
-            for message in [{'text': 'é' * 1000}, {'binary': base64.b64encode(b'\xff' * 70000).decode()},
-                            {'text': ''}]:
+            binary = base64.b64encode(b'\xff' * 70000).decode()
+            for message in [{'text': 'é' * 1000}, {'binary': binary}, {'text': ''}]:
                 await client.tell(**message)
                 self.assertEqual(await client.event(), {'event': 'message', **message})
         async with await NodeClient.dial(self.server.url('/raw?topic=r.n')) as client:
