@@ -123,6 +123,18 @@ class RawClient:
             if opcode == CLOSE:
                 return int.from_bytes(payload[:2], 'big') if payload else 1005
 
+    def ended_within(self, seconds):
+        """Waits for the end that long; what comes in the meantime is kept."""
+        self.socket.settimeout(seconds)
+        try:
+            while self._fill():
+                pass
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            self.socket.settimeout(PATIENCE_S)
+
     def ended(self):
         """Does the server end the connection (after whatever it still sends)?"""
         self.received = b''

@@ -28,7 +28,7 @@ class Envelope(Test):
         subscribed = await receiver.subscribe('t.values')
         offset = subscribed['payload']['offset']
         self.assertIsInstance(subscribed['payload']['epoch'], str)
-        values = [1, -0.5, 'text', 'Grüße \u2028 \U0001f600 "\\', True, None, [], {},
+        values = [1, -0.5, 'text', 'Gr\u00fc\u00dfe \u2028 \U0001f600 "\\', True, None, [], {},
                   {'a': [1, {'b': None}]}, 'x' * 60000]
         for value in values:
             with self.subTest(value=str(value)[:20]):
