@@ -68,7 +68,7 @@ def show(text, lines=60):
 
 DOCTEST = re.compile(r'^\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \|'
                      r' +(\d+) skipped', re.M)
-DOCTEST_CASE = re.compile(r'^TEST CASE: +(.+)$', re.M)
+FAILED_CASE = re.compile(r'^TEST CASE: +(.+)\n(?:(?!TEST CASE:).*\n)*?.*\bERROR\b', re.M)
 SKIPPED = re.compile(r'^SKIPPED (.+?): (.+)$', re.M)
 ESCAPE = re.compile(r'\x1b\[[0-9;]*m')
 TAP = re.compile(r'^# (pass|fail|skipped|todo) (\d+)$', re.M)
@@ -76,7 +76,7 @@ TAP = re.compile(r'^# (pass|fail|skipped|todo) (\d+)$', re.M)
 
 def count_meson_test(test, where):
     """One line of meson's testlog.json."""
-    name = f"{where} {test['name']}"
+    name = f"{where} {test['name'].split(' / ')[-1]}"  # without the project and the suite
     text = ESCAPE.sub('', (test.get('stdout') or '') + '\n' + (test.get('stderr') or ''))
     ok = test['result'] in ('OK', 'EXPECTEDFAIL')
     if test['result'] == 'SKIP':
@@ -86,7 +86,7 @@ def count_meson_test(test, where):
     if not summary:
         return Tally(1 if ok and not skipped else 0, [] if ok else [name], skipped)
     passed, failed = int(summary[1]), int(summary[2])
-    failures = [f'{name}: {case.strip()}' for case in dict.fromkeys(DOCTEST_CASE.findall(text))]
+    failures = [f'{name}: {case.strip()}' for case in dict.fromkeys(FAILED_CASE.findall(text))]
     if failed == 0 and ok:
         failures = []
     elif len(failures) != failed or not failures:

@@ -84,7 +84,8 @@ def main():
     parser.add_argument('--io', default='uring', choices=['uring', 'epoll'])
     parser.add_argument('words', nargs='*')
     options = parser.parse_args()
-    os.environ['RINGCASTD'] = str((ROOT / options.build / 'ringcastd').absolute())
+    for name in ['ringcastd', 'ringcast']:
+        os.environ[name.upper()] = str((ROOT / options.build / name).absolute())
     os.environ['RINGCAST_IO'] = options.io
     sys.path.insert(0, str(HERE))
     everything = unittest.defaultTestLoader.discover(str(HERE), 'test_*.py', str(HERE))
