@@ -28,18 +28,17 @@ FLAGS = {
     'io': '--io',
     'listen': '--listen',
     'connections_max': '--connections-max',
-    'drain': '--drain',
+    'drain_timeout': '--drain-timeout',
     'fragments_max': '--fragments-max',
     'handshake_timeout': '--handshake-timeout',
     'log_memory': '--log-memory',
-    'message_size_max': '--message-size-max',
+    'message_max': '--message-max',
     'messages_per_second': '--messages-per-second',
-    'messages_burst': '--messages-burst',
     'ping_interval': '--ping-interval',
     'pong_timeout': '--pong-timeout',
 }
-UNLIMITED_RATE = {'messages_per_second': 1000000, 'messages_burst': 1000000}
-COMPLAINTS = re.compile(r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|RC_D?CHECK')
+UNLIMITED_RATE = {'messages_per_second': 0}
+COMPLAINTS = re.compile(r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|check failed:')
 
 
 def command(*arguments, dev=True, **settings):

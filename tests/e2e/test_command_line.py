@@ -16,7 +16,7 @@ def run(*arguments, **settings):
 class CommandLine(unittest.TestCase):
     def test_a_wrong_flag_is_answered_in_one_line(self):
         rows = [
-            ('shards', '0'),
+            ('shards', '65'),
             ('shards', '-1'),
             ('shards', 'many'),
             ('io', 'kqueue'),
@@ -24,7 +24,7 @@ class CommandLine(unittest.TestCase):
             ('listen', '127.0.0.1:99999'),
             ('ping_interval', '-1s'),
             ('ping_interval', 'soon'),
-            ('message_size_max', '64KB!'),
+            ('message_max', '64KB!'),
             ('connections_max', '1e9'),
         ]
         for name, given in rows:

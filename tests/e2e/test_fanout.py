@@ -149,7 +149,7 @@ class Heartbeat(Test):
 
 
 class End(Test):
-    settings = {'drain': '2s'}
+    settings = {'drain_timeout': '2s'}
 
     async def test_on_sigterm_everyone_hears_1012_and_the_server_ends(self):
         peers = [await self.join() for _ in range(10)]
@@ -163,7 +163,7 @@ class End(Test):
             self.assertEqual(await asyncio.to_thread(self.server.wait), 0)
 
     async def test_what_was_published_before_the_end_is_delivered(self):
-        with Server(drain='2s', **UNLIMITED_RATE) as server:
+        with Server(drain_timeout='2s', **UNLIMITED_RATE) as server:
             receiver, sender = await self.join(server=server), await self.join(server=server)
             await receiver.subscribe('e.last')
             for number in range(50):

@@ -45,7 +45,7 @@ class NodeClient:
 
 
 class RawAndEcho(Test):
-    settings = {**UNLIMITED_RATE, 'message_size_max': '2MiB'}
+    settings = {**UNLIMITED_RATE, 'message_max': '2MiB'}
 
     async def receive(self, socket):
         return await asyncio.wait_for(socket.recv(), PATIENCE_S)
