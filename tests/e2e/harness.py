@@ -33,6 +33,7 @@ FLAGS = {
     'handshake_timeout': '--handshake-timeout',
     'log_memory': '--log-memory',
     'message_max': '--message-max',
+    'messages_burst': '--messages-burst',
     'messages_per_second': '--messages-per-second',
     'ping_interval': '--ping-interval',
     'pong_timeout': '--pong-timeout',

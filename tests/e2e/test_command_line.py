@@ -52,9 +52,10 @@ class CommandLine(unittest.TestCase):
         self.assertIn(address, errors)
 
     def test_help_and_version(self):
-        for argument, what in [('--help', r'--listen'), ('--version', r'\d+\.\d+\.\d+')]:
-            with self.subTest(argument):
-                done = subprocess.run([command()[0], argument], stdout=subprocess.PIPE, text=True,
+        for arguments, what in [(['--help'], 'serve'), (['serve', '--help'], '--listen'),
+                                (['version'], r'\d+\.\d+\.\d+')]:
+            with self.subTest(arguments):
+                done = subprocess.run([command()[0], *arguments], stdout=subprocess.PIPE, text=True,
                                       timeout=PATIENCE_S)
                 self.assertEqual(done.returncode, 0)
                 self.assertRegex(done.stdout, what)

@@ -1,7 +1,11 @@
 """The envelope of /ws (docs/PROTOCOL.md): what a client may say and what it hears."""
+import contextlib
 import json
 
-from harness import Test, UNLIMITED_RATE
+import websockets
+
+from harness import Peer, Test, UNLIMITED_RATE
+from rawsock import RawClient, upgrade
 
 
 class Envelope(Test):
@@ -155,6 +159,51 @@ class Envelope(Test):
                 return
         self.fail(seen)
 
+    async def test_what_cannot_be_done_is_said(self):
+        peer = await self.join()
+        await peer.subscribe('t.once')
+        rows = [('subscribe', 't.once', 'already_subscribed'),
+                ('unsubscribe', 't.never', 'not_subscribed')]
+        for kind, topic, code in rows:
+            with self.subTest(kind):
+                request = await peer.send(kind, topic=topic)
+                answer = await peer.expect('error', id=request, topic=topic)
+                self.assertEqual(answer['payload']['code'], code)
+
+    async def test_topics_of_a_client_are_limited(self):
+        peer = await self.join()
+        most = peer.welcome['payload']['limits']['topics']
+        await peer.subscribe(*(f't.many.{i}' for i in range(most)))
+        request = await peer.send('subscribe', topic='t.many.last')
+        answer = await peer.expect('error', id=request)
+        self.assertEqual(answer['payload']['code'], 'too_many_subscriptions')
+        await peer.alive()
+
+    async def test_binary_is_no_envelope(self):
+        peer = await self.join()
+        await peer.socket.send(b'{"type":"ping"}')
+        self.assertEqual((await peer.closed())[0], 1003)
+
+
+class Rate(Test):
+    settings = {'messages_per_second': 10, 'messages_burst': 20}
+
+    async def test_who_sends_too_much_is_told_and_then_closed(self):
+        bystander, peer = await self.join(), await self.join()
+        for _ in range(30):
+            await peer.send('ping')
+        kinds = [(await peer.receive())['type'] for _ in range(30)]
+        self.assertEqual(set(kinds[:20]), {'pong'})
+        self.assertIn('error', kinds[20:])
+        for _ in range(2000):
+            if peer.socket.closed:
+                break
+            with contextlib.suppress(websockets.ConnectionClosed):
+                await peer.send('ping')
+        # 4008 when the complaints pile up faster than this client reads them.
+        self.assertIn((await peer.closed())[0], {4029, 4008})
+        await bystander.alive()
+
 
 class WithoutDev(Test):
     settings = {'dev': False}
@@ -162,5 +211,20 @@ class WithoutDev(Test):
     async def test_strangers_may_not_publish(self):
         peer = await self.join()
         request = await peer.publish('t', 1)
-        await peer.expect('error', id=request)
+        answer = await peer.expect('error', id=request)
+        self.assertEqual(answer['payload']['code'], 'forbidden')
         await peer.alive()
+
+    def test_what_dev_adds_is_not_there(self):
+        for path, status in [('/raw?publish=t', 403), ('/echo', 404), ('/raw?topic=t', 101)]:
+            with self.subTest(path), RawClient(self.server) as client:
+                client.send(upgrade(path))
+                self.assertEqual(client.response()[0], status)
+        with RawClient(self.server) as client:
+            client.send(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+            self.assertEqual(client.response()[0], 404)
+
+    async def test_one_who_only_reads_raw_may_not_send(self):
+        socket = await self.open('/raw?topic=t')
+        await socket.send('x')
+        self.assertEqual((await Peer(socket).closed())[0], 1008)
