@@ -39,7 +39,8 @@ FLAGS = {
     'pong_timeout': '--pong-timeout',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
-COMPLAINTS = re.compile(r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|check failed:')
+COMPLAINTS = re.compile(
+    r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|check failed:')
 
 
 def command(*arguments, dev=True, **settings):

@@ -15,7 +15,8 @@ class Tool(Test):
             os.environ['RINGCAST'], *arguments, '--url', f'ws://127.0.0.1:{self.server.port}',
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            out, errors = await asyncio.wait_for(process.communicate(given.encode()), 6 * PATIENCE_S)
+            out, errors = await asyncio.wait_for(
+                process.communicate(given.encode()), 6 * PATIENCE_S)
         finally:
             if process.returncode is None:
                 process.kill()
