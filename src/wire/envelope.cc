@@ -277,6 +277,26 @@ void read_token(const dom::element& payload, Inbound& inbound, Verdict& verdict)
     }
 }
 
+// What each type asks for beyond the members themselves.
+void judge_type(const dom::element& payload, Inbound& inbound, Verdict& verdict) noexcept {
+    const TypeRow& type = find_type(inbound.type_text);
+    inbound.type = type.type;
+    if (inbound.type_text.empty()) verdict.note(EnvelopeError::missing_member, "type");
+    if (type.needs_topic && inbound.topic.empty()) {
+        verdict.note(EnvelopeError::missing_member, "topic");
+    }
+    if (type.needs_id && inbound.id.empty()) verdict.note(EnvelopeError::missing_member, "id");
+    if (type.needs_payload && !inbound.has_payload) {
+        verdict.note(EnvelopeError::missing_member, "payload");
+    }
+    if (type.type == MessageType::subscribe && inbound.has_payload) {
+        read_options(payload, inbound, verdict);
+    }
+    if (type.type == MessageType::auth && inbound.has_payload) {
+        read_token(payload, inbound, verdict);
+    }
+}
+
 }  // namespace
 
 std::string_view envelope_error_name(EnvelopeError error) noexcept {
@@ -358,22 +378,7 @@ EnvelopeError EnvelopeParser::parse(Bytes message, Inbound& inbound) noexcept {
         inbound.has_payload = true;
     }
 
-    const TypeRow& type = find_type(inbound.type_text);
-    inbound.type = type.type;
-    if (inbound.type_text.empty()) verdict.note(EnvelopeError::missing_member, "type");
-    if (type.needs_topic && inbound.topic.empty()) {
-        verdict.note(EnvelopeError::missing_member, "topic");
-    }
-    if (type.needs_id && inbound.id.empty()) verdict.note(EnvelopeError::missing_member, "id");
-    if (type.needs_payload && !inbound.has_payload) {
-        verdict.note(EnvelopeError::missing_member, "payload");
-    }
-    if (type.type == MessageType::subscribe && inbound.has_payload) {
-        read_options(payload, inbound, verdict);
-    }
-    if (type.type == MessageType::auth && inbound.has_payload) {
-        read_token(payload, inbound, verdict);
-    }
+    judge_type(payload, inbound, verdict);
     inbound.member = verdict.member;
     return verdict.error;
 }

@@ -17,12 +17,18 @@ namespace {
 constexpr std::array<std::uint8_t, 256> escaped_sizes = [] {
     std::array<std::uint8_t, 256> sizes{};
     sizes.fill(1);
-    for (std::size_t i = 0; i < 0x20; i++)
+    for (std::size_t i = 0; i < 0x20; i++) {
         sizes[i] = 6;  // \u00XX
-    for (const char c : {'"', '\\', '\b', '\f', '\n', '\r', '\t'})
+    }
+    for (const char c : {'"', '\\', '\b', '\f', '\n', '\r', '\t'}) {
         sizes[static_cast<unsigned char>(c)] = 2;
+    }
     return sizes;
 }();
+
+std::size_t escaped_size(char c) noexcept {
+    return escaped_sizes[static_cast<unsigned char>(c)];
+}
 
 // The letter behind the backslash, where there is a short form.
 char short_escape(char c) noexcept {
@@ -42,29 +48,24 @@ char short_escape(char c) noexcept {
     }
 }
 
-// Does a word hold a byte that must be escaped? Classic exact-enough bit tests: they may only err
-// on bytes above a byte that really matches, so `any` is right.
-bool word_needs_escape(std::uint64_t word) noexcept {
+// Marks the bytes of a word that must be escaped, by their top bits. Borrows may mark too many
+// above the lowest mark, but that one is exact, and it is all that anyone looks at.
+std::uint64_t escape_marks(std::uint64_t word) noexcept {
     constexpr std::uint64_t ones = 0x0101010101010101;
     constexpr std::uint64_t tops = 0x8080808080808080;
-    const std::uint64_t control = (word - ones * 0x20) & ~word;
+    const std::uint64_t controls = (word - ones * 0x20) & ~word;
     const std::uint64_t quote = word ^ (ones * '"');
     const std::uint64_t backslash = word ^ (ones * '\\');
     const std::uint64_t quotes = (quote - ones) & ~quote;
     const std::uint64_t backslashes = (backslash - ones) & ~backslash;
-    return ((control | quotes | backslashes) & tops) != 0;
+    return (controls | quotes | backslashes) & tops;
 }
 
-// Bytes at the front that go into a JSON string as they are, in whole words.
-std::size_t plain_prefix(std::string_view text) noexcept {
-    std::size_t at = 0;
-    while (at + 8 <= text.size()) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, text.data() + at, 8);
-        if (word_needs_escape(word)) break;
-        at += 8;
-    }
-    return at;
+constexpr std::size_t word_size = sizeof(std::uint64_t);
+
+// Bytes of the word in front of the first one that must be escaped.
+std::size_t plain_bytes(std::uint64_t marks) noexcept {
+    return static_cast<std::size_t>(std::countr_zero(marks)) / 8;  // no mark: 64 / 8
 }
 
 std::size_t digit_count(std::uint64_t value) noexcept {
@@ -87,14 +88,17 @@ class Counter {
     void millis(std::uint64_t /*value*/) noexcept { size_ += 3; }
     void base64(Bytes bytes) noexcept { size_ += base64_size(bytes.size()); }
     void escaped(std::string_view text) noexcept {
-        while (!text.empty()) {
-            const std::size_t plain = plain_prefix(text);
+        while (text.size() >= word_size) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, text.data(), word_size);
+            const std::uint64_t marks = escape_marks(word);
+            const std::size_t plain = plain_bytes(marks);
             size_ += plain;
-            text.remove_prefix(plain);
-            const std::string_view mixed = text.substr(0, 8);
-            for (const char c : mixed)
-                size_ += escaped_sizes[static_cast<unsigned char>(c)];
-            text.remove_prefix(mixed.size());
+            if (marks != 0) size_ += escaped_size(text[plain]);
+            text.remove_prefix(plain + (marks != 0));
+        }
+        for (const char c : text) {
+            size_ += escaped_size(c);
         }
     }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -117,8 +121,9 @@ class Writer {
     void number(std::uint64_t value) noexcept { at_ = std::to_chars(at_, end_, value).ptr; }
     void hex(std::uint64_t value) noexcept {
         RC_DCHECK(epoch_digits <= room());
-        for (int shift = 60; shift >= 0; shift -= 4)
+        for (int shift = 60; shift >= 0; shift -= 4) {
             *at_++ = "0123456789abcdef"[value >> shift & 15];
+        }
     }
     void millis(std::uint64_t value) noexcept {
         RC_DCHECK(3 <= room());
@@ -132,21 +137,27 @@ class Writer {
         at_ += base64_size(bytes.size());
     }
     void escaped(std::string_view text) noexcept {
-        while (!text.empty()) {
-            const std::size_t plain = plain_prefix(text);
-            this->text(text.substr(0, plain));
-            text.remove_prefix(plain);
-            const std::string_view mixed = text.substr(0, 8);
-            for (const char c : mixed)
-                escaped_char(c);
-            text.remove_prefix(mixed.size());
+        while (text.size() >= word_size) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, text.data(), word_size);
+            const std::uint64_t marks = escape_marks(word);
+            const std::size_t plain = plain_bytes(marks);
+            // The whole word: what is written for `text` is at least as long as `text`.
+            RC_DCHECK(word_size <= room());
+            std::memcpy(at_, &word, word_size);
+            at_ += plain;
+            if (marks != 0) escaped_char(text[plain]);
+            text.remove_prefix(plain + (marks != 0));
+        }
+        for (const char c : text) {
+            escaped_char(c);
         }
     }
     [[nodiscard]] std::size_t room() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
   private:
     void escaped_char(char c) noexcept {
-        const std::uint8_t size = escaped_sizes[static_cast<unsigned char>(c)];
+        const std::size_t size = escaped_size(c);
         RC_DCHECK(size <= room());
         if (size == 1) {
             *at_++ = c;

@@ -14,8 +14,9 @@ constexpr auto mask_bit = std::byte{0x80};
 // How much of `text` fits into `size` bytes without cutting a character.
 std::size_t cut_between_characters(std::string_view text, std::size_t size) noexcept {
     if (text.size() <= size) return text.size();
-    while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80)
+    while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) {
         size--;
+    }
     return size;
 }
 
@@ -68,7 +69,7 @@ std::size_t encode_control(std::byte* out, Opcode opcode, Bytes payload) noexcep
 
 std::size_t encode_close(std::byte* out, std::uint16_t code, std::string_view reason) noexcept {
     if (code == close_code::no_status) return encode_header(out, Opcode::close, 0);
-    RC_CHECK(close_code_sendable(code));
+    RC_CHECK(close_code_valid_on_wire(code));
     const std::size_t reason_size = cut_between_characters(reason, close_reason_max);
     const std::size_t size = encode_header(out, Opcode::close, 2 + reason_size);
     store_be16(out + size, code);

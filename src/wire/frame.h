@@ -52,7 +52,7 @@ constexpr std::uint16_t try_again_later = 1013;
 // 3000-4999; everything else is a protocol error of the peer.
 [[nodiscard]] bool close_code_valid_on_wire(std::uint16_t code) noexcept;
 
-// May a server send it? As above, but 1010 is the client's alone (section 7.4.1).
+// May a server choose it? As above, but 1010 is the client's alone (section 7.4.1).
 [[nodiscard]] bool close_code_sendable(std::uint16_t code) noexcept;
 
 // Bytes of the unmasked header in front of a payload of this size: 2, 4 or 10.
@@ -76,7 +76,8 @@ std::size_t encode_control(std::byte* out, Opcode opcode, Bytes payload) noexcep
 
 // A whole close frame; up to control_frame_size_max bytes. A reason over close_reason_max is cut
 // between two characters. Code no_status writes a frame without a payload.
-// Precondition: close_code_sendable(code) or code == no_status; reason is UTF-8.
+// Precondition: close_code_valid_on_wire(code) or code == no_status, so that every code a Framer
+// reports may be echoed (section 5.5.1); reason is UTF-8.
 std::size_t encode_close(std::byte* out, std::uint16_t code, std::string_view reason) noexcept;
 
 // What the first bytes of a frame say.

@@ -40,8 +40,8 @@ namespace ringcast::wire {
 constexpr std::size_t payload_padding = 64;
 
 struct FramerLimits {
-    std::uint64_t message_size_max = 64 * 1024;  // all fragments together; at most 1 GiB
-    std::uint32_t fragments_max = 1024;          // frames of one message, empty ones included
+    std::uint64_t message_size_max = 65'536;  // all fragments together; at most 1 GiB
+    std::uint32_t fragments_max = 1024;       // frames of one message, empty ones included
 };
 
 enum class FramerEvent : std::uint8_t { need_more, message, ping, pong, close, error };

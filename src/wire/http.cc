@@ -191,15 +191,7 @@ RequestParser::Status RequestParser::feed(Bytes input, std::size_t& consumed) no
 bool RequestParser::scan_byte(std::uint8_t byte) noexcept {
     if (head_size_ >= head_size_max) return refuse(431, "request head over 8 KiB");
     head_size_++;
-    if (after_cr_) {
-        if (byte != '\n') return refuse(400, "CR without LF");
-        after_cr_ = false;
-        if (place_ == Place::request_line && spaces_ != 2) {
-            return refuse(400, "request line is not METHOD TARGET VERSION");
-        }
-        place_ = place_ == Place::last_lf ? Place::done : Place::line_start;
-        return true;
-    }
+    if (after_cr_) return scan_line_feed(byte);
     if (byte == '\r') {
         if (place_ == Place::name) return refuse(400, "header line without a colon");
         if (place_ == Place::line_start) place_ = Place::last_lf;
@@ -213,12 +205,7 @@ bool RequestParser::scan_byte(std::uint8_t byte) noexcept {
         case Place::request_line:
             return scan_request_line(byte);
         case Place::line_start:
-            if (byte == ' ' || byte == '\t') return refuse(400, "folded header line");
-            if (lines_ >= head_lines_max) return refuse(431, "too many header lines");
-            if (!is_token(byte)) return refuse(400, "bad character in a header name");
-            lines_++;
-            place_ = Place::name;
-            return true;
+            return scan_header_start(byte);
         case Place::name:
             if (byte == ':') place_ = Place::value;
             return byte == ':' || is_token(byte) || refuse(400, "bad character in a header name");
@@ -231,6 +218,25 @@ bool RequestParser::scan_byte(std::uint8_t byte) noexcept {
     }
     RC_CHECK(false);  // these places take no byte
     return false;
+}
+
+bool RequestParser::scan_line_feed(std::uint8_t byte) noexcept {
+    if (byte != '\n') return refuse(400, "CR without LF");
+    if (place_ == Place::request_line && spaces_ != 2) {
+        return refuse(400, "request line is not METHOD TARGET VERSION");
+    }
+    after_cr_ = false;
+    place_ = place_ == Place::last_lf ? Place::done : Place::line_start;
+    return true;
+}
+
+bool RequestParser::scan_header_start(std::uint8_t byte) noexcept {
+    if (byte == ' ' || byte == '\t') return refuse(400, "folded header line");
+    if (lines_ >= head_lines_max) return refuse(431, "too many header lines");
+    if (!is_token(byte)) return refuse(400, "bad character in a header name");
+    lines_++;
+    place_ = Place::name;
+    return true;
 }
 
 bool RequestParser::scan_request_line(std::uint8_t byte) noexcept {
@@ -412,8 +418,9 @@ bool percent_decode(std::string_view text, std::span<char> out, std::size_t& siz
 }  // namespace
 
 QueryReader::Status QueryReader::next(std::span<char> scratch, Item& item) noexcept {
-    while (!rest_.empty() && rest_.front() == '&')
+    while (!rest_.empty() && rest_.front() == '&') {
         rest_.remove_prefix(1);
+    }
     if (rest_.empty()) return Status::end;
     if (++count_ > query_items_max) return Status::bad;
 

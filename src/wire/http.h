@@ -20,10 +20,10 @@
 
 namespace ringcast::wire {
 
-constexpr std::size_t head_size_max = 8 * 1024;    // request line, headers and the empty line: 431
-constexpr std::size_t head_lines_max = 64;         // header lines: 431
-constexpr std::size_t target_size_max = 2 * 1024;  // 414
-constexpr std::size_t query_items_max = 256;       // QueryReader: bad
+constexpr std::size_t head_size_max = 8192;    // request line, headers and the empty line: 431
+constexpr std::size_t head_lines_max = 64;     // header lines: 431
+constexpr std::size_t target_size_max = 2048;  // 414
+constexpr std::size_t query_items_max = 256;   // QueryReader: bad
 
 // What a request said. Views point into the parser and live as long as it does.
 struct Request {
@@ -98,6 +98,8 @@ class RequestParser {
     };
 
     [[nodiscard]] bool scan_byte(std::uint8_t byte) noexcept;
+    [[nodiscard]] bool scan_line_feed(std::uint8_t byte) noexcept;
+    [[nodiscard]] bool scan_header_start(std::uint8_t byte) noexcept;
     [[nodiscard]] bool scan_request_line(std::uint8_t byte) noexcept;
     [[nodiscard]] bool keep(std::string_view piece) noexcept;
     void begin_header() noexcept;
@@ -106,8 +108,8 @@ class RequestParser {
     Status fail(int status, const char* reason) noexcept;
     bool refuse(int status, const char* reason) noexcept;  // fail(), and false
 
-    static constexpr std::size_t text_size = 3 * 1024;  // target and kept header values together
-    static constexpr std::size_t name_size_max = 32;    // longer names are none that we know
+    static constexpr std::size_t text_size = 3072;    // target and kept header values together
+    static constexpr std::size_t name_size_max = 32;  // longer names are none that we know
 
     alignas(8) std::array<std::byte, 96> llhttp_{};  // llhttp_t, without its header in ours
     Request request_;

@@ -100,8 +100,9 @@ void apply_mask(MutBytes data, const MaskKey& key, std::size_t phase) noexcept {
 }
 
 void apply_mask_scalar(MutBytes data, const MaskKey& key, std::size_t phase) noexcept {
-    for (std::size_t i = 0; i < data.size(); i++)
+    for (std::size_t i = 0; i < data.size(); i++) {
         data[i] ^= key[(phase + i) & 3];
+    }
 }
 
 }  // namespace ringcast::wire

@@ -36,8 +36,9 @@ bool words_are_ascii(Bytes text) noexcept {
         std::memcpy(&word, text.data() + at, 8);
         seen |= word;
     }
-    for (; at < text.size(); at++)
+    for (; at < text.size(); at++) {
         seen |= std::to_integer<std::uint64_t>(text[at]);
+    }
     return (seen & 0x8080808080808080) == 0;
 }
 

@@ -85,6 +85,7 @@ TEST_CASE("frame: a close frame holds its code and as much of the reason as fits
     CHECK(out[1] == std::byte{2});
     CHECK(load_be16(&out[2]) == 1000);
 
+    CHECK(encode_close(out.data(), 1010, "echoed") == 10);
     CHECK(encode_close(out.data(), 4001, std::string(123, 'r')) == 127);
     CHECK(encode_close(out.data(), 4001, std::string(124, 'r')) == 127);
 

@@ -7,6 +7,9 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/wire/naive.h"
 #include "tests/wire/wall.h"
@@ -445,6 +448,40 @@ TEST_CASE("framer: no memory is held between messages, nor after the end") {
     CHECK(session.framer.held_bytes() == 0);
     CHECK(session.events == Events{"text:abcdef", "ping:half", "error1002"});
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+    #define RC_TEST_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+    #if __has_feature(address_sanitizer)
+        #define RC_TEST_ADDRESS_SANITIZER 1
+    #endif
+#endif
+
+#ifndef RC_TEST_ADDRESS_SANITIZER  // it needs all the address space that the limit takes away
+TEST_CASE("framer: no memory for a message ends that connection, with 1011") {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const FramerLimits limits{.message_size_max = 1 << 30, .fragments_max = 1};
+        std::string piece = header("\x82\xff\0\0\0\0\x40\0\0\0"s) + std::string(1 << 20, 'x');
+        const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+        Framer framer;
+        if (::setrlimit(RLIMIT_AS, &none) != 0) ::_exit(1);
+        for (int i = 0; i < 64; i++) {
+            MutBytes input = std::as_writable_bytes(std::span(piece));
+            if (i != 0) input = input.subspan(14);
+            const Framer::Event event = framer.next(input, limits);
+            if (event.kind == FramerEvent::need_more) continue;
+            ::_exit(event.close_code == close_code::internal_error ? 0 : 2);
+        }
+        ::_exit(3);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+}
+#endif
 
 TEST_CASE("framer: nchan 8f8d0e22: a hundred thousand frames in one read") {
     const Events events = whole(repeat(text("x"), 100'000));
