@@ -46,11 +46,11 @@ TEST_CASE("buffer ring: bytes come out as they went in, round after round of the
     if (!probe.usable) return;
     for (const bool incremental : {false, true}) {
         if (incremental && !probe.incremental_buffers) continue;
-        for (const auto& [size, count] :
-             {std::pair{64U, 1U}, {64U, 2U}, {1000U, 3U}, {100'000U, 4U}}) {
+        for (const auto& shape : {std::pair{64U, 1U}, {64U, 2U}, {1000U, 3U}, {100'000U, 4U}}) {
+            const std::uint32_t size = shape.first;
             CAPTURE(incremental);
             CAPTURE(size);
-            Receiver receiver(size, count, incremental);
+            Receiver receiver(size, shape.second, incremental);
             std::string sent;
             std::string received;
             for (std::size_t round = 0; round < 300; round++) {

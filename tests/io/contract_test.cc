@@ -78,7 +78,7 @@ TEST_CASE("reactor: with two buffers and 32 talkers nobody is forgotten (K2)") {
         constexpr std::size_t total = 20'000;
         std::vector<std::unique_ptr<Peer>> peers;
         for (std::size_t i = 0; i < count; i++) {
-            peers.push_back(server.accept_one().first);
+            peers.push_back(server.accept_one());
         }
         for (std::size_t i = 0; i < count; i++) {
             REQUIRE(peers[i]->send(stream_bytes(i, 0, total)) == long{total});
@@ -106,7 +106,8 @@ TEST_CASE("reactor: a full socket takes part, then nothing, then says when it ta
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
         Server server(variant);
-        auto [peer, conn] = server.accept_one();
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
         const std::string all = stream_bytes(7, 0, 8 << 20);
         std::size_t sent = 0;
         bool was_short = false;
@@ -149,7 +150,7 @@ TEST_CASE("reactor: a batch reports every connection by itself") {
         Server server(variant);
         std::vector<std::unique_ptr<Peer>> peers;
         for (std::size_t i = 0; i < send_batch_max; i++)
-            peers.push_back(server.accept_one().first);
+            peers.push_back(server.accept_one());
         // Every third is full, every seventh is gone.
         const std::string filler(4 << 20, 'f');
         for (std::size_t i = 0; i < send_batch_max; i++) {
@@ -190,28 +191,30 @@ TEST_CASE("reactor: a peer's FIN, a peer's reset, and sending after both") {
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
         Server server(variant);
-        auto [half, half_conn] = server.accept_one();
+        ConnIndex half_conn = no_conn;
+        auto half = server.accept_one(half_conn);
         half->send("last words");
         half->finish();
-        REQUIRE(server.handler.run_until(
-            [&, c = half_conn] { return server.handler.seen[c].ended == 0; }));
+        REQUIRE(
+            server.handler.run_until([&] { return server.handler.seen[half_conn].ended == 0; }));
         CHECK(server.handler.seen[half_conn].received == "last words");
         CHECK(server.handler.send(half_conn, "heard") == 5);
         server.reactor->shutdown_send(half_conn);
-        CHECK(server.handler.run_until([&, p = half.get()] { return p->drain(); }));
+        CHECK(server.handler.run_until([&] { return half->drain(); }));
         CHECK(half->received == "heard");
         server.handler.close(half_conn);
 
-        auto [gone, gone_conn] = server.accept_one();
+        ConnIndex gone_conn = no_conn;
+        auto gone = server.accept_one(gone_conn);
         gone->reset();
         REQUIRE(server.handler.run_until(
-            [&, c = gone_conn] { return server.handler.seen[c].ended == ECONNRESET; }));
+            [&] { return server.handler.seen[gone_conn].ended == ECONNRESET; }));
         // K4: no signal, an error every time; and whoever waits for room is told.
         CHECK(server.handler.send(gone_conn, "x") < 0);
         CHECK(server.handler.send(gone_conn, "x") == -EPIPE);
         server.reactor->want_writable(gone_conn);
-        CHECK(server.handler.run_until(
-            [&, c = gone_conn] { return server.handler.seen[c].writable == 1; }));
+        CHECK(
+            server.handler.run_until([&] { return server.handler.seen[gone_conn].writable == 1; }));
         server.handler.close(gone_conn);
         CHECK(server.handler.run_until([&] { return server.handler.closed.size() == 2; }));
         CHECK(server.reactor->live_count() == 0);
@@ -222,24 +225,26 @@ TEST_CASE("reactor: close() with a receive armed sends FIN, and nothing is deliv
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
         Server server(variant);
-        auto [peer, conn] = server.accept_one();
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
         CHECK(server.handler.send(conn, "bye") == 3);
         server.handler.close(conn);
         peer->send("too late");  // the Recorder fails if this is delivered
         CHECK(server.handler.closed.empty());
-        REQUIRE(server.handler.run_until([&, p = peer.get()] { return p->drain(); }));
+        REQUIRE(server.handler.run_until([&] { return peer->drain(); }));
         CHECK(peer->received == "bye");
         REQUIRE(server.handler.run_until([&] { return server.handler.closed.size() == 1; }));
         CHECK(server.reactor->live_count() == 0);
         // With everything armed that can be.
-        auto [full, full_conn] = server.accept_one();
+        ConnIndex full_conn = no_conn;
+        auto full = server.accept_one(full_conn);
         while (server.handler.send(full_conn, std::string(1 << 20, 'x')) > 0) {
         }
         server.reactor->want_writable(full_conn);
         server.handler.run_for(nanos_per_ms);
         server.handler.close(full_conn);
         CHECK(server.handler.run_until([&] { return server.handler.closed.size() == 2; }));
-        CHECK(server.handler.run_until([&, p = full.get()] { return p->drain(); }));
+        CHECK(server.handler.run_until([&] { return full->drain(); }));
         CHECK(server.reactor->live_count() == 0);
     }
 }
@@ -248,10 +253,11 @@ TEST_CASE("reactor: pause really stops reading, resume delivers everything") {
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
         Server server(variant);
-        auto [peer, conn] = server.accept_one();
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
         peer->send("before");
         REQUIRE(server.handler.run_until(
-            [&, c = conn] { return server.handler.seen[c].received.size() == 6; }));
+            [&] { return server.handler.seen[conn].received.size() == 6; }));
         server.reactor->pause_recv(conn);
         server.handler.run_for(5 * nanos_per_ms);
         // The peer can fill the two sockets, and no more.
@@ -269,8 +275,7 @@ TEST_CASE("reactor: pause really stops reading, resume delivers everything") {
         CHECK(server.handler.seen[conn].received == "before");
         peer->finish();
         server.reactor->resume_recv(conn);
-        REQUIRE(
-            server.handler.run_until([&, c = conn] { return server.handler.seen[c].ended == 0; }));
+        REQUIRE(server.handler.run_until([&] { return server.handler.seen[conn].ended == 0; }));
         CHECK(server.handler.seen[conn].received == "before" + stream_bytes(1, 0, sent));
     }
 }
@@ -279,29 +284,30 @@ TEST_CASE("reactor: pause and resume in quick turn, from callbacks too, lose not
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
         Server server(variant, {.receive_buffer_size = 512});
-        auto [peer, conn] = server.accept_one();
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
         std::size_t count = 0;
-        server.handler.received_hook = [&, c = conn](ConnIndex) {
+        server.handler.received_hook = [&](ConnIndex) {
             count++;
-            server.reactor->pause_recv(c);
-            if (count % 3 != 0) server.reactor->resume_recv(c);
+            server.reactor->pause_recv(conn);
+            if (count % 3 != 0) server.reactor->resume_recv(conn);
             if (count % 5 == 0) {
-                server.reactor->resume_recv(c);
-                server.reactor->pause_recv(c);
+                server.reactor->resume_recv(conn);
+                server.reactor->pause_recv(conn);
             }
         };
         const std::size_t total = 100'000;
         std::size_t sent = 0;
-        REQUIRE(server.handler.run_until([&, c = conn, p = peer.get()] {
+        REQUIRE(server.handler.run_until([&] {
             const std::size_t size = std::min<std::size_t>(3000, total - sent);
-            const long took = p->send(stream_bytes(2, sent, size));
+            const long took = peer->send(stream_bytes(2, sent, size));
             if (took > 0) sent += static_cast<std::size_t>(took);
-            if (count % 2 == 0) server.reactor->resume_recv(c);
+            if (count % 2 == 0) server.reactor->resume_recv(conn);
             if (count % 2 == 1) {
                 count++;
-                server.reactor->resume_recv(c);
+                server.reactor->resume_recv(conn);
             }
-            return server.handler.seen[c].received.size() == total;
+            return server.handler.seen[conn].received.size() == total;
         }));
         CHECK(server.handler.seen[conn].received == stream_bytes(2, 0, total));
     }
@@ -427,14 +433,15 @@ TEST_CASE("reactor: stop_listening refuses newcomers and keeps everybody else") 
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
         Server server(variant);
-        auto [peer, conn] = server.accept_one();
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
         server.reactor->stop_listening();
         server.handler.run_for(5 * nanos_per_ms);
         const Peer late(server.address);
         CHECK(late.connect_error() == ECONNREFUSED);
         peer->send("still here");
         CHECK(server.handler.run_until(
-            [&, c = conn] { return server.handler.seen[c].received == "still here"; }));
+            [&] { return server.handler.seen[conn].received == "still here"; }));
     }
 }
 
@@ -448,7 +455,8 @@ TEST_CASE("reactor: listeners are told apart, and a peer's address can be asked 
         REQUIRE(server.reactor->listen(std::move(second).value()).ok());
         const Peer peer(address);
         REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == 1; }));
-        auto [first, first_conn] = server.accept_one();
+        ConnIndex first_conn = no_conn;
+        auto first = server.accept_one(first_conn);
         const ConnIndex conn = server.handler.accepted[0];
         CHECK(server.handler.seen[conn].listener == 1);
         CHECK(server.handler.seen[first_conn].listener == 0);
@@ -466,10 +474,10 @@ TEST_CASE("reactor: destroying it closes every connection") {
         std::unique_ptr<Peer> closing;
         {
             Server server(variant);
-            peer = server.accept_one().first;
-            auto second = server.accept_one();
-            closing = std::move(second.first);
-            server.handler.close(second.second);
+            peer = server.accept_one();
+            ConnIndex conn = no_conn;
+            closing = server.accept_one(conn);
+            server.handler.close(conn);
         }
         for (int i = 0; i < 1000 && !(peer->drain() && closing->drain()); i++)
             ::usleep(1000);

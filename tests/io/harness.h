@@ -17,12 +17,12 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "io/probe.h"
 #include "io/reactor.h"
 #include "io/socket.h"
+#include "tests/io/inject.h"
 
 namespace ringcast::io::test {
 
@@ -261,34 +261,21 @@ struct Server {
         return made;
     }
     // A peer, and the index that it got.
-    std::pair<std::unique_ptr<Peer>, ConnIndex> accept_one(int receive_buffer = 0) {
-        auto made = peer(receive_buffer);
+    std::unique_ptr<Peer> accept_one(ConnIndex& conn) {
+        auto made = peer();
         const std::size_t before = handler.accepted.size();
         REQUIRE(handler.run_until([&] { return handler.accepted.size() > before; }));
-        return {std::move(made), handler.accepted.back()};
+        conn = handler.accepted.back();
+        return made;
+    }
+    std::unique_ptr<Peer> accept_one() {
+        ConnIndex conn = no_conn;
+        return accept_one(conn);
     }
 
     std::unique_ptr<Reactor> reactor;
     Recorder handler;
     Address address;
 };
-
-// Runs `body` in a child process, which may change its limits; true when it returned true. Use
-// REQUIRE inside, not CHECK: only that makes the child fail.
-template <typename Body>
-bool in_child(const Body& body) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-        bool fine = false;
-        try {
-            fine = body();
-        } catch (...) {  // a REQUIRE that failed has said so
-        }
-        ::_exit(fine ? 0 : 1);
-    }
-    int status = -1;
-    if (child < 0 || ::waitpid(child, &status, 0) != child) return false;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
 
 }  // namespace ringcast::io::test

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace ringcast::io::test {
@@ -86,5 +87,23 @@ class Injector {
     bool usable_ = false;
     std::thread thread_;
 };
+
+// Runs `body` in a child process, which may change its limits; true when it returned true. Use
+// REQUIRE inside, not CHECK: only that makes the child fail.
+template <typename Body>
+bool in_child(const Body& body) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        bool fine = false;
+        try {
+            fine = body();
+        } catch (...) {  // a REQUIRE that failed has said so
+        }
+        ::_exit(fine ? 0 : 1);
+    }
+    int status = -1;
+    if (child < 0 || ::waitpid(child, &status, 0) != child) return false;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
 
 }  // namespace ringcast::io::test

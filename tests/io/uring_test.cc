@@ -74,7 +74,7 @@ TEST_CASE("uring: more completions at once than the queue holds lose nothing (K3
     constexpr std::size_t size = 100;
     std::vector<std::unique_ptr<Peer>> peers;
     for (std::size_t i = 0; i < count; i++)
-        peers.push_back(server.accept_one().first);
+        peers.push_back(server.accept_one());
     for (std::size_t i = 0; i < count; i++) {
         REQUIRE(peers[i]->send(stream_bytes(i, 0, size)) == long{size});
     }
