@@ -53,7 +53,8 @@ class Envelope(Test):
         await peer.subscribe('t.a', 't.b')
         for topic in ['t.a', 't.c', 't.b']:
             await sender.publish(topic, topic)
-        updates = [await peer.expect('data_update') for _ in range(2)]  # topics have no common order
+        # Between topics there is no order.
+        updates = [await peer.expect('data_update') for _ in range(2)]
         self.assertEqual({u['topic']: u['payload'] for u in updates}, {'t.a': 't.a', 't.b': 't.b'})
         request = await peer.send('unsubscribe', topic='t.a')
         await peer.expect('unsubscribed', topic='t.a', id=request)
