@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -143,7 +144,7 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     Topic& topic = topics_[reader.topic];
     if (is_reference(reader, topic, frame)) {  // it only came in pieces
         const Nanos sent_at = slot_of(topic, reader.next_seq).sent_at;
-        return accept(reader, {reader.topic, reader.next_seq, sent_at}, text, now);
+        return accept(reader, {reader.topic, reader.next_seq, sent_at}, now);
     }
     Stamp stamp;
     const Finding finding = find_payload(text, options_.payload_size, stamp);
@@ -159,8 +160,13 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     if (slot.seq == stamp.seq && slot.sent_at != stamp.sent_at) {
         return note(counts_.corrupt, 1, reader, "corrupt", stamp.seq);
     }
+    std::uint64_t offset = 0;
+    if (!options_.payload_only && json_number(text, "offset", offset)) {
+        topic.offset_known = true;
+        topic.offset_base = offset - stamp.seq;
+    }
     teach(topic, stamp.seq, frame);
-    accept(reader, stamp, text, now);
+    accept(reader, stamp, now);
 }
 
 bool Checker::is_reference(const Reader& reader, Topic& topic, const Frame& frame) noexcept {
@@ -176,12 +182,9 @@ void Checker::teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcep
     slot.size = static_cast<std::uint32_t>(frame.size);
 }
 
-void Checker::accept(Reader& reader,
-                     const Stamp& stamp,
-                     std::string_view text,
-                     Nanos now) noexcept {
+void Checker::accept(Reader& reader, const Stamp& stamp, Nanos now) noexcept {
     if (stamp.seq < reader.next_seq) return late(reader, stamp.seq);
-    if (stamp.seq > reader.next_seq) skip(reader, stamp.seq, text);
+    if (stamp.seq > reader.next_seq) skip(reader, stamp.seq);
     batch_ = {.sent_at = stamp.sent_at, .count = 1};
     record(now);
     settle(reader, topics_[reader.topic], stamp.seq);
@@ -205,28 +208,35 @@ void Checker::late(Reader& reader, std::uint64_t seq) noexcept {
     note(counts_.duplicated, 1, reader, "duplicated", seq);
 }
 
-void Checker::skip(Reader& reader, std::uint64_t to, std::string_view text) noexcept {
-    Topic& topic = topics_[reader.topic];
+// The messages from the reader's next one up to `to` did not come before it.
+void Checker::skip(Reader& reader, std::uint64_t to) noexcept {
+    apply_gap(reader);
+    if (to <= reader.next_seq) return;
     Missing& missing = missing_[reader.id];
-    std::uint64_t told_to = reader.next_seq;
-    std::uint64_t offset = 0;
-    if (missing.told_offset != 0 && json_number(text, "offset", offset)) {
-        // The server numbers the message that we call `to` with `offset`; gaps name its numbers.
-        const std::uint64_t short_of = offset - std::min(offset, missing.told_offset);
-        told_to = std::max(told_to, to - std::min(to, short_of));
-    }
-    const std::uint64_t told = told_to - reader.next_seq;
-    counts_.told += told;
-    if (told_to < to) note(counts_.lost, to - told_to, reader, "lost", told_to);
+    note(counts_.lost, to - reader.next_seq, reader, "lost", reader.next_seq);
     for (std::uint64_t seq = reader.next_seq; seq < to; seq++) {
-        settle(reader, topic, seq);
-        if (seq >= told_to && missing.seqs.size() < missing_max) missing.seqs.push_back(seq);
+        settle(reader, topics_[reader.topic], seq);
+        if (missing.seqs.size() < missing_max) missing.seqs.push_back(seq);
     }
     reader.next_seq = to;
 }
 
 void Checker::tell_gap(Reader& reader, std::uint64_t next_offset) noexcept {
     missing_[reader.id].told_offset = next_offset;
+    apply_gap(reader);
+}
+
+void Checker::apply_gap(Reader& reader) noexcept {
+    Topic& topic = topics_[reader.topic];
+    const auto found = missing_.find(reader.id);
+    if (found == missing_.end() || !topic.offset_known) return;
+    const std::uint64_t next_offset = std::exchange(found->second.told_offset, 0);
+    if (next_offset <= topic.offset_base + reader.next_seq) return;
+    const std::uint64_t to = std::min(next_offset - topic.offset_base, topic.next_seq);
+    for (; reader.next_seq < to; reader.next_seq++) {
+        settle(reader, topic, reader.next_seq);
+        counts_.told++;
+    }
 }
 
 void Checker::settle(const Reader& reader, Topic& topic, std::uint64_t seq) noexcept {
@@ -248,6 +258,7 @@ std::uint64_t Checker::outstanding(std::uint32_t topic_index) noexcept {
 
 void Checker::give_up(Reader& reader) noexcept {
     Topic& topic = topics_[reader.topic];
+    apply_gap(reader);
     if (reader.next_seq == topic.next_seq) return;
     const std::uint64_t count = topic.next_seq - reader.next_seq;
     note(counts_.lost, count, reader, "lost", reader.next_seq);

@@ -80,7 +80,8 @@ class Checker {
     // Bytes that `reader` got at `now`. False if they are no WebSocket stream.
     [[nodiscard]] bool feed(Reader& reader, Bytes bytes, Nanos now) noexcept;
 
-    // The server said that this reader misses everything before `next_offset` (its own numbering).
+    // The server said that this reader misses everything before `next_offset`, in the numbering of
+    // the "offset" that comes with its messages.
     void tell_gap(Reader& reader, std::uint64_t next_offset) noexcept;
 
     // Published, and not yet settled for everybody who is waited for.
@@ -108,12 +109,14 @@ class Checker {
         std::uint64_t next_seq = 0;
         std::uint64_t settled = 0;  // every message below is settled
         std::uint32_t waited_for = 0;
+        bool offset_known = false;
+        std::uint64_t offset_base = 0;  // the server's offset of our message 0
         std::vector<Slot> slots;
         std::vector<std::byte> frames;  // one stride per slot
     };
     struct Missing {
         std::vector<std::uint64_t> seqs;  // not delivered so far, at most missing_max
-        std::uint64_t told_offset = 0;    // from a gap that was told
+        std::uint64_t told_offset = 0;    // of a gap that was told before any offset was known
     };
     struct Batch {  // deliveries with the same sending time, recorded at once
         Nanos sent_at = 0;
@@ -128,9 +131,10 @@ class Checker {
                                     const Frame& frame) noexcept;
     Parse slow_road(Reader& reader, Topic& topic, Bytes& bytes, Nanos now) noexcept;
     void judge(Reader& reader, const Frame& frame, Nanos now) noexcept;
-    void accept(Reader& reader, const Stamp& stamp, std::string_view text, Nanos now) noexcept;
+    void accept(Reader& reader, const Stamp& stamp, Nanos now) noexcept;
     void teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcept;
-    void skip(Reader& reader, std::uint64_t to, std::string_view text) noexcept;
+    void skip(Reader& reader, std::uint64_t to) noexcept;
+    void apply_gap(Reader& reader) noexcept;
     void late(Reader& reader, std::uint64_t seq) noexcept;
     void settle(const Reader& reader, Topic& topic, std::uint64_t seq) noexcept;
     void note(std::uint64_t& counter,

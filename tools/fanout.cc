@@ -464,7 +464,7 @@ void Fanout::report_errors(Report& report) noexcept {
     report.add("readers_ended", ended_normal_, "ended by server");
     if (slow_count_ > 0) report.add("slow_ended", ended_slow_, "slow ones ended");
     report.add("ended_without_close", dropped_);
-    report.add("not_sent_to_ended", cut_off_, cut_off_ > 0 ? "and so cut off" : "");
+    report.add("owed_to_ended", cut_off_, cut_off_ > 0 ? "and were owed" : "");
     report.add("server_errors", server_errors_, server_errors_ > 0 ? "error messages" : "");
     report.add("first_error", first_error_, first_error_.empty() ? "" : "the first");
     for (const auto& [code, count] : close_codes_) {

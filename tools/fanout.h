@@ -101,7 +101,7 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     std::uint64_t ended_normal_ = 0;  // readers that are waited for, ended by the server
     std::uint64_t ended_slow_ = 0;
     std::uint64_t dropped_ = 0;  // of both, without a close frame
-    std::uint64_t cut_off_ = 0;  // messages that those did not get
+    std::uint64_t cut_off_ = 0;  // deliveries that those were owed when they ended
 };
 
 }  // namespace ringcast::tools

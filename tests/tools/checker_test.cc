@@ -266,6 +266,29 @@ TEST_CASE("checker: a gap that tells less than is missing leaves the rest lost")
     CHECK(world.counts().lost == 5);  // 3 to 7
 }
 
+TEST_CASE("checker: a gap told before any offset was seen, or after the last message, counts") {
+    for (const bool offset_seen : {true, false}) {
+        CAPTURE(offset_seen);
+        World world(2, false);
+        for (int i = 0; i < 10; i++) {
+            world.publish();
+        }
+        if (offset_seen) world.feed(1, world.frames[0]);
+        std::string gap;
+        append_server_frame(gap,
+                            Opcode::text,
+                            as_bytes(R"({"type":"gap","from":1,"to":10,"next":)" +
+                                     std::to_string(10 + world.offset_base) + "}"));
+        world.feed(0, gap);
+        CHECK(world.counts().told == (offset_seen ? 10 : 0));
+        if (!offset_seen) world.feed(1, world.frames[0]);
+        world.checker.give_up(world.readers[0]);
+        CHECK(world.counts().told == 10);
+        CHECK(world.counts().lost == 0);
+        CHECK(world.checker.owed() == 9);  // to the other one
+    }
+}
+
 TEST_CASE("checker: control frames between messages, and inside reads, disturb nothing") {
     World world(1);
     std::string ping;
