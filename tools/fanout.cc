@@ -146,6 +146,7 @@ void Fanout::on_writable(Conn& conn) noexcept {
 }
 
 void Fanout::on_closed(Conn& conn) noexcept {
+    if (is_publisher(conn) && conn.end != End::ours) publishers_gone_++;
     if (conn.end == End::refused || is_publisher(conn)) {
         if (conn.end == End::told) close_codes_[conn.close_code]++;
         return;
@@ -175,17 +176,18 @@ bool Fanout::ramp() noexcept {
         fleet_.turn(100 * nanos_per_ms);
         const Nanos now = clock_now();
         if (now > deadline) {
-            std::fprintf(stderr, "ringcast: %u of %u connections ready\n", ready_count_, total);
+            std::fprintf(stderr,
+                         "ringcast: %u of %u are ready %s\n",
+                         ready_count_,
+                         total,
+                         first_error_.c_str());
             return false;
         }
         if (now - shown < nanos_per_s || options_.quiet) continue;
         shown = now;
         std::fprintf(stderr, "  connecting: %u of %u\n", fleet_.open_count(), total);
     }
-    for (std::uint32_t topic = 0; topic < options_.topics; topic++) {
-        if (fleet_.conns()[topic].stage != Stage::open) return false;
-    }
-    return fleet_.open_count() > options_.topics;
+    return publishers_gone_ == 0 && fleet_.open_count() > options_.topics;
 }
 
 int Fanout::run() noexcept {
@@ -245,7 +247,7 @@ void Fanout::run_phase(std::uint64_t messages, double duration_s) noexcept {
         }
         if (owed > 0 && now - moved_at > grace) break;
         if (fleet_.open_count() <= options_.topics) break;
-        if (fleet_.conns().front().stage != Stage::open) break;
+        if (publishers_gone_ > 0) break;
         serve_slow(now);
         show_progress(now);
     }
@@ -408,8 +410,8 @@ int Fanout::conclude() noexcept {
     report_machines(report, seconds);
     const Counts& counts = checker_.counts();
     const std::uint64_t wrong = counts.lost + counts.duplicated + counts.reordered + counts.corrupt;
-    const bool sound = wrong == 0 && ended_normal_ == 0 && fleet_.refused_count() == 0 &&
-                       fleet_.conns().front().stage == Stage::open;
+    const bool sound =
+        wrong == 0 && ended_normal_ == 0 && fleet_.refused_count() == 0 && publishers_gone_ == 0;
     report.section("verdict");
     report.add_flag("interrupted", interrupted());
     report.add_flag("sound", sound);
@@ -429,9 +431,11 @@ void Fanout::report_delivery(Report& report, double seconds) noexcept {
     const auto rate = [&](std::uint64_t count) {
         return seconds > 0 ? static_cast<double>(count) / seconds : 0;
     };
+    const std::uint32_t publishers = options_.topics - publishers_gone_;
+    const std::uint32_t reader_count = fleet_.open_count() - publishers;
     report.section("delivery");
     report.add("seconds", seconds, "time", number_text(seconds, 3) + " s");
-    report.add("readers", std::uint64_t{fleet_.open_count() - options_.topics}, "readers");
+    report.add("readers", std::uint64_t{reader_count}, "readers");
     report.add("published", counts.published, "published");
     if (options_.rate > 0) {
         report.add("offered_per_s", options_.rate, "offered", number_text(options_.rate, 0) + "/s");
@@ -463,6 +467,9 @@ void Fanout::report_errors(Report& report) noexcept {
     report.add("refusal", fleet_.error());
     report.add("readers_ended", ended_normal_, "ended by server");
     if (slow_count_ > 0) report.add("slow_ended", ended_slow_, "slow ones ended");
+    report.add("publishers_ended",
+               std::uint64_t{publishers_gone_},
+               publishers_gone_ > 0 ? "publishers ended" : "");
     report.add("ended_without_close", dropped_);
     report.add("owed_to_ended", cut_off_, cut_off_ > 0 ? "and were owed" : "");
     report.add("server_errors", server_errors_, server_errors_ > 0 ? "error messages" : "");

@@ -77,6 +77,7 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     std::string payload_;
     std::string frame_;
     std::uint32_t ready_count_ = 0;
+    std::uint32_t publishers_gone_ = 0;
 
     // The phase that is running.
     std::uint64_t phase_messages_ = 0;  // to publish, 0: until phase_end_
