@@ -197,8 +197,9 @@ Result<Done> Epoll::listen(Fd listener) noexcept {
 
 void Epoll::stop_listening() noexcept {
     disarm_listeners();
-    for (Listener& listener : listeners_)
+    for (Listener& listener : listeners_) {
         listener.fd.reset(-1);
+    }
     accept_at_ = never;
 }
 

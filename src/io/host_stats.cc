@@ -12,7 +12,7 @@ namespace ringcast::io {
 namespace {
 
 // /proc/stat of a machine with 512 CPUs is about 40 KB, and its interrupt line comes after them.
-constexpr std::size_t text_size = 128 * 1024;
+constexpr std::size_t text_size = std::size_t{128} * 1024;
 
 [[nodiscard]] Fd open_file(const char* path) noexcept {
     return Fd(::open(path, O_RDONLY | O_CLOEXEC));

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "io/buffer_ring.h"
 #include "io/epoll.h"
@@ -55,8 +56,9 @@ struct Pair {
     std::array<const std::byte*, 2> places{};
     for (const std::byte*& place : places) {
         Completion done;
-        if (::send(pair.theirs.get(), "incremental", 11, MSG_NOSIGNAL) != 11)
+        if (::send(pair.theirs.get(), "incremental", 11, MSG_NOSIGNAL) != 11) {
             return os_error(errno);
+        }
         if (!wait_for(ring, done)) return os_error(ETIME);
         if (done.result < 0) return os_error(-done.result);
         const bool as_told = (done.flags & IORING_CQE_F_BUFFER) != 0 && done.result == 11 &&

@@ -26,9 +26,10 @@ struct Probe {
 
 [[nodiscard]] Probe probe_uring() noexcept;
 
-// Makes the reactor of a shard. Call it in the thread that will own it: a ring belongs to the
-// thread that made it. `why` becomes the sentence for the log, also on failure. `automatic` falls
-// back to epoll; `uring` where it cannot be is an error (os).
+// Makes the reactor of a shard. Call it in the thread that will own it, and destroy it there: a
+// ring belongs to the thread that made it. Lets the process ignore SIGPIPE, because sendfile()
+// needs it. `why` becomes the sentence for the log, also on failure. `automatic` falls back to
+// epoll; `uring` where it cannot be is an error (os).
 [[nodiscard]] Result<std::unique_ptr<Reactor>> make_reactor(Backend backend,
                                                             const ReactorOptions& options,
                                                             std::string& why) noexcept;

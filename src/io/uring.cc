@@ -237,8 +237,8 @@ void Uring::send(std::span<Send> batch) noexcept {
             send_pages(slot.fd, options_.log_file, send);
             continue;
         }
-        send.result =
-            static_cast<std::int32_t>(send.bytes.size());  // unless a completion says else
+        // All of it, unless a completion says otherwise.
+        send.result = static_cast<std::int32_t>(send.bytes.size());
         io_uring_sqe& sqe = ring_.next_sqe();
         constexpr int flags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
         io_uring_prep_send(&sqe, slot.fd, send.bytes.data(), send.bytes.size(), flags);
@@ -314,8 +314,9 @@ void Uring::wait(Nanos deadline) noexcept {
     ring_.submit_and_sleep(std::min(clock_.left_until(until), longest_sleep));
     clock_.read();
     Completion done;
-    for (unsigned i = 0; i < completions_a_wait && ring_.next(done); i++)
+    for (unsigned i = 0; i < completions_a_wait && ring_.next(done); i++) {
         handle(done);
+    }
     if (accept_at_ <= clock_.now()) arm_accepts();
 }
 
@@ -347,8 +348,9 @@ void Uring::stop_listening() noexcept {
         listener.stopped = true;
         if (!listener.armed) listener.fd.reset(-1);
     }
-    for (const Waiting& waiting : waiting_)
+    for (const Waiting& waiting : waiting_) {
         discard(waiting.fd);
+    }
     waiting_.clear();
     accept_at_ = never;
 }
