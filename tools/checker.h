@@ -60,9 +60,7 @@ class Checker {
     class Listener {
       public:
         virtual void on_other(Reader& reader, const Frame& frame) noexcept = 0;
-
-      protected:
-        ~Listener() = default;
+        virtual ~Listener() = default;
     };
 
     Checker(const Options& options, Listener& listener) noexcept;

@@ -274,6 +274,7 @@ void parse(int argc, const char* const* argv, Flags& flags) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what is not a ParseError is a bug, and ends it all.
 Flags parse_flags(int argc, const char* const* argv) noexcept {
     Flags flags;
     parse(argc, argv, flags);

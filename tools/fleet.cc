@@ -17,8 +17,8 @@ namespace ringcast::tools {
 
 namespace {
 
-constexpr std::size_t buffer_size = 256 * 1024;  // stays in the second-level cache
-constexpr int reads_max = 16;                    // from one connection before others get a turn
+constexpr std::size_t buffer_size = std::size_t{256} * 1024;  // stays in the second-level cache
+constexpr int reads_max = 16;  // from one connection before others get a turn
 constexpr std::size_t events_max = 1'024;
 constexpr std::uint64_t files_reserved = 64;
 
@@ -120,7 +120,7 @@ void Fleet::set_options(int fd, const Conn& conn, std::uint32_t index) noexcept 
     // The port is chosen at connect(), when the peer is known: else 28,000 in all, not per address.
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     if (bind(fd, reinterpret_cast<sockaddr*>(&source), sizeof source) != 0 && error_.empty()) {
-        error_ = std::string("bind: ") + std::strerror(errno);
+        error_ = std::string("bind: ") + os_text(errno);
     }
 }
 
@@ -133,16 +133,16 @@ void Fleet::start(std::uint32_t index, Nanos now) noexcept {
     in_flight_++;
     conn.stage = Stage::connecting;
     conn.fd = socket(address_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-    if (conn.fd < 0) return refuse(conn, std::string("socket: ") + std::strerror(errno));
+    if (conn.fd < 0) return refuse(conn, std::string("socket: ") + os_text(errno));
     set_options(conn.fd, conn, index);
     const auto* peer = reinterpret_cast<const sockaddr*>(&address_);
     if (connect(conn.fd, peer, address_size_) != 0 && errno != EINPROGRESS) {
-        return refuse(conn, std::string("connect: ") + std::strerror(errno));
+        return refuse(conn, std::string("connect: ") + os_text(errno));
     }
     epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                          .data = {.u32 = index}};
     if (epoll_ctl(epoll_, EPOLL_CTL_ADD, conn.fd, &event) != 0) {
-        refuse(conn, std::string("epoll_ctl: ") + std::strerror(errno));
+        refuse(conn, std::string("epoll_ctl: ") + os_text(errno));
     }
 }
 
@@ -192,7 +192,7 @@ void Fleet::ask(Conn& conn) noexcept {
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error != 0) return refuse(conn, std::string("connect: ") + std::strerror(error));
+    if (error != 0) return refuse(conn, std::string("connect: ") + os_text(error));
     const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
     conn.stage = Stage::shaking;
     send_small(conn, upgrade_request(host_, owner_.path_of(index), key_));

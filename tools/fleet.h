@@ -65,9 +65,7 @@ class Fleet {
         virtual void on_writable(Conn& conn) noexcept = 0;
         // Conn::end says how; the descriptor is closed after this returns.
         virtual void on_closed(Conn& conn) noexcept = 0;
-
-      protected:
-        ~Owner() = default;
+        virtual ~Owner() = default;
     };
 
     Fleet(const Options& options, const Url& url, Owner& owner) noexcept;

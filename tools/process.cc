@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <csignal>
-#include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <string>
 
@@ -113,6 +113,11 @@ bool pin_to_cpu(int cpu) noexcept {
     CPU_ZERO(&cpus);
     CPU_SET(static_cast<std::size_t>(cpu), &cpus);
     return sched_setaffinity(0, sizeof cpus, &cpus) == 0;
+}
+
+std::string os_text(int error) noexcept {
+    const char* text = strerrordesc_np(error);  // unlike strerror(), for any thread
+    return text != nullptr ? text : "error " + std::to_string(error);
 }
 
 void catch_interrupts() noexcept {

@@ -4,6 +4,7 @@
 // Ctrl-C. Linux only, by /proc.
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/time.h"
@@ -32,6 +33,9 @@ std::uint64_t raise_file_limit(std::uint64_t wanted) noexcept;
 // From then on Ctrl-C (SIGINT) and SIGTERM only set a flag, once; the second one ends the program.
 void catch_interrupts() noexcept;
 [[nodiscard]] bool interrupted() noexcept;
+
+// What an errno means, as a word of the C library's.
+[[nodiscard]] std::string os_text(int error) noexcept;
 
 // The number behind "name:" in /proc/PID/status, in bytes; 0 if it is not there.
 [[nodiscard]] std::uint64_t parse_status(std::string_view text, std::string_view name) noexcept;

@@ -86,7 +86,7 @@ bool Dialog::dial() noexcept {
         fd_ = -1;
     }
     freeaddrinfo(found);
-    if (fd_ < 0) return complain(std::strerror(error));
+    if (fd_ < 0) return complain(os_text(error));
     const int on = 1;
     setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return true;
@@ -99,7 +99,7 @@ bool Dialog::upgrade(const std::string& path) noexcept {
     store_be64(nonce + 8, time * 0x9e3779b97f4a7c15);
     const std::string key = base64(nonce);
     const std::string host = options_.url.host + ":" + std::to_string(options_.url.port);
-    if (!send_all(upgrade_request(host, path, key))) return complain(std::strerror(errno));
+    if (!send_all(upgrade_request(host, path, key))) return complain(os_text(errno));
     for (;;) {  // bounded: check_upgrade refuses long heads
         char buffer[4096];
         const ssize_t count = recv(fd_, buffer, sizeof buffer, 0);

@@ -10,7 +10,7 @@ namespace ringcast::tools {
 
 namespace {
 
-constexpr std::size_t head_max = 16 * 1024;  // of an HTTP response
+constexpr std::size_t head_max = 16'384;  // of an HTTP response
 
 void append_header(std::string& out, Opcode opcode, std::size_t size, bool masked) noexcept {
     const unsigned mask_bit = masked ? 0x80 : 0;
@@ -52,6 +52,15 @@ std::string_view header_value(std::string_view head, std::string_view name) noex
     return {};
 }
 
+// Whether a server's frame may begin with these two bytes.
+bool may_begin(unsigned first, unsigned second) noexcept {
+    const unsigned opcode = first & 0x0f;
+    const bool whole = (first & 0x80) != 0;
+    if ((first & 0x70) != 0 || (second & 0x80) != 0) return false;  // reserved bits, a mask
+    if (opcode >= 8) return opcode <= 10 && whole && second <= 125;
+    return opcode <= 2;
+}
+
 }  // namespace
 
 void append_frame(std::string& out, Opcode opcode, Bytes payload, std::uint32_t mask_key) noexcept {
@@ -91,12 +100,9 @@ Parse parse_frame(Bytes bytes, Frame& frame) noexcept {
     const auto first = std::to_integer<unsigned>(bytes[0]);
     const auto second = std::to_integer<unsigned>(bytes[1]);
     const unsigned opcode = first & 0x0f;
-    const bool control = (opcode & 8) != 0;
     frame.opcode = static_cast<Opcode>(opcode);
     frame.fin = (first & 0x80) != 0;
-    if ((first & 0x70) != 0 || (second & 0x80) != 0) return Parse::bad;
-    if (opcode > 10 || (opcode > 2 && opcode < 8)) return Parse::bad;
-    if (control && (!frame.fin || second > 125)) return Parse::bad;
+    if (!may_begin(first, second)) return Parse::bad;
     std::uint64_t length = second;
     std::size_t header = 2;
     if (second == 126) {

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -60,7 +61,7 @@ struct Client {  // indexed by descriptor, so iterating is in order of allocatio
 
 [[noreturn]] void die(const char* what) {
     std::perror(what);
-    std::exit(1);
+    _exit(1);
 }
 
 class Floor {
@@ -74,7 +75,9 @@ class Floor {
     void listen_on(int port);
     void accept_all();
     void read_from(int fd);
+    void take_input(int fd, unsigned char* buffer, std::size_t filled);
     void shake_hands(int fd, char* text, std::size_t size);
+    bool take_frame(int fd, unsigned char* frame, std::size_t header, std::size_t length);
     std::size_t take_frames(int fd, unsigned char* bytes, std::size_t size);
     void append(unsigned char first,
                 const unsigned char* payload,
@@ -246,50 +249,64 @@ void Floor::append(unsigned char first,
     head_ += at + size;
 }
 
-// Handles every whole frame; returns how many bytes they took. Client frames are always masked.
+// Where the payload of the client frame at `bytes` begins and how large it is; false if its header
+// is not whole. Client frames are always masked, with the key right before the payload.
+bool parse_header(const unsigned char* bytes,
+                  std::size_t size,
+                  std::size_t& header,
+                  std::uint64_t& length) {
+    if (size < 6) return false;
+    length = bytes[1] & 0x7f;
+    const std::size_t wide = length < 126 ? 0 : length == 126 ? 2 : 8;
+    header = 6 + wide;
+    if (size < header) return false;
+    if (wide != 0) length = 0;
+    for (std::size_t i = 0; i < wide; i++) {
+        length = length << 8 | bytes[2 + i];
+    }
+    return true;
+}
+
+// Handles every whole frame; returns how many bytes they took.
 std::size_t Floor::take_frames(int fd, unsigned char* bytes, std::size_t size) {
     std::size_t at = 0;
-    while (size - at >= 6) {
-        unsigned char* frame = bytes + at;
-        std::uint64_t length = frame[1] & 0x7f;
-        std::size_t header = 6;
-        if (length >= 126) {
-            const std::size_t wide = length == 126 ? 2 : 8;
-            header += wide;
-            if (size - at < header) break;
-            length = 0;
-            for (std::size_t i = 0; i < wide; i++) {
-                length = length << 8 | frame[2 + i];
-            }
-        }
+    std::size_t header = 0;
+    std::uint64_t length = 0;
+    while (parse_header(bytes + at, size - at, header, length)) {
         if (length > inbox_size - 14) return drop(fd), size;
         if (size - at < header + length) break;
-        unsigned char* payload = frame + header;
-        unsigned char* key = payload - 4;
-        const Role role = clients_[static_cast<std::size_t>(fd)].role;
-        if ((frame[0] & 0x0f) == 8) {
-            const unsigned char farewell[] = {0x88, 2, 0x03, 0xe8};
-            send(fd, farewell, sizeof farewell, MSG_NOSIGNAL);
-            return drop(fd), size;
-        }
-        if (role == Role::publisher) append(frame[0], payload, length, key);
-        if (role == Role::echo) {  // through the unused end of the log: one place that unmasks
-            const std::uint64_t before = head_;
-            append(frame[0], payload, length, key);
-            const std::size_t total = head_ - before;
-            head_ = before;
-            const ssize_t sent = send(fd, log_ + head_ % log_size_, total, MSG_NOSIGNAL);
-            if (sent != static_cast<ssize_t>(total)) return drop(fd), size;
-        }
+        if (!take_frame(fd, bytes + at, header, length)) return size;
         at += header + length;
     }
     return at;
 }
 
+// False if the connection is gone.
+bool Floor::take_frame(int fd, unsigned char* frame, std::size_t header, std::size_t length) {
+    unsigned char* payload = frame + header;
+    unsigned char* key = payload - 4;
+    const Role role = clients_[static_cast<std::size_t>(fd)].role;
+    if ((frame[0] & 0x0f) == 8) {
+        const unsigned char farewell[] = {0x88, 2, 0x03, 0xe8};
+        send(fd, farewell, sizeof farewell, MSG_NOSIGNAL);
+        return drop(fd), false;
+    }
+    if (role == Role::publisher) append(frame[0], payload, length, key);
+    if (role != Role::echo) return true;
+    // Through the unused end of the log, so that there is one place that unmasks.
+    const std::uint64_t before = head_;
+    append(frame[0], payload, length, key);
+    const std::size_t total = head_ - before;
+    head_ = before;
+    const ssize_t sent = send(fd, log_ + head_ % log_size_, total, MSG_NOSIGNAL);
+    if (sent == static_cast<ssize_t>(total)) return true;
+    return drop(fd), false;
+}
+
 // Edge-triggered: reads until the socket is empty, which a short read shows.
 void Floor::read_from(int fd) {
     for (;;) {
-        Client& client = clients_[static_cast<std::size_t>(fd)];
+        const Client& client = clients_[static_cast<std::size_t>(fd)];
         unsigned char* inbox = inboxes_[static_cast<std::size_t>(fd)].get();
         unsigned char* buffer = inbox != nullptr ? inbox : scratch_.get();
         const std::size_t room = inbox_size - client.held - 1;
@@ -300,14 +317,20 @@ void Floor::read_from(int fd) {
         if (client.role == Role::handshaking) {
             shake_hands(fd, reinterpret_cast<char*>(buffer), size);
         } else {
-            const std::size_t filled = client.held + size;
-            const std::size_t taken = take_frames(fd, buffer, filled);
-            if (client.role == Role::none) return;
-            client.held = inbox != nullptr ? static_cast<std::uint32_t>(filled - taken) : 0;
-            if (client.held != 0 && taken != 0) std::memmove(buffer, buffer + taken, client.held);
+            take_input(fd, buffer, client.held + size);
         }
         if (size < room || client.role == Role::none) return;
     }
+}
+
+// Keeps the start of an unfinished frame, for those who send more than control frames.
+void Floor::take_input(int fd, unsigned char* buffer, std::size_t filled) {
+    const std::size_t taken = take_frames(fd, buffer, filled);
+    Client& client = clients_[static_cast<std::size_t>(fd)];
+    if (client.role == Role::none) return;
+    const bool keeps = inboxes_[static_cast<std::size_t>(fd)] != nullptr;
+    client.held = keeps ? static_cast<std::uint32_t>(filled - taken) : 0;
+    if (client.held != 0 && taken != 0) std::memmove(buffer, buffer + taken, client.held);
 }
 
 void Floor::flush_ring() {
@@ -406,7 +429,20 @@ void Floor::run() {
     std::fprintf(stderr,
                  "floor [--method uring|send|sendfile] [--port N] [--pin CPU] [--log-mib N]\n"
                  "      [--notsent-lowat BYTES]\n");
-    std::exit(2);
+    _exit(2);
+}
+
+void set_option(Options& options, int flag, std::string_view text) {
+    const int number = std::atoi(text.data());
+    if (flag == 'p') options.port = number;
+    if (flag == 'c') options.cpu = number;
+    if (flag == 'n') options.notsent_lowat = number;
+    if (flag == 'l') options.log_mib = static_cast<std::uint64_t>(std::clamp(number, 1, 4096));
+    if (flag != 'm') return;
+    if (text != "uring" && text != "send" && text != "sendfile") usage();
+    options.method = text == "uring"  ? Method::uring
+                     : text == "send" ? Method::send
+                                      : Method::sendfile;
 }
 
 Options parse(int argc, char** argv) {
@@ -418,20 +454,10 @@ Options parse(int argc, char** argv) {
                             {nullptr, 0, nullptr, 0}};
     Options options;
     for (;;) {
-        const int flag = getopt_long(argc, argv, "", known, nullptr);
+        const int flag = getopt_long(argc, argv, "", known, nullptr);  // NOLINT: one thread
         if (flag == -1) return options;
         if (flag == '?') usage();
-        const std::string_view text(optarg);
-        const int number = std::atoi(optarg);
-        if (flag == 'p') options.port = number;
-        if (flag == 'c') options.cpu = number;
-        if (flag == 'n') options.notsent_lowat = number;
-        if (flag == 'l') options.log_mib = static_cast<std::uint64_t>(std::clamp(number, 1, 4096));
-        if (flag != 'm') continue;
-        if (text != "uring" && text != "send" && text != "sendfile") usage();
-        options.method = text == "uring"  ? Method::uring
-                         : text == "send" ? Method::send
-                                          : Method::sendfile;
+        set_option(options, flag, optarg);
     }
 }
 
