@@ -44,6 +44,16 @@ struct LaneSink {
 
 class Lane {
   public:
+    // Where a fan-out over the rows stands, and whether the lane is on its owner's lists: the
+    // owner's alone, kept here so that it is found with the lane.
+    struct Walk {
+        std::uint32_t at = 0;    // the row to visit next
+        std::uint32_t left = 0;  // rows still to visit
+        bool queued = false;
+        bool listed = false;
+    };
+    Walk walk;
+
     Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept;
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
@@ -58,6 +68,9 @@ class Lane {
     // Removes row `row`; the last row moves into its place (look at row(row).reader and .link when
     // row < size() afterwards). A cursor inside a record hands its rest to save_tail first.
     void unsubscribe(std::uint32_t row) noexcept;
+
+    // The reader's own number of this subscription has changed.
+    void relink(std::uint32_t row, std::uint32_t link) noexcept { rows_[row].link = link; }
 
     // Room for one record; then commit(), before any other lane of the pool reserves. When nobody
     // is behind, earlier records are dropped first, so steady traffic stays in the same hot memory.

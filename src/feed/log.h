@@ -58,8 +58,10 @@ class Log {
     // Precondition: 0 < size <= record_size_max().
     [[nodiscard]] MutBytes reserve(std::size_t size) noexcept;
     Seq commit() noexcept;  // the number of the record
-    [[nodiscard]] std::size_t record_size_max() const noexcept {
-        return pool_->segment_size_max() - end_size;
+    [[nodiscard]] std::size_t record_size_max() const noexcept { return record_size_max(*pool_); }
+    // The same for any log of `pool`.
+    [[nodiscard]] static std::size_t record_size_max(const SegmentPool& pool) noexcept {
+        return pool.segment_size_max() - end_size;
     }
     // Whether reserve(size) finds room in the newest segment, or opens one (and may retire others).
     [[nodiscard]] bool has_room(std::size_t size) const noexcept {

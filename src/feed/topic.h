@@ -39,6 +39,7 @@ struct Topic {
 
     [[nodiscard]] std::string_view name() const noexcept { return {name_.get(), name_size_}; }
     [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+    [[nodiscard]] Lane* lane(LaneKind kind) const noexcept { return lanes[kind].get(); }
 
   private:
     friend class TopicTable;
