@@ -1,0 +1,266 @@
+#pragma once
+
+// Everything an operator can set. `number_flags` and `switch_flags` are the only source of names,
+// units, ranges and defaults: the command line, --help and the check at start all read them.
+//
+// Numbers are plain 64-bit values in the unit that the table names: bytes, nanoseconds or a count.
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ringcast {
+
+enum class Io : std::uint8_t { automatic, uring, epoll };
+
+// What happens to a reader that fell off the tail of the log (an envelope client; a raw client
+// cannot be told in its stream and is always closed).
+enum class SlowPolicy : std::uint8_t { gap, close };
+
+struct Config {
+    std::vector<std::string> listen = {"127.0.0.1:8080"};
+    Io io = Io::automatic;
+    SlowPolicy slow_policy = SlowPolicy::gap;
+
+    std::uint64_t shards = 0;
+    std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
+    std::int64_t pin = -1;  // the first CPU; -1: shard i on CPU i when there is a CPU for each
+
+    bool dev = false;
+    bool anonymous_publish = false;
+    bool direct_descriptors = false;
+
+    std::uint64_t connections_max = 0;
+    std::uint64_t ping_interval = 0;
+    std::uint64_t pong_timeout = 0;
+    std::uint64_t handshake_timeout = 0;
+    std::uint64_t close_timeout = 0;
+    std::uint64_t stall_timeout = 0;
+    std::uint64_t drain_timeout = 0;
+    std::uint64_t message_max = 0;
+    std::uint64_t fragments_max = 0;
+    std::uint64_t header_max = 0;
+    std::uint64_t header_lines_max = 0;
+    std::uint64_t topics_per_client_max = 0;
+    std::uint64_t topic_name_max = 0;
+    std::uint64_t topics_max = 0;
+    std::uint64_t log_memory = 0;
+    std::uint64_t topic_log_max = 0;
+    std::uint64_t outbox_max = 0;
+    std::uint64_t messages_per_second = 0;
+    std::uint64_t messages_burst = 0;
+    std::uint64_t control_per_second = 0;
+    std::uint64_t mail_max = 0;
+    std::uint64_t notsent_lowat = 0;
+    std::uint64_t sendfile_min = 0;
+
+    Config() noexcept;
+};
+
+enum class Unit : std::uint8_t { count, bytes, nanos };
+
+struct NumberFlag {
+    const char* name;  // without the dashes
+    std::uint64_t Config::*member;
+    Unit unit;
+    std::uint64_t fallback;
+    std::uint64_t least;
+    std::uint64_t most;
+    const char* help;
+};
+
+struct SwitchFlag {
+    const char* name;
+    bool Config::*member;
+    const char* help;
+};
+
+namespace units {
+constexpr std::uint64_t kib = 1024;
+constexpr std::uint64_t mib = 1024 * kib;
+constexpr std::uint64_t gib = 1024 * mib;
+constexpr std::uint64_t ms = 1'000'000;
+constexpr std::uint64_t s = 1000 * ms;
+constexpr std::uint64_t hour = 3600 * s;
+}  // namespace units
+
+inline constexpr std::array<NumberFlag, 24> number_flags{{
+    {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
+    {"connections-max",
+     &Config::connections_max,
+     Unit::count,
+     0,
+     0,
+     16'000'000,
+     "clients at a time, then 503; 0 = file limit - 64"},
+    {"ping-interval",
+     &Config::ping_interval,
+     Unit::nanos,
+     25 * units::s,
+     50 * units::ms,
+     units::hour,
+     "silence after which a client is pinged"},
+    {"pong-timeout",
+     &Config::pong_timeout,
+     Unit::nanos,
+     10 * units::s,
+     50 * units::ms,
+     units::hour,
+     "silence after a ping that closes; any byte counts as life"},
+    {"handshake-timeout",
+     &Config::handshake_timeout,
+     Unit::nanos,
+     10 * units::s,
+     50 * units::ms,
+     units::hour,
+     "from accept to the whole request, whatever trickles in"},
+    {"close-timeout",
+     &Config::close_timeout,
+     Unit::nanos,
+     5 * units::s,
+     10 * units::ms,
+     units::hour,
+     "how long a closing client may take to close"},
+    {"stall-timeout",
+     &Config::stall_timeout,
+     Unit::nanos,
+     30 * units::s,
+     50 * units::ms,
+     units::hour,
+     "a client whose socket takes no byte for so long is closed"},
+    {"drain-timeout",
+     &Config::drain_timeout,
+     Unit::nanos,
+     5 * units::s,
+     10 * units::ms,
+     units::hour,
+     "after SIGTERM, until the last connections are cut"},
+    {"message-max",
+     &Config::message_max,
+     Unit::bytes,
+     64 * units::kib,
+     125,
+     64 * units::mib,
+     "largest inbound message"},
+    {"fragments-max",
+     &Config::fragments_max,
+     Unit::count,
+     1024,
+     1,
+     16'777'216,
+     "fragments of one inbound message"},
+    {"header-max",
+     &Config::header_max,
+     Unit::bytes,
+     8 * units::kib,
+     256,
+     64 * units::kib,
+     "bytes of a request's head"},
+    {"header-lines-max",
+     &Config::header_lines_max,
+     Unit::count,
+     64,
+     8,
+     1024,
+     "header lines of a request"},
+    {"topics-per-client-max",
+     &Config::topics_per_client_max,
+     Unit::count,
+     128,
+     1,
+     65'535,
+     "subscriptions of one client"},
+    {"topic-name-max",
+     &Config::topic_name_max,
+     Unit::bytes,
+     255,
+     1,
+     255,
+     "bytes of a topic's name"},
+    {"topics-max",
+     &Config::topics_max,
+     Unit::count,
+     1'000'000,
+     1,
+     100'000'000,
+     "topics at a time; past it a new one is refused"},
+    {"log-memory",
+     &Config::log_memory,
+     Unit::bytes,
+     256 * units::mib,
+     2 * units::mib,
+     1024 * units::gib,
+     "memory of all logs together"},
+    {"topic-log-max",
+     &Config::topic_log_max,
+     Unit::bytes,
+     64 * units::mib,
+     64 * units::kib,
+     1024 * units::gib,
+     "memory of one topic's log on one shard"},
+    {"outbox-max",
+     &Config::outbox_max,
+     Unit::bytes,
+     16 * units::kib,
+     1 * units::kib,
+     16 * units::mib,
+     "replies waiting for one client"},
+    {"messages-per-second",
+     &Config::messages_per_second,
+     Unit::count,
+     100,
+     0,
+     1'000'000'000,
+     "inbound messages of one client; 0 = no limit"},
+    {"messages-burst",
+     &Config::messages_burst,
+     Unit::count,
+     200,
+     1,
+     1'000'000'000,
+     "how far one client may run ahead of that"},
+    {"control-per-second",
+     &Config::control_per_second,
+     Unit::count,
+     10,
+     1,
+     1'000'000'000,
+     "pings of one client that are answered"},
+    {"notsent-lowat",
+     &Config::notsent_lowat,
+     Unit::bytes,
+     16 * units::kib,
+     0,
+     1 * units::gib,
+     "unsent bytes a socket may hold (TCP_NOTSENT_LOWAT); 0 = the kernel's own"},
+    {"sendfile-min",
+     &Config::sendfile_min,
+     Unit::bytes,
+     16 * units::kib,
+     1,
+     1 * units::gib,
+     "slices of at least so many bytes go by page reference, not by copy"},
+    {"mail-max",
+     &Config::mail_max,
+     Unit::count,
+     8192,
+     16,
+     1 << 20,
+     "messages under way from one shard to another before publishers wait"},
+}};
+
+inline constexpr std::array<SwitchFlag, 3> switch_flags{{
+    {"dev", &Config::dev, "loopback only: anonymous publish, host.* topics, demo page, /echo"},
+    {"anonymous-publish", &Config::anonymous_publish, "anybody may publish"},
+    {"direct-descriptors",
+     &Config::direct_descriptors,
+     "io_uring: connections past the file limit; large slices are copied"},
+}};
+
+inline Config::Config() noexcept {
+    for (const NumberFlag& flag : number_flags)
+        this->*flag.member = flag.fallback;
+}
+
+}  // namespace ringcast

@@ -1,0 +1,56 @@
+#pragma once
+
+// The server as a library: build it from a Config, start it, stop it.
+//
+// create() binds the listeners and starts one thread per shard; when it returns, clients can
+// connect. All members may be called from any one thread that is not a shard's.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ringcast/config.h"
+
+namespace ringcast {
+
+// Rare events only (start, stop, back end chosen), never one per message or connection. Called from
+// any shard's thread; must not block for long.
+enum class LogLevel : std::uint8_t { info, warning, error };
+struct LogSink {
+    void (*write)(void* context, LogLevel level, std::string_view line) noexcept = nullptr;
+    void* context = nullptr;
+};
+
+class Server {
+  public:
+    // Null, and one line in `error` that names the thing, when it cannot run as configured.
+    [[nodiscard]] static std::unique_ptr<Server> create(const Config& config,
+                                                        LogSink log,
+                                                        std::string& error) noexcept;
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+    ~Server();  // stops at once if it still runs
+
+    // The addresses really bound, e.g. "127.0.0.1:40213" where port 0 was asked for.
+    [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
+    // "uring" or "epoll", and how many shards: for the line that says the server is ready.
+    [[nodiscard]] std::string_view io_name() const noexcept;
+    [[nodiscard]] std::uint32_t shard_count() const noexcept;
+
+    // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
+    // cut. Returns at once. A second call cuts at once.
+    void stop() noexcept;
+    // All shards have ended.
+    [[nodiscard]] bool finished() const noexcept;
+    // Waits for finished().
+    void join() noexcept;
+
+  private:
+    struct Impl;
+    explicit Server(std::unique_ptr<Impl> impl) noexcept;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ringcast

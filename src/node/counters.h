@@ -1,0 +1,30 @@
+#pragma once
+
+// What a shard counts: plain numbers, written by its own thread only. Snapshots travel as mail.
+
+#include <cstdint>
+
+namespace ringcast::node {
+
+struct Counters {
+    std::uint64_t accepted = 0;
+    std::uint64_t refused = 0;             // over the connection limit, answered 503
+    std::uint64_t handshake_failures = 0;  // answered with another status than 101 or 200
+    std::uint64_t closed = 0;
+    std::uint64_t messages_in = 0;  // data messages from clients
+    std::uint64_t published = 0;    // records numbered here, as their topic's home
+    std::uint64_t delivered = 0;    // records that went whole into a socket
+    std::uint64_t sends = 0;        // slices given to the kernel
+    std::uint64_t sent_bytes = 0;
+    std::uint64_t blocked = 0;       // sends that the socket did not take whole
+    std::uint64_t gaps = 0;          // gap notices
+    std::uint64_t slow_closed = 0;   // clients closed for being slow
+    std::uint64_t rate_limited = 0;  // messages refused by the rate
+    std::uint64_t pong_timeouts = 0;
+    std::uint64_t stalls = 0;          // clients closed because their socket took nothing
+    std::uint64_t long_turns = 0;      // turns over 5 ms
+    std::uint64_t late_turns = 0;      // turns that began over a second late
+    std::uint64_t publish_pauses = 0;  // publishers made to wait for another shard
+};
+
+}  // namespace ringcast::node

@@ -1,0 +1,282 @@
+#include "node/dispatch.h"
+
+#include <array>
+#include <string>
+
+#include "base/check.h"
+#include "node/close_codes.h"
+#include "node/replies.h"
+
+namespace ringcast::node {
+
+namespace {
+
+// So many refused messages or pings in a row, and the client is closed: it does not listen.
+constexpr std::uint32_t excess_max = 1000;
+
+}  // namespace
+
+Dispatch::Dispatch(const Config& config,
+                   io::Reactor& reactor,
+                   Sessions& sessions,
+                   Hub& hub,
+                   Door& door,
+                   wire::EnvelopeParser& parser,
+                   Counters& counters) noexcept
+    : config_(config),
+      reactor_(reactor),
+      sessions_(sessions),
+      hub_(hub),
+      door_(door),
+      parser_(parser),
+      counters_(counters),
+      limits_{.message_size_max = config.message_max,
+              .fragments_max = static_cast<std::uint32_t>(config.fragments_max)},
+      message_rate_(Rate::of(config.messages_per_second, config.messages_burst)),
+      control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
+
+void Dispatch::receive(io::ConnIndex conn, MutBytes input) noexcept {
+    Session& session = sessions_[conn];
+    if (session.state == State::draining || session.deaf) return;
+    session.heard = sessions_.now();
+    if (session.state == State::accepted || session.state == State::handshaking) {
+        door_.receive(conn, input);
+    }
+    // A closing client is heard until its close frame; a closing HTTP client has nothing to say.
+    const bool listening = session.state == State::open || session.state == State::closing;
+    if (!listening || session.role == Role::http) return;
+    while (session.state != State::draining && !session.deaf) {
+        const wire::Framer::Event event = session.framer.next(input, limits_);
+        if (event.kind == wire::FramerEvent::need_more) return;
+        on_event(conn, event);
+    }
+}
+
+void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) noexcept {
+    Session& session = sessions_[conn];
+    switch (event.kind) {
+        case wire::FramerEvent::need_more:
+            return;
+        case wire::FramerEvent::pong:
+            return;  // a byte is a byte: `heard` says it all
+        case wire::FramerEvent::close:
+            on_close(conn, event);
+            return;
+        case wire::FramerEvent::error:
+            sessions_.close(conn, event.close_code, event.reason);
+            session.deaf = true;  // its frames cannot be told apart any more
+            return;
+        case wire::FramerEvent::ping:
+            if (session.state == State::open) on_ping(conn, event.payload);
+            return;
+        case wire::FramerEvent::message:
+            if (session.state == State::open) on_message(conn, event.opcode, event.payload);
+            return;
+    }
+}
+
+// RFC 6455, 5.5.1 and 7.1.1: answer with the same code, then the server closes the connection.
+void Dispatch::on_close(io::ConnIndex conn, const wire::Framer::Event& event) noexcept {
+    Session& session = sessions_[conn];
+    session.peer_closed = true;
+    session.deaf = true;
+    if (session.state == State::open) {
+        const bool echoed = wire::close_code_sendable(event.close_code);
+        sessions_.close(conn, echoed ? event.close_code : wire::close_code::no_status, {});
+    } else {
+        sessions_.mark_ready(conn);  // ours is sent or waits: nothing else is missing
+    }
+}
+
+void Dispatch::on_ping(io::ConnIndex conn, Bytes payload) noexcept {
+    Session& session = sessions_[conn];
+    // RFC 6455, 5.5.3: of several pings only the latest must be answered. /echo is for suites that
+    // count each of them.
+    if (session.role != Role::echo && !session.controls.take(control_rate_, reactor_.now())) {
+        counters_.rate_limited++;
+        if (++session.excess > excess_max) {
+            sessions_.close(conn, close_codes::rate_limited, "too many pings");
+        }
+        return;
+    }
+    std::array<std::byte, wire::control_frame_size_max> frame;
+    const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::pong, payload);
+    sessions_.push(conn, Bytes(frame.data(), size));
+}
+
+void Dispatch::on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    counters_.messages_in++;
+    switch (sessions_[conn].role) {
+        case Role::echo:
+            on_echo(conn, opcode, message);
+            return;
+        case Role::raw:
+            on_raw(conn, opcode, message);
+            return;
+        case Role::envelope:
+            on_envelope(conn, opcode, message);
+            return;
+        case Role::http:
+            break;
+    }
+    RC_CHECK(false);
+}
+
+// Whatever its size: a client that does not read its echoes is not read from until it does.
+void Dispatch::on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    std::array<std::byte, wire::header_size_max> header;
+    const std::size_t size = wire::encode_header(header.data(), opcode, message.size());
+    sessions_.push_unlimited(conn, Bytes(header.data(), size));
+    if (!message.empty()) sessions_.push_unlimited(conn, message);
+    if (sessions_[conn].outbox.pending().size() > config_.outbox_max) {
+        sessions_.pause(conn, pause::outbox);
+    }
+}
+
+bool Dispatch::within_rate(io::ConnIndex conn) noexcept {
+    Session& session = sessions_[conn];
+    if (session.messages.take(message_rate_, reactor_.now())) {
+        session.excess = 0;
+        return true;
+    }
+    counters_.rate_limited++;
+    // A raw client cannot be told which message was refused, so the first one ends it.
+    if (++session.excess > excess_max || session.role == Role::raw) {
+        sessions_.close(conn, close_codes::rate_limited, "too many messages");
+    }
+    return false;
+}
+
+void Dispatch::on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    const Session& session = sessions_[conn];
+    if (!session.may_publish) {
+        sessions_.close(conn,
+                        wire::close_code::policy_violation,
+                        "this connection does not publish (/raw?publish=NAME)");
+        return;
+    }
+    if (!within_rate(conn)) return;
+    hub_.publish(conn,
+                 {.topic = *session.publish_topic,
+                  .payload = message,
+                  .text = opcode == wire::Opcode::text});
+}
+
+void Dispatch::on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    if (opcode == wire::Opcode::binary) {
+        sessions_.close(conn, wire::close_code::unsupported_data, "envelopes are text");
+        return;
+    }
+    wire::Inbound inbound;
+    const wire::EnvelopeError problem = parser_.parse(message, inbound);
+    if (!within_rate(conn)) {
+        error(conn, inbound, "rate_limited", "slow down: this message was not handled");
+        return;
+    }
+    if (problem != wire::EnvelopeError::none) {
+        std::string text = "the message is not a valid envelope";
+        if (inbound.member[0] != '\0') text = std::string("member: ") + inbound.member;
+        error(conn, inbound, wire::envelope_error_name(problem), text);
+        return;
+    }
+    if (inbound.topic.size() > config_.topic_name_max) {
+        error(conn, inbound, "bad_topic", "the name is too long (--topic-name-max)");
+        return;
+    }
+    (this->*handler_of(inbound.type))(conn, inbound);
+}
+
+Dispatch::Handler Dispatch::handler_of(wire::MessageType type) noexcept {
+    switch (type) {
+        case wire::MessageType::unknown:
+            return &Dispatch::handle_unknown;
+        case wire::MessageType::auth:
+            return &Dispatch::handle_auth;
+        case wire::MessageType::subscribe:
+            return &Dispatch::handle_subscribe;
+        case wire::MessageType::unsubscribe:
+            return &Dispatch::handle_unsubscribe;
+        case wire::MessageType::publish:
+            return &Dispatch::handle_publish;
+        case wire::MessageType::ack:
+            return &Dispatch::handle_ack;
+        case wire::MessageType::ping:
+            return &Dispatch::handle_ping;
+    }
+    return &Dispatch::handle_unknown;
+}
+
+void Dispatch::error(io::ConnIndex conn,
+                     const wire::Inbound& inbound,
+                     std::string_view code,
+                     std::string_view message) noexcept {
+    tell_error(sessions_,
+               reactor_,
+               conn,
+               {.id = inbound.id, .topic = inbound.topic, .code = code, .message = message});
+}
+
+void Dispatch::handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    error(conn, inbound, "not_supported", "this server knows no tokens: everybody is anonymous");
+}
+
+void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id)) {
+        case Hub::Subscribing::done:
+            return;  // `subscribed` comes from home
+        case Hub::Subscribing::duplicate:
+            error(conn, inbound, "already_subscribed", "one subscription a topic");
+            return;
+        case Hub::Subscribing::too_many_of_client:
+            error(conn,
+                  inbound,
+                  "too_many_subscriptions",
+                  "no more for one client (--topics-per-client-max)");
+            return;
+        case Hub::Subscribing::too_many_topics:
+            error(conn,
+                  inbound,
+                  "too_many_topics",
+                  "the server holds as many topics as it may (--topics-max)");
+            return;
+    }
+}
+
+void Dispatch::handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    if (!hub_.unsubscribe(conn, inbound.topic, feed::LaneKind::envelope)) {
+        error(conn, inbound, "not_subscribed", "there is no such subscription");
+        return;
+    }
+    reply(sessions_,
+          conn,
+          wire::Unsubscribed{
+              .id = inbound.id, .wall_ns = reactor_.wall_now(), .topic = inbound.topic});
+}
+
+void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    if (!sessions_[conn].may_publish) {
+        error(conn, inbound, "forbidden", "publishing is not allowed here (--anonymous-publish)");
+        return;
+    }
+    hub_.publish(conn,
+                 {.topic = inbound.topic,
+                  .id = inbound.id,
+                  .key = inbound.key,
+                  .payload = inbound.payload,
+                  .json = true});
+}
+
+// Nothing is pushed with ack_required yet, so there is nothing an ack could be for.
+void Dispatch::handle_ack(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    error(conn, inbound, "not_supported", "no message asked for an ack");
+}
+
+void Dispatch::handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    reply(sessions_, conn, wire::Pong{.id = inbound.id, .wall_ns = reactor_.wall_now()});
+}
+
+void Dispatch::handle_unknown(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    error(conn, inbound, "unknown_type", "no handler is registered for this type");
+}
+
+}  // namespace ringcast::node

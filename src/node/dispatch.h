@@ -1,0 +1,72 @@
+#pragma once
+
+// What a client says: frames into messages, messages to the handler of their type. An error of one
+// message ends in an answer to that client (or its close), and touches nobody else.
+//
+// One thread owns a Dispatch.
+
+#include "ringcast/config.h"
+
+#include "io/reactor.h"
+#include "node/counters.h"
+#include "node/door.h"
+#include "node/hub.h"
+#include "node/sessions.h"
+#include "wire/envelope.h"
+#include "wire/framer.h"
+
+namespace ringcast::node {
+
+class Dispatch {
+  public:
+    Dispatch(const Config& config,
+             io::Reactor& reactor,
+             Sessions& sessions,
+             Hub& hub,
+             Door& door,
+             wire::EnvelopeParser& parser,
+             Counters& counters) noexcept;
+    Dispatch(const Dispatch&) = delete;
+    Dispatch& operator=(const Dispatch&) = delete;
+
+    // Bytes of any session, in whatever state.
+    void receive(io::ConnIndex conn, MutBytes input) noexcept;
+
+  private:
+    using Handler = void (Dispatch::*)(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+
+    void on_event(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
+    void on_close(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
+    void on_ping(io::ConnIndex conn, Bytes payload) noexcept;
+    void on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    [[nodiscard]] bool within_rate(io::ConnIndex conn) noexcept;
+    void error(io::ConnIndex conn,
+               const wire::Inbound& inbound,
+               std::string_view code,
+               std::string_view message) noexcept;
+
+    void handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_ack(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_unknown(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    [[nodiscard]] static Handler handler_of(wire::MessageType type) noexcept;
+
+    const Config& config_;
+    io::Reactor& reactor_;
+    Sessions& sessions_;
+    Hub& hub_;
+    Door& door_;
+    wire::EnvelopeParser& parser_;
+    Counters& counters_;
+    wire::FramerLimits limits_;
+    Rate message_rate_;
+    Rate control_rate_;
+};
+
+}  // namespace ringcast::node

@@ -1,0 +1,260 @@
+#include "node/door.h"
+
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+#include "node/assets.h"
+#include "node/replies.h"
+
+namespace ringcast::node {
+
+namespace {
+
+constexpr std::uint32_t retry_after_s = 2;
+
+}  // namespace
+
+Door::Door(const Config& config,
+           std::uint64_t id_prefix,
+           io::Reactor& reactor,
+           Sessions& sessions,
+           Hub& hub,
+           Registry& registry,
+           Counters& counters) noexcept
+    : config_(config),
+      id_prefix_(id_prefix),
+      reactor_(reactor),
+      sessions_(sessions),
+      hub_(hub),
+      registry_(registry),
+      counters_(counters) {}
+
+void Door::receive(io::ConnIndex conn, MutBytes& input) noexcept {
+    Session& session = sessions_[conn];
+    if (session.state == State::accepted) {
+        session.become(State::handshaking);
+        session.request = std::make_unique<wire::RequestParser>();
+    }
+    RC_CHECK(session.state == State::handshaking);
+    RC_CHECK(session.request != nullptr);
+    std::size_t consumed = 0;
+    const auto status = session.request->feed(input, consumed);
+    input = input.subspan(consumed);
+    if (status == wire::RequestParser::Status::need_more) return;
+
+    const auto request = std::move(session.request);
+    if (status == wire::RequestParser::Status::failed) {
+        refuse(conn, request->error_status(), request->error_reason());
+    } else {
+        answer(conn, request->request());
+    }
+}
+
+void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
+    if (sessions_[conn].refused) {
+        counters_.refused++;
+        refuse(conn, 503, "as many clients as may be are here");
+        return;
+    }
+    const wire::Decision decision = wire::decide(request);
+    switch (decision.kind) {
+        case wire::Decision::Kind::refuse:
+            refuse(conn, decision.status, decision.reason);
+            return;
+        case wire::Decision::Kind::websocket:
+            upgrade(conn, request, decision);
+            return;
+        case wire::Decision::Kind::http:
+            break;
+    }
+    if (request.path == "/ws" || request.path == "/raw" || request.path == "/echo") {
+        refuse(conn, 426, "this is a WebSocket endpoint");
+        return;
+    }
+    serve_page(conn, request.path);
+}
+
+void Door::upgrade(io::ConnIndex conn,
+                   const wire::Request& request,
+                   const wire::Decision& decision) noexcept {
+    const bool echo = request.path == "/echo" && config_.dev;
+    if (request.path != "/ws" && request.path != "/raw" && !echo) {
+        refuse(conn, 404, "no such endpoint: use /ws or /raw");
+        return;
+    }
+    if (echo) {
+        open(conn, Role::echo, decision);
+        return;
+    }
+    Wishes wishes = read_query(request.query);
+    if (wishes.problem != nullptr) {
+        refuse(conn, 400, wishes.problem);
+        return;
+    }
+    if (request.path == "/ws") {
+        open_envelope(conn, wishes, decision);
+    } else {
+        open_raw(conn, wishes, decision);
+    }
+}
+
+void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept {
+    std::array<std::byte, wire::switching_protocols_size_max> head;
+    const std::string_view protocol =
+        role == Role::envelope ? decision.protocol : std::string_view();
+    const std::size_t size = wire::write_switching_protocols(head, decision.accept, protocol);
+    Session& session = sessions_[conn];
+    session.become(State::open);
+    session.role = role;
+    sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::not_open);
+    sessions_.push_unlimited(conn, Bytes(head.data(), size));
+    sessions_.arm(conn);
+}
+
+void Door::open_envelope(io::ConnIndex conn,
+                         Wishes& wishes,
+                         const wire::Decision& decision) noexcept {
+    open(conn, Role::envelope, decision);
+    Session& session = sessions_[conn];
+    session.may_publish = config_.dev || config_.anonymous_publish;
+    if (!wishes.client_id.empty()) {
+        session.client_id = std::make_unique<std::string>(std::move(wishes.client_id));
+        registry_.claim(conn);
+    }
+    welcome(conn, {});
+}
+
+void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept {
+    const bool may_publish = config_.dev || config_.anonymous_publish;
+    if (wishes.topics.empty() && !wishes.publishes) {
+        refuse(conn, 400, "/raw wants ?topic=NAME or ?publish=NAME");
+        return;
+    }
+    if (wishes.publishes && !may_publish) {
+        refuse(conn, 403, "publishing is not allowed here (--anonymous-publish)");
+        return;
+    }
+    if (wishes.topics.size() > config_.topics_per_client_max) {
+        refuse(conn, 400, "more topics than a client may have (--topics-per-client-max)");
+        return;
+    }
+    open(conn, Role::raw, decision);
+    Session& session = sessions_[conn];
+    session.may_publish = wishes.publishes;
+    if (wishes.publishes) {
+        session.publish_topic = std::make_unique<std::string>(std::move(wishes.publish));
+    }
+    for (const std::string& topic : wishes.topics) {
+        if (session.state != State::open) return;
+        const auto result = hub_.subscribe(conn, topic, feed::LaneKind::raw, {});
+        if (result == Hub::Subscribing::too_many_topics) {
+            sessions_.close(conn,
+                            wire::close_code::try_again_later,
+                            "the server holds as many topics as it may");
+        }
+    }
+}
+
+Door::Wishes Door::read_query(std::string_view query) const noexcept {
+    Wishes wishes;
+    wire::QueryReader reader(query);
+    std::array<char, wire::target_size_max> scratch;
+    wire::QueryReader::Item item;
+    while (true) {
+        const auto status = reader.next(scratch, item);
+        if (status == wire::QueryReader::Status::end) return wishes;
+        if (status == wire::QueryReader::Status::bad) {
+            wishes.problem = "malformed query";
+            return wishes;
+        }
+        if (item.name == "topic" || item.name == "publish") {
+            if (!wire::topic_valid(item.value) || item.value.size() > config_.topic_name_max) {
+                wishes.problem = "topic names have 1 to 255 bytes and no control characters";
+                return wishes;
+            }
+            if (item.name == "topic") {
+                wishes.topics.emplace_back(item.value);
+            } else if (std::exchange(wishes.publishes, true)) {
+                wishes.problem = "publish= may stand there once";
+                return wishes;
+            } else {
+                wishes.publish = item.value;
+            }
+        }
+        if (item.name == "client_id") {
+            if (item.value.size() > wire::id_size_max || !wire::topic_valid(item.value)) {
+                wishes.problem = "client_id has 1 to 64 bytes and no control characters";
+                return wishes;
+            }
+            wishes.client_id = item.value;
+        }
+    }
+}
+
+void Door::serve_page(io::ConnIndex conn, std::string_view path) noexcept {
+    if (config_.dev) {
+        for (const Asset& asset : assets()) {
+            if (asset.path != path) continue;
+            std::array<char, 512> headers;
+            const int size = std::snprintf(
+                headers.data(),
+                headers.size(),
+                "HTTP/1.1 200 OK\r\nContent-Type: %.*s\r\nContent-Length: %zu\r\n"
+                "Connection: close\r\nX-Content-Type-Options: nosniff\r\n"
+                "Content-Security-Policy: default-src 'self'; style-src 'self' 'unsafe-inline'; "
+                "connect-src 'self' ws: wss:\r\n\r\n",
+                static_cast<int>(asset.content_type.size()),
+                asset.content_type.data(),
+                asset.body.size());
+            RC_CHECK(size > 0);
+            RC_CHECK(static_cast<std::size_t>(size) < headers.size());
+            sessions_.push_unlimited(conn,
+                                     as_bytes({headers.data(), static_cast<std::size_t>(size)}));
+            sessions_[conn].body = as_bytes(asset.body);
+            sessions_.finish(conn);
+            return;
+        }
+    }
+    refuse(conn, 404, "nothing is here");
+}
+
+void Door::refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept {
+    std::array<std::byte, wire::refusal_size_max> text;
+    const std::size_t size = wire::write_refusal(text, status, reason, retry_after_s);
+    counters_.handshake_failures++;
+    sessions_.push_unlimited(conn, Bytes(text.data(), size));
+    sessions_.finish(conn);
+}
+
+std::string Door::client_id(io::ConnIndex conn) noexcept {
+    const Session& session = sessions_[conn];
+    if (session.client_id != nullptr) return *session.client_id;
+    std::array<char, 48> text;
+    const int size = std::snprintf(text.data(),
+                                   text.size(),
+                                   "%016llx-%llx",
+                                   static_cast<unsigned long long>(id_prefix_),
+                                   static_cast<unsigned long long>(session.serial));
+    RC_CHECK(size > 0);
+    return {text.data(), static_cast<std::size_t>(size)};
+}
+
+void Door::welcome(io::ConnIndex conn, std::string_view id) noexcept {
+    const std::string name = client_id(conn);
+    reply(sessions_,
+          conn,
+          wire::Welcome{
+              .id = id,
+              .wall_ns = reactor_.wall_now(),
+              .client_id = name,
+              .ping_interval_s =
+                  static_cast<std::uint32_t>((config_.ping_interval + units::s - 1) / units::s),
+              .limits = {
+                  .message_size = config_.message_max,
+                  .topics = static_cast<std::uint32_t>(config_.topics_per_client_max),
+                  .messages_per_second = static_cast<std::uint32_t>(config_.messages_per_second)}});
+}
+
+}  // namespace ringcast::node

@@ -1,0 +1,80 @@
+#pragma once
+
+// What comes before a session is open: the request, where it leads, and the answer.
+//
+//   /ws            the JSON envelope (docs/PROTOCOL.md); ?client_id=X
+//   /raw           ?topic=A&topic=B receives payloads only, ?publish=A publishes what it sends
+//   /echo          with --dev: every message comes back
+//   anything else  with --dev the demo page; else 404
+//
+// One thread owns a Door.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ringcast/config.h"
+
+#include "io/reactor.h"
+#include "node/counters.h"
+#include "node/hub.h"
+#include "node/registry.h"
+#include "node/sessions.h"
+#include "wire/handshake.h"
+#include "wire/http.h"
+
+namespace ringcast::node {
+
+class Door {
+  public:
+    // `id_prefix`: what the ids begin with that this shard gives to clients.
+    Door(const Config& config,
+         std::uint64_t id_prefix,
+         io::Reactor& reactor,
+         Sessions& sessions,
+         Hub& hub,
+         Registry& registry,
+         Counters& counters) noexcept;
+    Door(const Door&) = delete;
+    Door& operator=(const Door&) = delete;
+
+    // Bytes of a session that is accepted or handshaking. What is behind the request stays in
+    // `input` and belongs to the WebSocket, if the session is open now.
+    void receive(io::ConnIndex conn, MutBytes& input) noexcept;
+
+    // The id that the client goes by: its own choice or ours.
+    [[nodiscard]] std::string client_id(io::ConnIndex conn) noexcept;
+    // Tells an envelope client who it is and what its limits are. `id`: of the message it answers.
+    void welcome(io::ConnIndex conn, std::string_view id) noexcept;
+
+  private:
+    struct Wishes {  // of a query string
+        std::vector<std::string> topics;
+        std::string publish;
+        std::string client_id;
+        bool publishes = false;
+        const char* problem = nullptr;
+    };
+
+    void answer(io::ConnIndex conn, const wire::Request& request) noexcept;
+    void upgrade(io::ConnIndex conn,
+                 const wire::Request& request,
+                 const wire::Decision& decision) noexcept;
+    void open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept;
+    void open_envelope(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
+    void open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
+    void serve_page(io::ConnIndex conn, std::string_view path) noexcept;
+    void refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept;
+    [[nodiscard]] Wishes read_query(std::string_view query) const noexcept;
+
+    const Config& config_;
+    std::uint64_t id_prefix_;
+    io::Reactor& reactor_;
+    Sessions& sessions_;
+    Hub& hub_;
+    Registry& registry_;
+    Counters& counters_;
+};
+
+}  // namespace ringcast::node

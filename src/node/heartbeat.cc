@@ -1,0 +1,54 @@
+#include "node/heartbeat.h"
+
+#include "base/check.h"
+
+namespace ringcast::node {
+
+namespace {
+
+// a is before b on a clock of 32 bits that wraps.
+[[nodiscard]] bool before(Tick a, Tick b) noexcept {
+    return static_cast<std::int32_t>(a - b) < 0;
+}
+
+}  // namespace
+
+Tick next_due(const Session& session, bool blocked, const Timings& timings) noexcept {
+    RC_CHECK(session.state != State::gone);
+    if (session.state != State::open) return session.deadline;
+
+    Tick due = session.awaiting_pong ? session.pinged + timings.pong_timeout
+                                     : session.heard + timings.ping_interval;
+    if (blocked) {
+        const Tick stalled = session.blocked + timings.stall_timeout;
+        if (before(stalled, due)) due = stalled;
+    }
+    return due;
+}
+
+Due look(Session& session, bool blocked, const Timings& timings, Tick now) noexcept {
+    RC_CHECK(session.state != State::gone);
+    if (session.state != State::open) {
+        return before(now, session.deadline) ? Due::nothing : Due::deadline_passed;
+    }
+    if (blocked && !before(now, session.blocked + timings.stall_timeout)) return Due::stalled;
+
+    if (session.awaiting_pong) {
+        // A peer that we do not read from cannot prove that it lives.
+        const bool alive = !before(session.heard, session.pinged) || session.pauses != 0;
+        if (!alive) {
+            return before(now, session.pinged + timings.pong_timeout) ? Due::nothing
+                                                                      : Due::pong_missing;
+        }
+        session.awaiting_pong = false;
+        if (session.pauses != 0) session.heard = now;
+    }
+    if (before(now, session.heard + timings.ping_interval)) return Due::nothing;
+    session.awaiting_pong = true;
+    session.pinged = now;
+    // Life in the very tick of the ping must not count as its answer.
+    if (session.heard == now) session.heard = now - 1;
+    return Due::ping;
+}
+
+}  // namespace ringcast::node

@@ -1,0 +1,299 @@
+#include "node/pump.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "node/close_codes.h"
+#include "node/replies.h"
+
+namespace ringcast::node {
+
+namespace {
+
+// In units of one small send (about 4 us): 2 ms of the kernel's time a turn, so that a turn with
+// its reads and timers stays under 5 ms.
+constexpr std::int64_t turn_budget = 512;
+constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
+constexpr std::size_t send_size_max = 256 * 1024;
+constexpr std::size_t bytes_per_unit = 16 * 1024;
+
+[[nodiscard]] std::int64_t cost_of(std::size_t size) noexcept {
+    return 1 + static_cast<std::int64_t>(size / bytes_per_unit);
+}
+
+[[nodiscard]] feed::Lane& lane_of(feed::Topic& topic, feed::LaneKind kind) noexcept {
+    feed::Lane* lane = topic.lane(kind);
+    RC_CHECK(lane != nullptr);
+    return *lane;
+}
+
+}  // namespace
+
+Pump::Pump(const Config& config,
+           io::Reactor& reactor,
+           Sessions& sessions,
+           feed::TopicTable& topics,
+           Counters& counters) noexcept
+    : config_(config),
+      reactor_(reactor),
+      sessions_(sessions),
+      topics_(topics),
+      counters_(counters) {}
+
+feed::Topic& Pump::topic_of(const Subscription& subscription) noexcept {
+    feed::Topic* topic = topics_.get(subscription.topic);
+    RC_CHECK(topic != nullptr);  // a subscription keeps its topic
+    return *topic;
+}
+
+void Pump::mark(feed::Topic& topic, feed::LaneKind kind) noexcept {
+    feed::Lane& lane = lane_of(topic, kind);
+    lane.walk.left = lane.size();
+    if (lane.walk.queued) return;
+    lane.walk.queued = true;
+    walks_.push_back({.topic = topic.id(), .kind = kind});
+}
+
+bool Pump::idle() const noexcept {
+    return walks_.empty() && sessions_.ready().empty();
+}
+
+void Pump::run() noexcept {
+    budget_ = turn_budget;
+    while (budget_ > 0 && !sessions_.ready().empty()) {
+        serve_ready();
+        flush();
+    }
+    while (budget_ > 0 && !walks_.empty()) {
+        walk_front();
+    }
+    flush();
+}
+
+void Pump::serve_ready() noexcept {
+    RC_CHECK(visiting_.empty());
+    visiting_.swap(sessions_.ready());
+    for (const io::ConnIndex conn : visiting_) {
+        sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::ready);
+        if (offer(conn)) sessions_.mark_ready(conn);  // until it has nothing more to offer
+    }
+    visiting_.clear();
+}
+
+// Puts at most one slice of this session into the batch. False: it has nothing to send now.
+bool Pump::offer(io::ConnIndex conn) noexcept {
+    Session* session = sessions_.find(conn);
+    if (session == nullptr) return false;
+    const std::uint8_t now = sessions_.gate_of(conn);
+    if ((now & (gate::blocked | gate::in_batch)) != 0) return (now & gate::in_batch) != 0;
+    if (session->state == State::draining) return false;
+
+    if ((now & gate::torn) != 0) return offer_torn(conn, *session);
+    if ((now & gate::outbox) != 0) {
+        const Bytes pending = session->outbox.pending();
+        add(conn, pending.first(std::min(pending.size(), send_size_max)), -1, Origin{});
+        return true;
+    }
+    if (!session->body.empty()) {
+        Origin origin;
+        origin.body = true;
+        add(conn, session->body.first(std::min(session->body.size(), send_size_max)), -1, origin);
+        return true;
+    }
+    if (session->state == State::closing) {
+        sessions_.flushed(conn);
+        return false;
+    }
+    return session->state == State::open && offer_records(conn, *session);
+}
+
+// Only the rest of the record that was begun: behind it other things may have to go first.
+bool Pump::offer_torn(io::ConnIndex conn, Session& session) noexcept {
+    const Subscription& at = session.subscriptions[session.torn];
+    feed::Lane& lane = lane_of(topic_of(at), at.lane);
+    feed::Slice slice = lane.peek(at.row);
+    RC_CHECK(!slice.bytes.empty());
+    const feed::Subscriber& reader = lane.row(at.row);
+    slice.bytes = slice.bytes.first(lane.log().rest_of(reader.seq, reader.sent).size());
+    slice.end = reader.seq + 1;
+    add_record(conn, lane, at.row, slice);
+    return true;
+}
+
+bool Pump::offer_records(io::ConnIndex conn, Session& session) noexcept {
+    const std::uint32_t count = session.subscriptions.size();
+    for (std::uint32_t i = 0; i < count; i++) {
+        // Each time from another one, or a busy first topic would starve the others.
+        const std::uint32_t link = (session.next_link + i) % count;
+        const Subscription at = session.subscriptions[link];
+        if (at.row == no_row) continue;
+        feed::Topic& topic = topic_of(at);
+        feed::Lane& lane = lane_of(topic, at.lane);
+        if (lane.row(at.row).seq == lane.log().next()) continue;
+        session.next_link = static_cast<std::uint16_t>(link + 1);
+        if (lane.lapped(at.row)) {
+            lapse(conn, topic, lane, at);
+            return true;
+        }
+        add_record(conn, lane, at.row, lane.peek(at.row));
+        return true;
+    }
+    return false;
+}
+
+// The reader fell off the tail. It is told what it missed and goes on at the head, or it is closed.
+void Pump::lapse(io::ConnIndex conn,
+                 feed::Topic& topic,
+                 feed::Lane& lane,
+                 const Subscription& at) noexcept {
+    RC_CHECK(lane.row(at.row).sent == 0);
+    const bool told = at.lane == feed::LaneKind::envelope && config_.slow_policy == SlowPolicy::gap;
+    if (!told) {
+        counters_.slow_closed++;
+        sessions_.close(conn, close_codes::slow_consumer, "too slow: messages were missed");
+        return;
+    }
+    const feed::Seq from = lane.row(at.row).seq;
+    const feed::Seq next = lane.log().next();
+    lane.skip_to(at.row, next);
+    counters_.gaps++;
+    reply(sessions_,
+          conn,
+          wire::Gap{.wall_ns = reactor_.wall_now(),
+                    .topic = topic.name(),
+                    .from = from,
+                    .to = next - 1,
+                    .reason = "slow_consumer",
+                    .next = next});
+}
+
+void Pump::walk_front() noexcept {
+    const WalkEntry entry = walks_.front();
+    walks_.pop_front();
+    feed::Topic* topic = topics_.get(entry.topic);
+    feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(entry.kind);
+    if (lane == nullptr) return;  // its last reader left
+    walk(*lane);
+    if (lane->walk.left == 0) {
+        lane->walk.queued = false;
+        return;
+    }
+    walks_.push_back(entry);
+}
+
+void Pump::walk(feed::Lane& lane) noexcept {
+    const std::int64_t until = std::max<std::int64_t>(0, budget_ - walk_budget);
+    const feed::Seq next = lane.log().next();
+    const std::uint32_t size = lane.size();
+    lane.walk.left = std::min(lane.walk.left, size);
+    std::uint8_t* gates = sessions_.gates();
+    while (lane.walk.left > 0 && budget_ > until) {
+        if (lane.walk.at >= size) lane.walk.at = 0;
+        const std::uint32_t row = lane.walk.at++;
+        lane.walk.left--;
+        const feed::Subscriber& reader = lane.row(row);
+        if (reader.seq == next) continue;
+        const std::uint8_t gate = gates[reader.reader];
+        if ((gate & gate::keeps_back) != 0) {
+            // Behind another slice of the same batch it must come again; all other gates open by
+            // an event that makes the session ready.
+            if ((gate & gate::in_batch) != 0) sessions_.mark_ready(reader.reader);
+            continue;
+        }
+        if (lane.lapped(row)) {
+            sessions_.mark_ready(reader.reader);
+            continue;
+        }
+        add_record(reader.reader, lane, row, lane.peek(row));
+    }
+    flush();
+}
+
+void Pump::add_record(io::ConnIndex conn,
+                      feed::Lane& lane,
+                      std::uint32_t row,
+                      feed::Slice slice) noexcept {
+    const Bytes bytes = slice.bytes.first(std::min(slice.bytes.size(), send_size_max));
+    add(conn, bytes, slice.file_offset, Origin{.lane = &lane, .row = row, .slice = slice});
+}
+
+void Pump::add(io::ConnIndex conn,
+               Bytes bytes,
+               std::int64_t file_offset,
+               const Origin& origin) noexcept {
+    RC_CHECK(!bytes.empty());
+    std::uint8_t& gate = sessions_.gate_of(conn);
+    RC_CHECK((gate & (gate::in_batch | gate::blocked)) == 0);
+    gate |= gate::in_batch;
+    sends_[count_] = io::Send{.conn = conn, .bytes = bytes, .file_offset = file_offset};
+    origins_[count_] = origin;
+    count_++;
+    budget_ -= cost_of(bytes.size());
+    if (count_ == io::send_batch_max) flush();
+}
+
+void Pump::flush() noexcept {
+    if (count_ == 0) return;
+    reactor_.send(std::span(sends_.data(), count_));
+    counters_.sends += count_;
+    for (std::uint32_t i = 0; i < count_; i++) {
+        settle(sends_[i], origins_[i]);
+    }
+    count_ = 0;
+    for (const io::ConnIndex conn : failed_) {
+        sessions_.abort(conn);
+    }
+    failed_.clear();
+}
+
+void Pump::settle(const io::Send& send, const Origin& origin) noexcept {
+    std::uint8_t& gate = sessions_.gate_of(send.conn);
+    gate &= static_cast<std::uint8_t>(~gate::in_batch);
+    if (send.result < 0) {
+        failed_.push_back(send.conn);
+        return;
+    }
+    const auto taken = static_cast<std::size_t>(send.result);
+    RC_CHECK(taken <= send.bytes.size());
+    counters_.sent_bytes += taken;
+    if (origin.lane != nullptr) {
+        settle_record(send, origin);
+    } else {
+        Session& session = sessions_[send.conn];
+        if (origin.body) {
+            session.body = session.body.subspan(taken);
+        } else {
+            session.outbox.consume(taken);
+            if (session.outbox.empty()) {
+                gate &= static_cast<std::uint8_t>(~gate::outbox);
+                sessions_.resume(send.conn, pause::outbox);
+            }
+        }
+    }
+    if (taken < send.bytes.size()) {
+        counters_.blocked++;
+        sessions_.set_blocked(send.conn);
+    }
+}
+
+void Pump::settle_record(const io::Send& send, const Origin& origin) noexcept {
+    feed::Lane& lane = *origin.lane;
+    const feed::Seq before = lane.row(origin.row).seq;
+    lane.advance(
+        origin.row, origin.slice, static_cast<std::size_t>(send.result), send.by_reference);
+    const feed::Subscriber& after = lane.row(origin.row);
+    counters_.delivered += after.seq - before;
+
+    std::uint8_t& gate = sessions_.gate_of(send.conn);
+    if (after.sent != 0) {
+        gate |= gate::torn;
+        sessions_[send.conn].torn = static_cast<std::uint16_t>(after.link);
+    } else if ((gate & gate::torn) != 0) {
+        gate &= static_cast<std::uint8_t>(~gate::torn);
+        sessions_[send.conn].torn = no_link;
+    }
+    // More to send at once: the slice was cut to size, or the log goes on in another segment.
+    if (after.seq != lane.log().next()) sessions_.mark_ready(send.conn);
+}
+
+}  // namespace ringcast::node

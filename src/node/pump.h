@@ -1,0 +1,98 @@
+#pragma once
+
+// The one place where sends start.
+//
+// Two kinds of work wait here. A *ready session* has bytes of its own to get rid of (replies, the
+// rest of a begun record, records it missed while it was blocked). A *walk* is a lane that got new
+// records: its rows are visited once, in order, each that is free gets one slice from its cursor to
+// the head. Records that arrive during a walk make the remaining slices longer, not the walk.
+//
+// Slices are gathered into batches of up to io::send_batch_max, at most one per connection, and
+// answered before anything else moves, so no row changes its place while a slice of it is out.
+// Connections that fail in a batch are only noted and cut after it.
+//
+// A turn's work is bounded by a budget; what is left waits for the next turn, behind everybody
+// else's (walks rotate), so one busy topic starves no other.
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "ringcast/config.h"
+
+#include "feed/topic.h"
+#include "io/reactor.h"
+#include "node/counters.h"
+#include "node/sessions.h"
+
+namespace ringcast::node {
+
+class Pump {
+  public:
+    Pump(const Config& config,
+         io::Reactor& reactor,
+         Sessions& sessions,
+         feed::TopicTable& topics,
+         Counters& counters) noexcept;
+    Pump(const Pump&) = delete;
+    Pump& operator=(const Pump&) = delete;
+
+    // New records were appended to this lane of `topic`.
+    void mark(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    // One turn's worth of sends.
+    void run() noexcept;
+    // Nothing waits but what a full socket holds up.
+    [[nodiscard]] bool idle() const noexcept;
+
+  private:
+    // What a slice of the batch was taken from. No lane: the outbox, or the static body.
+    struct Origin {
+        feed::Lane* lane = nullptr;
+        std::uint32_t row = 0;
+        bool body = false;
+        feed::Slice slice;
+    };
+    struct WalkEntry {
+        std::uint32_t topic = 0;
+        feed::LaneKind kind = feed::LaneKind::envelope;
+    };
+
+    [[nodiscard]] feed::Topic& topic_of(const Subscription& subscription) noexcept;
+    void serve_ready() noexcept;
+    [[nodiscard]] bool offer(io::ConnIndex conn) noexcept;
+    [[nodiscard]] bool offer_torn(io::ConnIndex conn, Session& session) noexcept;
+    [[nodiscard]] bool offer_records(io::ConnIndex conn, Session& session) noexcept;
+    void lapse(io::ConnIndex conn,
+               feed::Topic& topic,
+               feed::Lane& lane,
+               const Subscription& at) noexcept;
+    void walk_front() noexcept;
+    void walk(feed::Lane& lane) noexcept;
+    void add(io::ConnIndex conn,
+             Bytes bytes,
+             std::int64_t file_offset,
+             const Origin& origin) noexcept;
+    void add_record(io::ConnIndex conn,
+                    feed::Lane& lane,
+                    std::uint32_t row,
+                    feed::Slice slice) noexcept;
+    void flush() noexcept;
+    void settle(const io::Send& send, const Origin& origin) noexcept;
+    void settle_record(const io::Send& send, const Origin& origin) noexcept;
+
+    const Config& config_;
+    io::Reactor& reactor_;
+    Sessions& sessions_;
+    feed::TopicTable& topics_;
+    Counters& counters_;
+    std::array<io::Send, io::send_batch_max> sends_;
+    std::array<Origin, io::send_batch_max> origins_;
+    std::uint32_t count_ = 0;
+    std::int64_t budget_ = 0;
+    std::deque<WalkEntry> walks_;
+    std::vector<io::ConnIndex> visiting_;
+    std::vector<io::ConnIndex> failed_;
+};
+
+}  // namespace ringcast::node

@@ -1,0 +1,309 @@
+#include "ringcast/server.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <latch>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+#include "io/memfile.h"
+#include "io/probe.h"
+#include "io/process.h"
+#include "io/socket.h"
+#include "node/mesh.h"
+#include "node/shard.h"
+#include "wire/envelope.h"
+
+namespace ringcast {
+
+namespace {
+
+constexpr std::uint64_t reserved_files = 64;  // listeners, rings, logs, refusals, /proc
+
+// "127.0.0.1:80: permission denied" and the like.
+[[nodiscard]] std::string describe(std::string_view what, Error error) noexcept {
+    std::string text(what);
+    text += ": ";
+    if (error.code == Errc::os) return text + std::strerror(error.os);
+    if (error.code == Errc::bad_request) return text + "wants ADDR:PORT or [ADDR]:PORT, in numbers";
+    return text + "failed";
+}
+
+[[nodiscard]] io::Backend backend_of(Io io) noexcept {
+    switch (io) {
+        case Io::automatic:
+            return io::Backend::automatic;
+        case Io::uring:
+            return io::Backend::uring;
+        case Io::epoll:
+            return io::Backend::epoll;
+    }
+    return io::Backend::automatic;
+}
+
+}  // namespace
+
+// One shard's thread: made, told its listeners, run to its end.
+struct Worker {
+    std::vector<io::Fd> listeners;
+    std::unique_ptr<node::Shard> shard;
+    std::string why;
+    std::string io_name;
+    std::string error;
+    std::thread thread;
+};
+
+struct Server::Impl {
+    Config config;
+    LogSink log;
+    std::vector<std::string> addresses;
+    std::uint64_t hash_seed = 0;
+    std::uint32_t connections_max = 0;
+    std::unique_ptr<node::Mesh> mesh;
+    std::vector<Worker> workers;
+    std::unique_ptr<std::latch> ready;  // all shards are built, or failed
+    std::unique_ptr<std::latch> start;  // and may run, or must go
+    std::unique_ptr<std::latch> ended;  // no shard posts mail any more
+    std::unique_ptr<std::latch> leave;  // and nobody calls stop() any more
+    std::atomic<bool> go{false};        // read behind `start`
+    std::atomic<std::uint32_t> running{0};
+    bool joined = false;
+
+    void say(LogLevel level, std::string_view line) const noexcept {
+        if (log.write != nullptr) log.write(log.context, level, line);
+    }
+    [[nodiscard]] bool plan(std::string& error) noexcept;
+    [[nodiscard]] bool bind(std::string& error) noexcept;
+    [[nodiscard]] bool build_shards(std::string& error) noexcept;
+    void work(std::uint32_t index) noexcept;
+    [[nodiscard]] bool build_shard(std::uint32_t index) noexcept;
+};
+
+// Settles the numbers that depend on this machine.
+bool Server::Impl::plan(std::string& error) noexcept {
+    const std::vector<std::uint32_t> cpus = io::usable_cpus();
+    if (config.shards == 0) config.shards = std::min<std::uint64_t>(cpus.size(), 64);
+    std::uint64_t hash = 0;
+    auto entropy = io::fill_entropy(MutBytes(reinterpret_cast<std::byte*>(&hash), sizeof hash));
+    if (!entropy.ok()) {
+        error = describe("getrandom", entropy.error());
+        return false;
+    }
+    hash_seed = hash;
+
+    const std::uint64_t wanted =
+        config.connections_max == 0 ? 1'000'000 : config.connections_max + reserved_files;
+    auto files = io::raise_file_limit(wanted);
+    if (!files.ok()) {
+        error = describe("file limit", files.error());
+        return false;
+    }
+    if (!config.direct_descriptors) {
+        if (files.value() < reserved_files + 16) {
+            error = "the file limit is " + std::to_string(files.value()) +
+                    ", too low to serve anybody: raise it (ulimit -n)";
+            return false;
+        }
+        const std::uint64_t possible = files.value() - reserved_files;
+        if (config.connections_max == 0) config.connections_max = possible;
+        if (config.connections_max > possible) {
+            error = "--connections-max " + std::to_string(config.connections_max) +
+                    " does not fit the file limit of " + std::to_string(files.value()) +
+                    ": at most " + std::to_string(possible) +
+                    " (ulimit -n, or --direct-descriptors)";
+            return false;
+        }
+    } else if (config.connections_max == 0) {
+        config.connections_max = files.value() - reserved_files;
+    }
+    connections_max = static_cast<std::uint32_t>(config.connections_max);
+    return true;
+}
+
+// One listener per address and shard. The first of an address settles its port.
+bool Server::Impl::bind(std::string& error) noexcept {
+    const io::ListenOptions options{.notsent_lowat =
+                                        static_cast<std::uint32_t>(config.notsent_lowat)};
+    for (const std::string& text : config.listen) {
+        auto parsed = io::parse_address(text);
+        if (!parsed.ok()) {
+            error = "--listen " + describe(text, parsed.error());
+            return false;
+        }
+        io::Address address = parsed.value();
+        for (Worker& worker : workers) {
+            auto listener = io::listen_tcp(address, options);
+            if (!listener.ok()) {
+                error =
+                    "cannot listen on " + describe(io::format_address(address), listener.error());
+                return false;
+            }
+            if (&worker == &workers.front()) {
+                auto bound = io::local_address(listener.value().get());
+                if (!bound.ok()) {
+                    error = describe(text, bound.error());
+                    return false;
+                }
+                address.port = bound.value().port;
+                addresses.push_back(io::format_address(address));
+            }
+            worker.listeners.push_back(std::move(listener).value());
+        }
+    }
+    return true;
+}
+
+bool Server::Impl::build_shards(std::string& error) noexcept {
+    const auto count = static_cast<std::ptrdiff_t>(workers.size());
+    ready = std::make_unique<std::latch>(count);
+    start = std::make_unique<std::latch>(1);
+    ended = std::make_unique<std::latch>(count);
+    leave = std::make_unique<std::latch>(1);
+    for (std::uint32_t index = 0; index < workers.size(); index++) {
+        workers[index].thread = std::thread([this, index] { work(index); });
+    }
+    ready->wait();
+    for (const Worker& worker : workers) {
+        if (!worker.error.empty()) error = worker.error;
+    }
+    if (!error.empty()) return false;
+    running.store(static_cast<std::uint32_t>(workers.size()));
+    go.store(true);
+    start->count_down();
+    return true;
+}
+
+// The thread of a shard. Its reactor is made and unmade here, since a ring belongs to its thread.
+void Server::Impl::work(std::uint32_t index) noexcept {
+    const bool built = build_shard(index);
+    ready->count_down();
+    start->wait();
+    if (built && go.load()) {
+        workers[index].shard->run();
+        running.fetch_sub(1);
+        ended->arrive_and_wait();
+        leave->wait();
+    }
+    workers[index].shard.reset();
+}
+
+bool Server::Impl::build_shard(std::uint32_t index) noexcept {
+    Worker& worker = workers[index];
+    io::name_thread("shard " + std::to_string(index));
+    const std::vector<std::uint32_t> cpus = io::usable_cpus();
+    const bool pinned = config.pin >= 0 || (workers.size() > 1 && workers.size() <= cpus.size());
+    if (pinned) {
+        const std::uint32_t cpu = config.pin >= 0 ? static_cast<std::uint32_t>(config.pin) + index
+                                                  : cpus[index % cpus.size()];
+        auto done = io::pin_thread(cpu);
+        if (!done.ok()) {
+            worker.error = describe("--pin: CPU " + std::to_string(cpu), done.error());
+            return false;
+        }
+    }
+    const std::size_t arena_size = std::bit_floor(config.log_memory / workers.size());
+    auto memory = io::MemFile::create("ringcast-log", arena_size);
+    if (!memory.ok()) {
+        worker.error = describe("--log-memory", memory.error());
+        return false;
+    }
+    io::MemFile file = std::move(memory).value();
+    auto parser = wire::EnvelopeParser::make(config.message_max);
+    if (!parser.ok()) {
+        worker.error = describe("--message-max", parser.error());
+        return false;
+    }
+    const node::ShardSetup setup{.index = index,
+                                 .connections_max = connections_max,
+                                 .hash_seed = hash_seed,
+                                 .arena_size = arena_size};
+    auto reactor =
+        io::make_reactor(backend_of(config.io),
+                         {.connections_max = node::Shard::capacity_for(connections_max),
+         .log_file = file.fd(),
+         .sendfile_min = static_cast<std::uint32_t>(config.sendfile_min),
+         .direct_descriptors = config.direct_descriptors},
+        worker.why);
+    if (!reactor.ok()) {
+        worker.error = "--io: " + worker.why;
+        return false;
+    }
+    auto made = std::move(reactor).value();
+    worker.io_name = made->name();
+    worker.shard = std::make_unique<node::Shard>(
+        config, setup, *mesh, std::move(file), std::move(made), std::move(parser).value());
+    for (io::Fd& listener : worker.listeners) {
+        auto listening = worker.shard->listen(std::move(listener));
+        if (!listening.ok()) {
+            worker.error = describe("listen", listening.error());
+            return false;
+        }
+    }
+    return true;
+}
+
+std::unique_ptr<Server> Server::create(const Config& config,
+                                       LogSink log,
+                                       std::string& error) noexcept {
+    auto impl = std::make_unique<Impl>();
+    impl->config = config;
+    impl->log = log;
+    if (!impl->plan(error)) return nullptr;
+    impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
+                                              impl->config.mail_max);
+    impl->workers.resize(impl->config.shards);
+    if (!impl->bind(error)) return nullptr;
+    const bool built = impl->build_shards(error);
+    std::unique_ptr<Server> server(new Server(std::move(impl)));
+    if (!built) return nullptr;  // the destructor joins the threads
+    const Impl& made = *server->impl_;
+    made.say(LogLevel::info, "io: " + made.workers.front().why);
+    return server;
+}
+
+Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+
+Server::~Server() {
+    if (impl_->running.load() > 0) {
+        stop();
+        stop();
+    }
+    join();
+}
+
+const std::vector<std::string>& Server::addresses() const noexcept {
+    return impl_->addresses;
+}
+
+std::string_view Server::io_name() const noexcept {
+    return impl_->workers.front().io_name;
+}
+
+std::uint32_t Server::shard_count() const noexcept {
+    return static_cast<std::uint32_t>(impl_->workers.size());
+}
+
+void Server::stop() noexcept {
+    for (Worker& worker : impl_->workers) {
+        if (worker.shard != nullptr) worker.shard->request_stop();
+    }
+}
+
+bool Server::finished() const noexcept {
+    return impl_->running.load() == 0;
+}
+
+void Server::join() noexcept {
+    if (std::exchange(impl_->joined, true)) return;
+    if (impl_->start == nullptr) return;  // it never came to threads
+    if (!impl_->go.load()) impl_->start->count_down();
+    impl_->leave->count_down();
+    for (Worker& worker : impl_->workers) {
+        if (worker.thread.joinable()) worker.thread.join();
+    }
+}
+
+}  // namespace ringcast

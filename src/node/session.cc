@@ -1,0 +1,29 @@
+#include "node/session.h"
+
+#include <algorithm>
+
+namespace ringcast::node {
+
+std::uint32_t SubscriptionList::add(const Subscription& subscription) noexcept {
+    RC_CHECK(size_ < UINT16_MAX - 1);
+    if (size_ == capacity_) {
+        const auto grown = static_cast<std::uint16_t>(std::min(capacity_ * 2 + 2, UINT16_MAX - 1));
+        auto larger = std::make_unique<Subscription[]>(grown);
+        for (std::uint32_t link = 0; link < size_; link++) {
+            larger[link] = (*this)[link];
+        }
+        many_ = std::move(larger);
+        capacity_ = grown;
+    }
+    size_++;
+    (*this)[size_ - 1u] = subscription;
+    return size_ - 1u;
+}
+
+void SubscriptionList::remove(std::uint32_t link) noexcept {
+    RC_CHECK(link < size_);
+    (*this)[link] = (*this)[size_ - 1u];
+    size_--;
+}
+
+}  // namespace ringcast::node

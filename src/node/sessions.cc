@@ -1,0 +1,240 @@
+#include "node/sessions.h"
+
+#include <array>
+#include <cstdlib>
+
+#include "base/check.h"
+#include "node/close_codes.h"
+#include "wire/frame.h"
+
+namespace ringcast::node {
+
+void Sessions::FreeArray::operator()(std::uint8_t* array) const noexcept {
+    std::free(array);
+}
+
+Sessions::Sessions(const Config& config,
+                   io::Reactor& reactor,
+                   Wheel& wheel,
+                   Counters& counters,
+                   std::uint32_t capacity) noexcept
+    : config_(config),
+      reactor_(reactor),
+      wheel_(wheel),
+      counters_(counters),
+      timings_{.ping_interval = ticks_of(config.ping_interval),
+               .pong_timeout = ticks_of(config.pong_timeout),
+               .handshake_timeout = ticks_of(config.handshake_timeout),
+               .close_timeout = ticks_of(config.close_timeout),
+               .stall_timeout = ticks_of(config.stall_timeout)},
+      slab_(capacity),
+      // calloc: pages of indexes that were never used stay untouched.
+      gates_(static_cast<std::uint8_t*>(std::calloc(capacity, 1))) {
+    RC_CHECK(gates_ != nullptr);
+    RC_CHECK(timings_.ping_interval > 0);
+}
+
+Session& Sessions::create(io::ConnIndex conn) noexcept {
+    Session& session = slab_.emplace(conn);
+    session.become(State::accepted);
+    session.serial = next_serial_++;
+    // Pings of clients that came together must not stay together: the first one is due after
+    // half an interval to a whole one.
+    const auto spread = static_cast<Tick>(reactor_.random() % (timings_.ping_interval / 2 + 1));
+    session.heard = now_ - spread;
+    session.deadline = now_ + timings_.handshake_timeout;
+    // Its predecessor may still stand on the ready list: that entry serves the new one.
+    gates_[conn] = static_cast<std::uint8_t>((gates_[conn] & gate::ready) | gate::not_open);
+    count_++;
+    arm(conn);
+    return session;
+}
+
+void Sessions::erase(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    session.become(State::gone);
+    RC_CHECK(session.subscriptions.size() == 0);
+    wheel_.cancel(conn);
+    gates_[conn] = static_cast<std::uint8_t>(gates_[conn] & (gate::ready | gate::leaving));
+    slab_.erase(conn);
+    RC_CHECK(count_ > 0);
+    count_--;
+}
+
+Session* Sessions::find(io::ConnIndex conn, std::uint64_t serial) noexcept {
+    Session* session = slab_.find(conn);
+    return session != nullptr && session->serial == serial ? session : nullptr;
+}
+
+void Sessions::mark_ready(io::ConnIndex conn) noexcept {
+    if ((gates_[conn] & gate::ready) != 0) return;
+    gates_[conn] |= gate::ready;
+    ready_.push_back(conn);
+}
+
+void Sessions::push(io::ConnIndex conn, Bytes frame) noexcept {
+    Session& session = slab_[conn];
+    if (session.state == State::draining) return;
+    if (!session.outbox.push(frame, config_.outbox_max)) {
+        counters_.slow_closed++;
+        close(conn, close_codes::slow_consumer, "replies are not read");
+        return;
+    }
+    gates_[conn] |= gate::outbox;
+    mark_ready(conn);
+}
+
+void Sessions::push_unlimited(io::ConnIndex conn, Bytes frame) noexcept {
+    Session& session = slab_[conn];
+    if (session.state == State::draining) return;
+    const bool taken = session.outbox.push(frame, SIZE_MAX / 2);
+    RC_CHECK(taken);
+    gates_[conn] |= gate::outbox;
+    mark_ready(conn);
+}
+
+void Sessions::push_tail(io::ConnIndex conn, Bytes rest) noexcept {
+    Session& session = slab_[conn];
+    RC_CHECK((gates_[conn] & gate::torn) != 0);
+    gates_[conn] &= static_cast<std::uint8_t>(~gate::torn);
+    session.torn = no_link;
+    if (session.state == State::draining) return;
+    session.outbox.push_front(rest);
+    gates_[conn] |= gate::outbox;
+    mark_ready(conn);
+}
+
+void Sessions::pause(io::ConnIndex conn, std::uint8_t why) noexcept {
+    Session& session = slab_[conn];
+    if (session.state != State::open || (session.pauses & why) != 0) return;
+    if (session.pauses == 0) reactor_.pause_recv(conn);
+    session.pauses |= why;
+    if (why == pause::credit) waiting_.push_back({.conn = conn, .serial = session.serial});
+}
+
+void Sessions::resume(io::ConnIndex conn, std::uint8_t why) noexcept {
+    Session& session = slab_[conn];
+    if ((session.pauses & why) == 0) return;
+    session.pauses &= static_cast<std::uint8_t>(~why);
+    if (session.pauses != 0) return;
+    session.heard = now_;  // it was us who did not listen
+    reactor_.resume_recv(conn);
+}
+
+void Sessions::resume_waiting() noexcept {
+    for (const Waiting& waiting : waiting_) {
+        if (find(waiting.conn, waiting.serial) != nullptr) resume(waiting.conn, pause::credit);
+    }
+    waiting_.clear();
+}
+
+void Sessions::leave(io::ConnIndex conn) noexcept {
+    gates_[conn] |= gate::not_open;
+    if ((gates_[conn] & gate::leaving) != 0) return;
+    gates_[conn] |= gate::leaving;
+    leaving_.push_back(conn);
+}
+
+void Sessions::begin_closing(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    session.become(State::closing);
+    session.deadline = now_ + timings_.close_timeout;
+    resume(conn, pause::credit | pause::outbox);
+    leave(conn);
+    arm(conn);
+    mark_ready(conn);
+}
+
+void Sessions::close(io::ConnIndex conn, std::uint16_t code, std::string_view reason) noexcept {
+    Session& session = slab_[conn];
+    if (session.state == State::closing || session.state == State::draining) return;
+    if (session.state != State::open) {
+        abort(conn);
+        return;
+    }
+    begin_closing(conn);
+    std::array<std::byte, wire::control_frame_size_max> frame;
+    const std::size_t size = wire::encode_close(frame.data(), code, reason);
+    push_unlimited(conn, Bytes(frame.data(), size));
+}
+
+void Sessions::finish(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    if (session.state == State::closing || session.state == State::draining) return;
+    if (session.state == State::accepted) {
+        abort(conn);
+        return;
+    }
+    begin_closing(conn);
+}
+
+void Sessions::abort(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    if (session.state == State::draining) return;
+    session.become(State::draining);
+    session.outbox.clear();
+    session.body = {};
+    wheel_.cancel(conn);
+    leave(conn);
+    reactor_.close(conn);
+}
+
+void Sessions::flushed(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    RC_CHECK(session.state == State::closing);
+    RC_CHECK(session.outbox.empty());
+    if (session.peer_closed) {
+        abort(conn);
+        return;
+    }
+    // RFC 6455, 7.1.1: after both close frames the server closes. Until the peer's is here we wait;
+    // a peer that is past talking to (HTTP, broken frames) gets our FIN, and then we wait for its
+    // own, since closing with unread input would reset the connection under our last bytes.
+    if ((session.role == Role::http || session.deaf) && !session.finished_sending) {
+        session.finished_sending = true;
+        reactor_.shutdown_send(conn);
+    }
+}
+
+void Sessions::set_blocked(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    RC_CHECK((gates_[conn] & gate::blocked) == 0);
+    gates_[conn] |= gate::blocked;
+    session.blocked = now_;
+    reactor_.want_writable(conn);
+    arm(conn);
+}
+
+void Sessions::arm(io::ConnIndex conn) noexcept {
+    const bool blocked = (gates_[conn] & gate::blocked) != 0;
+    wheel_.arm(conn, next_due(slab_[conn], blocked, timings_));
+}
+
+void Sessions::on_timer(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    const bool blocked = (gates_[conn] & gate::blocked) != 0;
+    switch (look(session, blocked, timings_, now_)) {
+        case Due::nothing:
+            break;
+        case Due::ping: {
+            std::array<std::byte, wire::control_frame_size_max> frame;
+            const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::ping, {});
+            push(conn, Bytes(frame.data(), size));
+            break;
+        }
+        case Due::pong_missing:
+            counters_.pong_timeouts++;
+            abort(conn);
+            return;
+        case Due::stalled:
+            counters_.stalls++;
+            abort(conn);
+            return;
+        case Due::deadline_passed:
+            abort(conn);
+            return;
+    }
+    arm(conn);
+}
+
+}  // namespace ringcast::node

@@ -1,0 +1,129 @@
+#pragma once
+
+// All sessions of one shard, and the few things that every other file does to a session: queue a
+// frame, close it, cut it, set its timer.
+//
+// Nothing here sends or unsubscribes. push() and close() put the session on the ready list, from
+// which node/pump.h sends; close() and abort() put it on the leaving list, from which the shard
+// takes it out of its topics at a moment when nobody walks them.
+//
+// Gates: one byte a connection, in an array of their own, so that a fan-out over ten thousand
+// readers touches ten kilobytes and no session. A closed gate keeps lane records back.
+//
+// One thread owns all of it.
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "ringcast/config.h"
+
+#include "base/bytes.h"
+#include "base/slab.h"
+#include "base/wheel.h"
+#include "io/reactor.h"
+#include "node/counters.h"
+#include "node/heartbeat.h"
+#include "node/session.h"
+
+namespace ringcast::node {
+
+namespace gate {
+constexpr std::uint8_t blocked = 1;   // the socket is full: on_writable() will come
+constexpr std::uint8_t in_batch = 2;  // has a slice in the batch being built
+constexpr std::uint8_t not_open = 4;  // no records: not open yet, or closing
+constexpr std::uint8_t outbox = 8;    // frames wait that go first
+constexpr std::uint8_t torn = 16;     // inside a record: the rest of it goes first
+constexpr std::uint8_t keeps_back = 31;
+constexpr std::uint8_t ready = 32;    // on the ready list
+constexpr std::uint8_t leaving = 64;  // on the leaving list
+}  // namespace gate
+
+class Sessions {
+  public:
+    // `capacity`: connection indexes that the reactor may give out.
+    Sessions(const Config& config,
+             io::Reactor& reactor,
+             Wheel& wheel,
+             Counters& counters,
+             std::uint32_t capacity) noexcept;
+    Sessions(const Sessions&) = delete;
+    Sessions& operator=(const Sessions&) = delete;
+
+    // The clock of this turn; everything below reads it.
+    void set_now(Tick now) noexcept { now_ = now; }
+    [[nodiscard]] Tick now() const noexcept { return now_; }
+
+    Session& create(io::ConnIndex conn) noexcept;
+    void erase(io::ConnIndex conn) noexcept;
+    [[nodiscard]] Session& operator[](io::ConnIndex conn) noexcept { return slab_[conn]; }
+    // The session if it is the one of that serial, or null: the index may belong to another by now.
+    [[nodiscard]] Session* find(io::ConnIndex conn, std::uint64_t serial) noexcept;
+    [[nodiscard]] Session* find(io::ConnIndex conn) noexcept { return slab_.find(conn); }
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+
+    [[nodiscard]] std::uint8_t& gate_of(io::ConnIndex conn) noexcept { return gates_[conn]; }
+    [[nodiscard]] std::uint8_t* gates() noexcept { return gates_.get(); }
+
+    // Queues a whole frame. A client that lets more than outbox_max wait is closed as slow.
+    void push(io::ConnIndex conn, Bytes frame) noexcept;
+    // The same without a limit but the memory of the caller's own making (echo, HTTP).
+    void push_unlimited(io::ConnIndex conn, Bytes frame) noexcept;
+    // The rest of a record that is about to go.
+    void push_tail(io::ConnIndex conn, Bytes rest) noexcept;
+
+    // Sends a close frame behind what waits and ends the connection in an orderly way; no records
+    // any more. Does nothing when it is closing already.
+    void close(io::ConnIndex conn, std::uint16_t code, std::string_view reason) noexcept;
+    // Ends it when what waits is sent, without a close frame (HTTP, or the peer is gone halfway).
+    void finish(io::ConnIndex conn) noexcept;
+    // Cuts it now.
+    void abort(io::ConnIndex conn) noexcept;
+    // Everything is sent and the session is closing: takes the next step towards the end.
+    void flushed(io::ConnIndex conn) noexcept;
+
+    // Stops and goes on reading from a client, for one reason; it is read when none is left.
+    void pause(io::ConnIndex conn, std::uint8_t why) noexcept;
+    void resume(io::ConnIndex conn, std::uint8_t why) noexcept;
+    // Everybody who waits for credit goes on.
+    void resume_waiting() noexcept;
+    [[nodiscard]] bool anyone_waiting() const noexcept { return !waiting_.empty(); }
+
+    void set_blocked(io::ConnIndex conn) noexcept;
+    void mark_ready(io::ConnIndex conn) noexcept;
+    void arm(io::ConnIndex conn) noexcept;  // the timer, from the session's state
+    // A connection's timer fired.
+    void on_timer(io::ConnIndex conn) noexcept;
+
+    [[nodiscard]] std::vector<io::ConnIndex>& ready() noexcept { return ready_; }
+    [[nodiscard]] std::vector<io::ConnIndex>& leaving() noexcept { return leaving_; }
+    [[nodiscard]] const Timings& timings() const noexcept { return timings_; }
+
+  private:
+    void leave(io::ConnIndex conn) noexcept;
+    void begin_closing(io::ConnIndex conn) noexcept;
+
+    const Config& config_;
+    io::Reactor& reactor_;
+    Wheel& wheel_;
+    Counters& counters_;
+    Timings timings_;
+    Slab<Session> slab_;
+    struct FreeArray {
+        void operator()(std::uint8_t* array) const noexcept;
+    };
+    std::unique_ptr<std::uint8_t[], FreeArray> gates_;
+    std::vector<io::ConnIndex> ready_;
+    std::vector<io::ConnIndex> leaving_;
+    struct Waiting {
+        io::ConnIndex conn = io::no_conn;
+        std::uint64_t serial = 0;
+    };
+    std::vector<Waiting> waiting_;  // paused for credit
+    std::uint64_t next_serial_ = 1;
+    std::uint32_t count_ = 0;
+    Tick now_ = 0;
+};
+
+}  // namespace ringcast::node

@@ -1,0 +1,308 @@
+#include "node/shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "wire/frame.h"
+
+namespace ringcast::node {
+
+namespace {
+
+constexpr Nanos sweep_interval = nanos_per_s;
+constexpr Nanos long_turn = 5 * nanos_per_ms;
+constexpr Nanos late = nanos_per_s;
+constexpr std::uint32_t mail_per_turn = 4096;
+constexpr std::uint32_t catch_up_rounds_max = 256;
+
+}  // namespace
+
+Shard::Shard(const Config& config,
+             const ShardSetup& setup,
+             Mesh& mesh,
+             io::MemFile memory,
+             std::unique_ptr<io::Reactor> reactor,
+             wire::EnvelopeParser parser) noexcept
+    : config_(config),
+      setup_(setup),
+      mesh_(mesh),
+      memory_(std::move(memory)),
+      reactor_(std::move(reactor)),
+      parser_(std::move(parser)),
+      capacity_(capacity_for(setup.connections_max)),
+      started_(reactor_->now()),
+      wheel_(0, capacity_ + timer_count),
+      sessions_(config_, *reactor_, wheel_, counters_, capacity_),
+      pool_({.base = memory_.base(),
+             .size = setup.arena_size,
+             .punch = &io::MemFile::punch_hole,
+             .context = &memory_}),
+      pump_(config_, *reactor_, sessions_, topics_, counters_),
+      hub_(config_,
+           setup.index,
+           setup.hash_seed,
+           *reactor_,
+           mesh,
+           sessions_,
+           topics_,
+           pool_,
+           pump_,
+           parser_,
+           counters_),
+      registry_(setup.index, setup.hash_seed, mesh, sessions_),
+      door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
+      dispatch_(config_, *reactor_, sessions_, hub_, door_, parser_, counters_) {
+    RC_CHECK(setup.arena_size <= memory_.size());
+    reactor_->set_handler(*this);
+    mesh_.attach(setup.index, *reactor_);
+    arm(sweep_timer, sweep_interval);
+    if (config_.dev) {
+        if (setup.index == 0) {
+            host_feed_ = std::make_unique<HostFeed>(mesh.shard_count(), *reactor_, hub_);
+        }
+        arm(feed_timer, host_feed_interval);
+    }
+}
+
+Shard::~Shard() {
+    // Only what a test or a failed start left: a shard that ran to its end has no sessions.
+    for (io::ConnIndex conn = 0; conn < capacity_ && sessions_.count() > 0; conn++) {
+        if (sessions_.find(conn) == nullptr) continue;
+        sessions_.abort(conn);
+        hub_.forget(conn);
+        sessions_.erase(conn);
+    }
+}
+
+Tick Shard::tick_now() const noexcept {
+    return static_cast<Tick>((reactor_->now() - started_) / tick_length);
+}
+
+void Shard::arm(Timer timer, Nanos after) noexcept {
+    wheel_.arm(capacity_ + timer, sessions_.now() + ticks_of(static_cast<std::uint64_t>(after)));
+}
+
+void Shard::run() noexcept {
+    while (!done()) {
+        turn();
+    }
+}
+
+bool Shard::done() const noexcept {
+    return stopping_ > 0 && sessions_.count() == 0;
+}
+
+void Shard::turn() noexcept {
+    wait();
+    sessions_.set_now(tick_now());
+    drain_mail();
+    wheel_.advance(
+        sessions_.now(),
+        [](void* context, std::uint32_t id) noexcept { static_cast<Shard*>(context)->fire(id); },
+        this);
+    check_stop();
+    if (sessions_.anyone_waiting() && !mesh_.out_of_credit(setup_.index)) {
+        sessions_.resume_waiting();
+    }
+    take_out_leavers();
+    pump_.run();
+    take_out_leavers();
+}
+
+void Shard::wait() noexcept {
+    const bool at_once = sleepless_ || !pump_.idle() || !sessions_.leaving().empty() ||
+                         !mesh_.prepare_sleep(setup_.index);
+    sleepless_ = false;
+    Nanos until = 0;
+    if (!at_once) {
+        const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
+        const auto ticks = static_cast<Nanos>(static_cast<std::int32_t>(due - sessions_.now()));
+        const Nanos base = started_ + static_cast<Nanos>(tick_now()) * tick_length;
+        until = base + std::max<Nanos>(ticks, 1) * tick_length;
+    }
+    const Nanos before = reactor_->now();
+    sessions_.set_now(tick_now());
+    reactor_->wait(until);
+    mesh_.awake(setup_.index);
+    const Nanos after = reactor_->now();
+    if (at_once && after - before > long_turn) counters_.long_turns++;
+    if (after > std::max(until, before) + late) catch_up(after);
+}
+
+// Woken long after we meant to be (SIGSTOP, a stalled machine): hear everybody out first.
+void Shard::catch_up(Nanos planned) noexcept {
+    counters_.late_turns++;
+    sessions_.set_now(tick_now());
+    for (std::uint32_t round = 0; round < catch_up_rounds_max; round++) {
+        const std::uint64_t before = events_;
+        reactor_->wait(planned);
+        if (events_ == before) return;
+    }
+}
+
+void Shard::drain_mail() noexcept {
+    for (std::uint32_t i = 0; i < mail_per_turn; i++) {
+        const std::unique_ptr<Mail> mail = mesh_.take(setup_.index);
+        if (mail == nullptr) return;
+        switch (mail->kind) {
+            case MailKind::publish:
+            case MailKind::record:
+            case MailKind::interest:
+            case MailKind::started:
+            case MailKind::refused:
+                hub_.receive(*mail);
+                break;
+            case MailKind::claim:
+            case MailKind::release:
+            case MailKind::evict:
+                registry_.receive(*mail);
+                break;
+            case MailKind::counters:
+                if (host_feed_ == nullptr) break;
+                host_feed_->set(mail->from,
+                                {.connections = mail->serial,
+                                 .delivered = mail->offset,
+                                 .published = mail->epoch});
+                break;
+        }
+    }
+    sleepless_ = true;
+}
+
+void Shard::take_out_leavers() noexcept {
+    std::vector<io::ConnIndex>& leaving = sessions_.leaving();
+    for (const io::ConnIndex conn : leaving) {
+        sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::leaving);
+        hub_.forget(conn);
+        registry_.release(conn);
+    }
+    leaving.clear();
+}
+
+void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept {
+    events_++;
+    counters_.accepted++;
+    Session& session = sessions_.create(conn);
+    session.admitted = mesh_.admit(setup_.connections_max);
+    session.refused = !session.admitted;
+    if (stopping_ > 0) sessions_.abort(conn);
+}
+
+void Shard::on_received(io::ConnIndex conn, MutBytes bytes) noexcept {
+    events_++;
+    dispatch_.receive(conn, bytes);
+}
+
+void Shard::on_ended(io::ConnIndex conn, int os_error) noexcept {
+    events_++;
+    Session& session = sessions_[conn];
+    session.peer_closed = true;
+    const bool begun = session.state == State::open || session.state == State::closing;
+    if (os_error != 0 || !begun) {
+        sessions_.abort(conn);
+        return;
+    }
+    // FIN without a close frame: code 1006 to the application (RFC 6455, 7.1.5). It may still read,
+    // so what waits is sent before we go.
+    session.deaf = true;
+    sessions_.finish(conn);
+    sessions_.mark_ready(conn);
+}
+
+void Shard::on_writable(io::ConnIndex conn) noexcept {
+    events_++;
+    std::uint8_t& gate = sessions_.gate_of(conn);
+    gate &= static_cast<std::uint8_t>(~gate::blocked);
+    // It took bytes, so somebody is there.
+    sessions_[conn].heard = sessions_.now();
+    sessions_.arm(conn);
+    sessions_.mark_ready(conn);
+}
+
+void Shard::on_connected(io::ConnIndex /*conn*/, int /*os_error*/) noexcept {
+    RC_CHECK(false);  // nobody here connects
+}
+
+void Shard::on_closed(io::ConnIndex conn) noexcept {
+    events_++;
+    take_out_leavers();
+    const bool admitted = sessions_[conn].admitted;
+    sessions_.erase(conn);
+    counters_.closed++;
+    if (admitted) mesh_.leave();
+}
+
+void Shard::fire(std::uint32_t timer) noexcept {
+    if (timer < capacity_) {
+        sessions_.on_timer(timer);
+        return;
+    }
+    switch (static_cast<Timer>(timer - capacity_)) {
+        case sweep_timer:
+            hub_.sweep();
+            arm(sweep_timer, sweep_interval);
+            return;
+        case feed_timer:
+            report();
+            arm(feed_timer, host_feed_interval);
+            return;
+        case drain_timer:
+            cut_everybody();
+            return;
+        case timer_count:
+            break;
+    }
+    RC_CHECK(false);
+}
+
+// Tells shard 0 what to show.
+void Shard::report() noexcept {
+    const ShardFigures figures{.connections = sessions_.count(),
+                               .delivered = counters_.delivered,
+                               .published = counters_.published};
+    if (host_feed_ != nullptr) {
+        host_feed_->set(setup_.index, figures);
+        host_feed_->tick();
+        return;
+    }
+    auto mail = std::make_unique<Mail>();
+    mail->kind = MailKind::counters;
+    mail->from = setup_.index;
+    mail->serial = figures.connections;
+    mail->offset = figures.delivered;
+    mail->epoch = figures.published;
+    mesh_.post(0, std::move(mail));
+}
+
+void Shard::request_stop() noexcept {
+    stop_.fetch_add(1, std::memory_order_relaxed);
+    reactor_->wake();
+}
+
+void Shard::check_stop() noexcept {
+    const std::uint32_t wanted = std::min(stop_.load(std::memory_order_relaxed), 2u);
+    if (wanted == stopping_) return;
+    if (stopping_ == 0) {
+        reactor_->stop_listening();
+        arm(drain_timer, static_cast<Nanos>(config_.drain_timeout));
+        close_everybody();
+    }
+    if (wanted == 2) cut_everybody();
+    stopping_ = wanted;
+}
+
+void Shard::close_everybody() noexcept {
+    for (io::ConnIndex conn = 0; conn < capacity_; conn++) {
+        if (sessions_.find(conn) == nullptr) continue;
+        sessions_.close(conn, wire::close_code::service_restart, "the server restarts");
+    }
+}
+
+void Shard::cut_everybody() noexcept {
+    for (io::ConnIndex conn = 0; conn < capacity_; conn++) {
+        if (sessions_.find(conn) != nullptr) sessions_.abort(conn);
+    }
+}
+
+}  // namespace ringcast::node

@@ -1,0 +1,130 @@
+#pragma once
+
+// One core's share of the server: its reactor, its clients, its topics. Shards share nothing and
+// send mail.
+//
+// A turn: wait (which reads the clock and hands over what completed), drain mail, advance the
+// timers, take leavers out of their topics, pump. Events only change state and mark; sends start in
+// the pump alone. After a late wake-up all waiting input is handled before any timer, so that a
+// process that was stopped for a while does not take its silence for that of its peers.
+//
+// A Shard is built, run and asked by its own thread; only request_stop() may come from others.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ringcast/config.h"
+#include "ringcast/error.h"
+
+#include "base/wheel.h"
+#include "feed/pool.h"
+#include "feed/topic.h"
+#include "io/memfile.h"
+#include "io/reactor.h"
+#include "node/counters.h"
+#include "node/dispatch.h"
+#include "node/door.h"
+#include "node/host_feed.h"
+#include "node/hub.h"
+#include "node/mesh.h"
+#include "node/pump.h"
+#include "node/registry.h"
+#include "node/sessions.h"
+
+namespace ringcast::node {
+
+struct ShardSetup {
+    std::uint32_t index = 0;
+    std::uint32_t connections_max = 0;  // of all shards together
+    std::uint64_t hash_seed = 0;        // the same for all shards
+    std::size_t arena_size = 0;         // of this shard's log memory
+};
+
+class Shard final : private io::Handler {
+  public:
+    Shard(const Config& config,
+          const ShardSetup& setup,
+          Mesh& mesh,
+          io::MemFile memory,
+          std::unique_ptr<io::Reactor> reactor,
+          wire::EnvelopeParser parser) noexcept;
+    Shard(const Shard&) = delete;
+    Shard& operator=(const Shard&) = delete;
+    ~Shard();
+
+    [[nodiscard]] Result<Done> listen(io::Fd listener) noexcept {
+        return reactor_->listen(std::move(listener));
+    }
+    // Connection indexes that a shard needs for so many clients.
+    [[nodiscard]] static std::uint32_t capacity_for(std::uint32_t connections_max) noexcept {
+        return connections_max + refusal_slots;
+    }
+
+    // Turns until it was asked to stop and everybody is gone.
+    void run() noexcept;
+    void turn() noexcept;  // one of them, for tests and simulation
+    [[nodiscard]] bool done() const noexcept;
+
+    // Any thread. The first call: no new clients, 1012 to all, cut after the drain time-out. The
+    // second: cut now.
+    void request_stop() noexcept;
+
+    [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+    [[nodiscard]] std::uint32_t session_count() const noexcept { return sessions_.count(); }
+
+  private:
+    // Connection indexes that clients over the limit may use to be told so.
+    static constexpr std::uint32_t refusal_slots = 48;
+    // Timers of the shard itself, behind those of the connections.
+    enum Timer : std::uint32_t { sweep_timer, feed_timer, drain_timer, timer_count };
+
+    void on_accepted(io::ConnIndex conn, std::uint32_t listener) noexcept override;
+    void on_received(io::ConnIndex conn, MutBytes bytes) noexcept override;
+    void on_ended(io::ConnIndex conn, int os_error) noexcept override;
+    void on_writable(io::ConnIndex conn) noexcept override;
+    void on_connected(io::ConnIndex conn, int os_error) noexcept override;
+    void on_closed(io::ConnIndex conn) noexcept override;
+
+    void wait() noexcept;
+    void catch_up(Nanos planned) noexcept;
+    void drain_mail() noexcept;
+    void take_out_leavers() noexcept;
+    void check_stop() noexcept;
+    void fire(std::uint32_t timer) noexcept;
+    void arm(Timer timer, Nanos after) noexcept;
+    void close_everybody() noexcept;
+    void cut_everybody() noexcept;
+    void report() noexcept;
+    [[nodiscard]] Tick tick_now() const noexcept;
+
+    Config config_;
+    ShardSetup setup_;
+    Mesh& mesh_;
+    io::MemFile memory_;
+    std::unique_ptr<io::Reactor> reactor_;
+    wire::EnvelopeParser parser_;
+    Counters counters_;
+    std::uint32_t capacity_;  // connection indexes
+    Nanos started_;
+    Wheel wheel_;
+    Sessions sessions_;
+    feed::SegmentPool pool_;
+    feed::TopicTable topics_;
+    Pump pump_;
+    Hub hub_;
+    Registry registry_;
+    Door door_;
+    Dispatch dispatch_;
+    std::unique_ptr<HostFeed> host_feed_;
+    std::uint64_t events_ = 0;  // callbacks of the reactor so far
+    bool sleepless_ = false;    // mail was left over by the last turn
+    // 0: go on, 1: drain, 2: cut. The only word that other threads write; relaxed, since the
+    // wake-up behind it orders it.
+    std::atomic<std::uint32_t> stop_{0};
+    std::uint32_t stopping_ = 0;
+};
+
+}  // namespace ringcast::node
