@@ -5,9 +5,9 @@
 namespace ringcast::node {
 
 std::uint32_t SubscriptionList::add(const Subscription& subscription) noexcept {
-    RC_CHECK(size_ < UINT16_MAX - 1);
+    RC_CHECK(size_ < UINT16_MAX);  // links are below no_link
     if (size_ == capacity_) {
-        const auto grown = static_cast<std::uint16_t>(std::min(capacity_ * 2 + 2, UINT16_MAX - 1));
+        const auto grown = static_cast<std::uint16_t>(std::min(capacity_ * 2 + 2, UINT16_MAX));
         auto larger = std::make_unique<Subscription[]>(grown);
         for (std::uint32_t link = 0; link < size_; link++) {
             larger[link] = (*this)[link];

@@ -1,0 +1,414 @@
+#include "node/pump.h"
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "base/random.h"
+#include "node/close_codes.h"
+#include "tests/node/rig.h"
+#include "tests/support/json.h"
+
+using namespace ringcast;
+using namespace ringcast::node;
+using feed::LaneKind;
+using ringcast::test::FakeSocket;
+using ringcast::test::Frame;
+using ringcast::test::Json;
+using ringcast::test::Op;
+using ringcast::test::Peer;
+using ringcast::test::server_frame;
+using ringcast::node::test::Rig;
+
+namespace {
+
+// "name:seq:" and letters up to `size`.
+std::string record(std::string_view name, feed::Seq seq, std::size_t size) {
+    std::string payload = std::string(name) + ":" + std::to_string(seq) + ":";
+    while (payload.size() < size)
+        payload += static_cast<char>('a' + (payload.size() + seq) % 26);
+    return server_frame(Op::text, payload);
+}
+
+// A reader checks all it gets against what it must get: each topic's records one by one, whole,
+// with gaps where it was told of one; pings in the order in which they were pushed.
+struct Reader {
+    FakeSocket* socket = nullptr;
+    Peer peer{true};
+    LaneKind kind = LaneKind::envelope;
+    std::map<std::string, feed::Seq> next = {};  // by topic
+    std::uint64_t pings_pushed = 0;
+    std::uint64_t pings_seen = 0;
+    std::uint64_t gaps = 0;
+    std::uint16_t closed = 0;
+
+    void read() {
+        peer.feed(socket->take());
+        REQUIRE_MESSAGE(peer.fault.empty(), peer.fault);
+        for (const Frame& frame : peer.take()) {
+            see(frame);
+        }
+    }
+    void see(const Frame& frame) {
+        if (frame.op == Op::close) {
+            closed = frame.close_code();
+            return;
+        }
+        if (frame.op == Op::ping) {
+            REQUIRE(frame.payload == std::to_string(pings_seen++));
+            return;
+        }
+        if (frame.payload.front() == '{') {
+            const Json gap(frame.payload);
+            REQUIRE(gap.valid());
+            REQUIRE(gap.text("type") == "gap");
+            feed::Seq& at = next.at(gap.text("topic"));
+            REQUIRE(gap.number("payload.from") == at);
+            REQUIRE(gap.number("payload.to") + 1 == gap.number("payload.next"));
+            REQUIRE(gap.number("payload.next") > at);
+            at = gap.number("payload.next");
+            gaps++;
+            return;
+        }
+        const std::size_t colon = frame.payload.find(':');
+        const std::string name = frame.payload.substr(0, colon);
+        const feed::Seq seq = std::stoull(frame.payload.substr(colon + 1));
+        REQUIRE(next.at(name) == seq);
+        REQUIRE(server_frame(Op::text, frame.payload) == record(name, seq, frame.payload.size()));
+        next.at(name)++;
+    }
+};
+
+class Walk {
+  public:
+    explicit Walk(std::uint64_t seed) : random_(seed), rig_(config_of(seed), seed, 256 * 1024, 64) {
+        rig_.reactor.set_sendfile_min(random_.between(1, 20'000));
+        const std::uint64_t topics = random_.between(1, 4);
+        for (std::uint64_t i = 0; i < topics; i++) {
+            topics_.push_back(&rig_.topic("t" + std::to_string(i), random_.between(8, 100) * 1024));
+        }
+        const std::uint64_t readers = random_.between(1, 20);
+        for (std::uint64_t i = 0; i < readers; i++)
+            join();
+    }
+
+    void run(int steps) {
+        for (int i = 0; i < steps; i++)
+            step();
+        for (Reader& reader : readers_) {
+            reader.socket->room = FakeSocket::endless;
+            reader.socket->stingy = false;
+        }
+        rig_.settle();
+        for (Reader& reader : readers_)
+            check_complete(reader);
+    }
+
+    [[nodiscard]] std::uint64_t gaps() const {
+        std::uint64_t sum = 0;
+        for (const Reader& reader : readers_)
+            sum += reader.gaps;
+        return sum;
+    }
+
+  private:
+    static Config config_of(std::uint64_t seed) {
+        Config config;
+        config.slow_policy = seed % 4 == 0 ? SlowPolicy::close : SlowPolicy::gap;
+        config.outbox_max = 4096;
+        return config;
+    }
+
+    void join() {
+        const bool raw = random_.chance(1, 4);
+        Reader& reader = readers_.emplace_back();
+        reader.socket = &rig_.connect_open(raw ? Role::raw : Role::envelope);
+        reader.kind = raw ? LaneKind::raw : LaneKind::envelope;
+        reader.socket->stingy = random_.chance(1, 2);
+        for (feed::Topic* topic : topics_) {
+            if (random_.chance(1, 3)) continue;
+            rig_.subscribe(*reader.socket, *topic, reader.kind);
+            reader.next[std::string(topic->name())] = topic->lane(reader.kind)->log().next();
+        }
+    }
+
+    void step() {
+        Reader& reader = readers_[random_.below(readers_.size())];
+        switch (random_.below(12)) {
+            case 0:
+            case 1:
+            case 2:
+            case 3:
+                publish(*topics_[random_.below(topics_.size())]);
+                return;
+            case 4:
+                reader.socket->room = random_.below(6000);
+                return;
+            case 5:
+                reader.socket->room = FakeSocket::endless;
+                return;
+            case 6:
+                ping(reader);
+                return;
+            case 7:
+                if (random_.chance(1, 40)) leave(reader);
+                return;
+            default:
+                rig_.turn();
+                reader.read();
+        }
+    }
+
+    void publish(feed::Topic& topic) {
+        const std::size_t size =
+            random_.chance(1, 10) ? random_.between(1, 30'000) : random_.between(10, 1500);
+        for (const LaneKind kind : {LaneKind::envelope, LaneKind::raw}) {
+            const feed::Seq seq = topic.lane(kind)->log().next();
+            const std::string frame = record(topic.name(), seq, size);
+            rig_.publish(topic, kind, frame);
+        }
+    }
+
+    void ping(Reader& reader) {
+        if (!reader.socket->live || reader.socket->closed) return;
+        if (rig_.sessions[reader.socket->conn].state != State::open) return;
+        rig_.push(*reader.socket, server_frame(Op::ping, std::to_string(reader.pings_pushed)));
+        if (rig_.sessions[reader.socket->conn].state == State::open) reader.pings_pushed++;
+    }
+
+    void leave(Reader& reader) {
+        if (!reader.socket->live || reader.socket->closed) return;
+        switch (random_.below(3)) {
+            case 0:
+                reader.socket->broken = 32;  // EPIPE
+                break;
+            case 1:
+                rig_.sessions.close(reader.socket->conn, 1001, {});
+                break;
+            default:
+                reader.socket->reset();
+        }
+        if (readers_.size() < 30) join();
+    }
+
+    void check_complete(Reader& reader) {
+        reader.read();
+        if (reader.closed != 0) {
+            const bool slow = reader.closed == close_codes::slow_consumer;
+            CHECK((slow || reader.closed == 1001));
+            return;
+        }
+        if (reader.socket->broken != 0) return;  // cut, and what came before was right
+        CHECK(!reader.peer.inside_frame());
+        CHECK(reader.pings_seen == reader.pings_pushed);
+        for (feed::Topic* topic : topics_) {
+            const auto found = reader.next.find(std::string(topic->name()));
+            if (found == reader.next.end()) continue;
+            CHECK(found->second == topic->lane(reader.kind)->log().next());
+        }
+    }
+
+    Random random_;
+    Rig rig_;
+    std::vector<feed::Topic*> topics_;
+    std::deque<Reader> readers_;
+};
+
+Config no_pings() {
+    Config config;
+    config.ping_interval = units::hour;
+    return config;
+}
+
+}  // namespace
+
+TEST_CASE("pump: whole records in order, or a gap that says which are missing, or a close") {
+    std::uint64_t gaps = 0;
+    for (std::uint64_t seed = 1; seed <= 150; seed++) {
+        CAPTURE(seed);
+        Walk walk(seed);
+        walk.run(1500);
+        gaps += walk.gaps();
+    }
+    CHECK(gaps > 20);  // or the walk has not been where it should
+}
+
+TEST_CASE("pump: a frame of one's own goes between two records, never into one") {
+    Rig rig(no_pings());
+    feed::Topic& topic = rig.topic("t", 64 * 1024);
+    FakeSocket& socket = rig.connect_open();
+    rig.subscribe(socket, topic, LaneKind::envelope);
+    const std::string first = record("t", 1, 100);
+    const std::string second = record("t", 2, 100);
+    socket.room = 60;
+    rig.publish(topic, LaneKind::envelope, first);
+    rig.publish(topic, LaneKind::envelope, second);
+    rig.turn();
+    CHECK(socket.take() == first.substr(0, 60));
+    const std::string ping = server_frame(Op::ping, "p");
+    rig.push(socket, ping);
+    rig.settle();
+    CHECK(socket.take().empty());
+    socket.room = FakeSocket::endless;
+    rig.settle();
+    CHECK(socket.take() == first.substr(60) + ping + second);
+}
+
+TEST_CASE("pump: the rest of a record arrives though its segment is gone, then the gap") {
+    Rig rig(no_pings());
+    feed::Topic& topic = rig.topic("t", 16 * 1024);
+    FakeSocket& socket = rig.connect_open();
+    rig.subscribe(socket, topic, LaneKind::envelope);
+    const std::string first = record("t", 1, 1000);
+    socket.room = 10;
+    rig.publish(topic, LaneKind::envelope, first);
+    rig.turn();
+    for (feed::Seq seq = 2; seq <= 100; seq++) {
+        rig.publish(topic, LaneKind::envelope, record("t", seq, 1000));
+    }
+    REQUIRE(topic.lane(LaneKind::envelope)->log().first() > 2);
+    CHECK(rig.sessions[socket.conn].torn == no_link);
+    socket.room = FakeSocket::endless;
+    rig.settle();
+    rig.publish(topic, LaneKind::envelope, record("t", 101, 50));
+    rig.settle();
+    std::string sent = socket.take();
+    REQUIRE(sent.substr(0, first.size()) == first);
+    Peer peer(true);
+    peer.feed(sent.substr(first.size()));
+    const auto frames = peer.take();
+    REQUIRE(frames.size() == 2);
+    const Json gap(frames[0].payload);
+    CHECK(gap.text("type") == "gap");
+    CHECK(gap.text("payload.reason") == "slow_consumer");
+    CHECK(gap.number("payload.from") == 2);
+    CHECK(gap.number("payload.to") == 100);
+    CHECK(gap.number("payload.next") == 101);
+    CHECK(server_frame(Op::text, frames[1].payload) == record("t", 101, 50));
+    CHECK(rig.counters.gaps == 1);
+}
+
+TEST_CASE("pump: who cannot be told of a gap is closed with 4008 between two records") {
+    for (const bool raw : {true, false}) {
+        CAPTURE(raw);
+        Config config = no_pings();
+        if (!raw) config.slow_policy = SlowPolicy::close;
+        Rig rig(config);
+        const LaneKind kind = raw ? LaneKind::raw : LaneKind::envelope;
+        feed::Topic& topic = rig.topic("t", 16 * 1024);
+        FakeSocket& socket = rig.connect_open(raw ? Role::raw : Role::envelope);
+        rig.subscribe(socket, topic, kind);
+        socket.room = 10;
+        for (feed::Seq seq = 1; seq <= 50; seq++) {
+            rig.publish(topic, kind, record("t", seq, 1000));
+            rig.turn();
+        }
+        socket.room = FakeSocket::endless;
+        rig.settle();
+        Peer peer(true);
+        peer.feed(socket.take());
+        CHECK(peer.fault.empty());
+        CHECK(peer.take().size() == 2);  // the begun one, and the close frame
+        CHECK(peer.close_code() == close_codes::slow_consumer);
+        CHECK(rig.counters.slow_closed == 1);
+    }
+}
+
+TEST_CASE("pump: a record larger than one send arrives whole") {
+    Rig rig(no_pings(), 1, 4 * 1024 * 1024);
+    feed::Topic& topic = rig.topic("t", 4 * 1024 * 1024);
+    FakeSocket& socket = rig.connect_open();
+    rig.subscribe(socket, topic, LaneKind::envelope);
+    const std::string large = record("t", 1, 700'000);
+    rig.publish(topic, LaneKind::envelope, large);
+    rig.turn();
+    rig.push(socket, server_frame(Op::ping, {}));
+    rig.settle();
+    CHECK(socket.take() == large + server_frame(Op::ping, {}));
+    CHECK(socket.sends == 4);
+}
+
+TEST_CASE("pump: a crowd of readers of one topic does not hold up another's") {
+    Rig rig(no_pings(), 1, 1024 * 1024, 700);
+    feed::Topic& busy = rig.topic("busy", 256 * 1024);
+    feed::Topic& quiet = rig.topic("quiet", 256 * 1024);
+    std::vector<FakeSocket*> crowd;
+    for (int i = 0; i < 600; i++) {
+        crowd.push_back(&rig.connect_open());
+        rig.subscribe(*crowd.back(), busy, LaneKind::envelope);
+    }
+    FakeSocket& lonely = rig.connect_open();
+    rig.subscribe(lonely, quiet, LaneKind::envelope);
+    rig.publish(busy, LaneKind::envelope, record("busy", 1, 10));
+    rig.publish(quiet, LaneKind::envelope, record("quiet", 1, 10));
+    rig.turn();
+    CHECK(lonely.take() == record("quiet", 1, 10));
+    CHECK(!rig.pump.idle());
+    CHECK(rig.counters.sends < 600);
+    // What comes during a walk makes slices longer: nobody waits for a second walk.
+    rig.publish(busy, LaneKind::envelope, record("busy", 2, 10));
+    rig.settle();
+    for (FakeSocket* socket : crowd) {
+        CHECK(socket->sends <= 2);
+        CHECK(socket->take() == record("busy", 1, 10) + record("busy", 2, 10));
+    }
+    for (FakeSocket* socket : crowd) {
+        rig.sessions.abort(socket->conn);
+    }
+    rig.sessions.abort(lonely.conn);
+    rig.settle();
+}
+
+TEST_CASE("pump: a connection that fails ends itself and no other") {
+    Rig rig(no_pings());
+    feed::Topic& topic = rig.topic("t", 64 * 1024);
+    std::vector<FakeSocket*> sockets;
+    for (int i = 0; i < 60; i++) {
+        sockets.push_back(&rig.connect_open());
+        rig.subscribe(*sockets.back(), topic, LaneKind::envelope);
+        if (i % 3 == 0) sockets.back()->broken = 32;
+    }
+    rig.publish(topic, LaneKind::envelope, record("t", 1, 10));
+    rig.settle();
+    for (std::size_t i = 0; i < sockets.size(); i++) {
+        CHECK(sockets[i]->live == (i % 3 != 0));
+        CHECK(sockets[i]->take() == (i % 3 != 0 ? record("t", 1, 10) : std::string()));
+    }
+    CHECK(rig.sessions.count() == 40);
+    CHECK(topic.lane(LaneKind::envelope)->size() == 40);
+}
+
+TEST_CASE("pump: topics of one reader take turns") {
+    Rig rig(no_pings(), 1, 4 * 1024 * 1024);
+    feed::Topic& first = rig.topic("a", 1024 * 1024);
+    feed::Topic& second = rig.topic("b", 1024 * 1024);
+    FakeSocket& socket = rig.connect_open();
+    rig.subscribe(socket, first, LaneKind::envelope);
+    rig.subscribe(socket, second, LaneKind::envelope);
+    socket.room = 0;
+    rig.publish(first, LaneKind::envelope, record("a", 1, 10));
+    rig.publish(second, LaneKind::envelope, record("b", 1, 10));
+    rig.turn();
+    // The first is always ahead; the second is served all the same.
+    for (feed::Seq seq = 2; seq < 10; seq++) {
+        rig.publish(first, LaneKind::envelope, record("a", seq, 10));
+    }
+    socket.room = FakeSocket::endless;
+    rig.turn();
+    rig.publish(first, LaneKind::envelope, record("a", 10, 10));
+    rig.turn();
+    CHECK(socket.sent.find("b:1:") != std::string::npos);
+}
+
+TEST_CASE("pump: a walk may outlive its lane") {
+    Rig rig(no_pings());
+    feed::Topic& topic = rig.topic("t", 64 * 1024);
+    rig.publish(topic, LaneKind::raw, record("t", 1, 10));
+    topic.lanes[feed::LaneKind::raw].reset();
+    CHECK(!rig.pump.idle());
+    rig.turn();
+    CHECK(rig.pump.idle());
+}
