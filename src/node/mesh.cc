@@ -60,12 +60,22 @@ struct alignas(64) Mesh::Credit {
     std::atomic<bool> awaited{false};
 };
 
-Mesh::Mesh(std::uint32_t shard_count, std::uint64_t mail_max)
-    : shard_count_(shard_count),
-      mail_max_(mail_max),
-      boxes_(std::make_unique<Box[]>(shard_count)),
-      credits_(std::make_unique<Credit[]>(std::size_t{shard_count} * shard_count)) {
+namespace {
+
+// Before anything is allocated by it.
+[[nodiscard]] std::uint32_t checked(std::uint32_t shard_count) noexcept {
     RC_CHECK(shard_count > 0);
+    RC_CHECK(shard_count <= shard_count_max);
+    return shard_count;
+}
+
+}  // namespace
+
+Mesh::Mesh(std::uint32_t shard_count, std::uint64_t mail_max)
+    : shard_count_(checked(shard_count)),
+      mail_max_(mail_max),
+      boxes_(std::make_unique<Box[]>(shard_count_)),
+      credits_(std::make_unique<Credit[]>(std::size_t{shard_count_} * shard_count_)) {
     RC_CHECK(mail_max > 1);
 }
 

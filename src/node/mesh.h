@@ -25,6 +25,8 @@
 
 namespace ringcast::node {
 
+constexpr std::uint32_t shard_count_max = 64;  // a bit each in feed::Topic::interest
+
 // Bytes that several shards read: encoded once, freed by whoever is last.
 class Parcel {
   public:
