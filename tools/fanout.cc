@@ -204,6 +204,7 @@ int Fanout::run() noexcept {
     for (Nanos now = clock_now(); now < settled && !interrupted(); now = clock_now()) {
         fleet_.turn(settled - now);
     }
+    fleet_.begin_silence();
     memory_open_ = process_memory(options_.server_pid);
     if (options_.warmup > 0) run_phase(options_.warmup, 0);
     checker_.clear_figures();

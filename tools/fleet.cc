@@ -242,7 +242,7 @@ void Fleet::read_from(Conn& conn, bool ended) noexcept {
         }
         const auto size = static_cast<std::size_t>(count);
         on_received(conn, {buffer_.get(), size}, clock_now());
-        if (conn.fd < 0 || conn.muted) return;
+        if (conn.fd < 0 || silent(conn)) return;
         if (size < buffer_size && !ended) return;
     }
     again_.push_back(static_cast<std::uint32_t>(&conn - conns_.data()));
@@ -275,7 +275,7 @@ void Fleet::on_event(Conn& conn, std::uint32_t events) noexcept {
     }
     const bool ended = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     if (conn.fd < 0 || (events & ~static_cast<std::uint32_t>(EPOLLOUT)) == 0) return;
-    if (conn.muted && conn.stage == Stage::open) return;
+    if (silent(conn)) return;
     read_from(conn, ended);
 }
 

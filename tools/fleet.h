@@ -88,6 +88,9 @@ class Fleet {
     bool send_small(Conn& conn, std::string_view bytes) noexcept;
     // As much as the socket takes; -1 if it is broken.
     std::ptrdiff_t write(Conn& conn, std::string_view bytes) noexcept;
+    // From now on muted connections are not read from. Before, while they connect and subscribe,
+    // they are like the others, but for a small receive buffer.
+    void begin_silence() noexcept { silence_ = true; }
     // Reads at most `budget` bytes from a muted connection.
     void read_muted(Conn& conn, std::size_t budget) noexcept;
     // From now on it is read like the others, also what has arrived already.
@@ -108,6 +111,9 @@ class Fleet {
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
   private:
+    [[nodiscard]] bool silent(const Conn& conn) const noexcept {
+        return silence_ && conn.muted && conn.stage == Stage::open;
+    }
     void start_due(Nanos now) noexcept;
     void start(std::uint32_t index, Nanos now) noexcept;
     void set_options(int fd, const Conn& conn, std::uint32_t index) noexcept;
@@ -130,6 +136,7 @@ class Fleet {
     int epoll_ = -1;
     std::vector<Conn> conns_;
     std::vector<std::uint32_t> queue_;  // in the order of enqueue()
+    bool silence_ = false;              // begin_silence() was called
     std::vector<std::uint32_t> again_;  // read a lot without running dry: once more next turn
     std::size_t started_ = 0;
     Nanos next_start_ = 0;
