@@ -513,7 +513,7 @@ void Fanout::report_machines(Report& report, double seconds) noexcept {
                "server memory",
                bytes_text(static_cast<double>(memory_end_.total())));
     const double grown =
-        static_cast<double>(memory_open_.total()) - static_cast<double>(memory_before_.total());
+        static_cast<double>(memory_open_.data()) - static_cast<double>(memory_before_.data());
     const double per_connection = grown / static_cast<double>(std::max(fleet_.open_count(), 1U));
     report.add("rss_per_connection", per_connection, "per connection", bytes_text(per_connection));
 }

@@ -134,8 +134,7 @@ int Idle::conclude(const ProcessMemory& before, const ProcessMemory& after, doub
     report.add("pings", pings_, "pings answered");
     report.add("handshake_us", fleet_.handshakes(), "handshake");
     if (options_.server_pid > 0) {
-        const double grown =
-            static_cast<double>(after.total()) - static_cast<double>(before.total());
+        const double grown = static_cast<double>(after.data()) - static_cast<double>(before.data());
         const double each = grown / std::max(fleet_.open_count(), 1U);
         const double hold = std::max(options_.hold_s, 1e-3);
         report.section("server");

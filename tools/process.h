@@ -17,6 +17,8 @@ struct ProcessMemory {
     std::uint64_t shared = 0;  // memfd pages mapped by it
 
     [[nodiscard]] std::uint64_t total() const noexcept { return anonymous + file + shared; }
+    // Without the program's own text, which comes in as it is first run, whoever caused that.
+    [[nodiscard]] std::uint64_t data() const noexcept { return anonymous + shared; }
 };
 
 // CPU time that all threads of a process have used, user and system; 0 if there is no such process.

@@ -9,7 +9,7 @@ namespace {
 // A log that is drained now and then keeps no more than this warm; one that is not doubles its
 // segments up to the larger size, beyond which a larger slice gains nothing.
 constexpr std::uint32_t kept_size_max = 64 * 1024;
-constexpr std::uint32_t grown_size_max = 1024 * 1024;
+constexpr std::uint32_t grown_size_max = 4 * 1024 * 1024;
 
 }  // namespace
 

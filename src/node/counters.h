@@ -3,6 +3,7 @@
 // What a shard counts: plain numbers, written by its own thread only. Snapshots travel as mail.
 
 #include <cstdint>
+#include <string>
 
 namespace ringcast::node {
 
@@ -25,6 +26,10 @@ struct Counters {
     std::uint64_t long_turns = 0;      // turns over 5 ms
     std::uint64_t late_turns = 0;      // turns that began over a second late
     std::uint64_t publish_pauses = 0;  // publishers made to wait for another shard
+    std::uint64_t turns = 0;
 };
+
+// "accepted 3, refused 0, ...": all of them in one line, for the log.
+[[nodiscard]] std::string describe(const Counters& counters);
 
 }  // namespace ringcast::node

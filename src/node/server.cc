@@ -61,7 +61,8 @@ struct Server::Impl {
     LogSink log;
     std::vector<std::string> addresses;
     std::uint64_t hash_seed = 0;
-    std::uint32_t connections_max = 0;
+    std::uint32_t connections_max = 0;  // of all shards together
+    std::uint32_t table_size = 0;       // of one shard at most
     std::unique_ptr<node::Mesh> mesh;
     std::vector<Worker> workers;
     std::unique_ptr<std::latch> ready;  // all shards are built, or failed
@@ -101,24 +102,25 @@ bool Server::Impl::plan(std::string& error) noexcept {
         error = describe("file limit", files.error());
         return false;
     }
-    if (!config.direct_descriptors) {
-        if (files.value() < reserved_files + 16) {
-            error = "the file limit is " + std::to_string(files.value()) +
-                    ", too low to serve anybody: raise it (ulimit -n)";
-            return false;
-        }
-        const std::uint64_t possible = files.value() - reserved_files;
-        if (config.connections_max == 0) config.connections_max = possible;
-        if (config.connections_max > possible) {
-            error = "--connections-max " + std::to_string(config.connections_max) +
-                    " does not fit the file limit of " + std::to_string(files.value()) +
-                    ": at most " + std::to_string(possible) +
-                    " (ulimit -n, or --direct-descriptors)";
-            return false;
-        }
-    } else if (config.connections_max == 0) {
-        config.connections_max = files.value() - reserved_files;
+    if (files.value() < reserved_files + 16) {
+        error = "the file limit is " + std::to_string(files.value()) +
+                ", too low to serve anybody: raise it (ulimit -n)";
+        return false;
     }
+    // A direct descriptor takes no place in the process's table, but a ring's own table may not be
+    // larger than the limit either (io_uring_register(2)): one limit per shard instead of one.
+    const std::uint64_t per_table = files.value() - reserved_files;
+    const std::uint64_t possible =
+        config.direct_descriptors ? per_table * config.shards : per_table;
+    if (config.connections_max == 0) config.connections_max = possible;
+    if (config.connections_max > possible) {
+        error = "--connections-max " + std::to_string(config.connections_max) +
+                " does not fit the file limit of " + std::to_string(files.value()) + ": at most " +
+                std::to_string(possible) + " (ulimit -n, or --direct-descriptors)";
+        return false;
+    }
+    if (config.direct_descriptors) config.io = Io::uring;
+    table_size = static_cast<std::uint32_t>(std::min(config.connections_max, per_table));
     connections_max = static_cast<std::uint32_t>(config.connections_max);
     return true;
 }
@@ -183,6 +185,9 @@ void Server::Impl::work(std::uint32_t index) noexcept {
     start->wait();
     if (built && go.load()) {
         workers[index].shard->run();
+        say(LogLevel::info,
+            "shard " + std::to_string(index) + ": " +
+                node::describe(workers[index].shard->counters()));
         running.fetch_sub(1);
         ended->arrive_and_wait();
         leave->wait();
@@ -218,15 +223,16 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
     }
     const node::ShardSetup setup{.index = index,
                                  .connections_max = connections_max,
+                                 .table_size = table_size,
                                  .hash_seed = hash_seed,
                                  .arena_size = arena_size};
     auto reactor =
         io::make_reactor(backend_of(config.io),
-                         {.connections_max = node::Shard::capacity_for(connections_max),
-         .log_file = file.fd(),
-         .sendfile_min = static_cast<std::uint32_t>(config.sendfile_min),
-         .direct_descriptors = config.direct_descriptors},
-        worker.why);
+                         {.connections_max = node::Shard::capacity_for(table_size),
+                          .log_file = file.fd(),
+                          .sendfile_min = static_cast<std::uint32_t>(config.sendfile_min),
+                          .direct_descriptors = config.direct_descriptors},
+                         worker.why);
     if (!reactor.ok()) {
         worker.error = "--io: " + worker.why;
         return false;

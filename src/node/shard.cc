@@ -30,7 +30,7 @@ Shard::Shard(const Config& config,
       memory_(std::move(memory)),
       reactor_(std::move(reactor)),
       parser_(std::move(parser)),
-      capacity_(capacity_for(setup.connections_max)),
+      capacity_(capacity_for(setup.table_size)),
       started_(reactor_->now()),
       wheel_(0, capacity_ + timer_count),
       sessions_(config_, *reactor_, wheel_, counters_, capacity_),
@@ -95,6 +95,7 @@ bool Shard::done() const noexcept {
 
 void Shard::turn() noexcept {
     wait();
+    counters_.turns++;
     sessions_.set_now(tick_now());
     drain_mail();
     wheel_.advance(

@@ -39,6 +39,7 @@ namespace ringcast::node {
 struct ShardSetup {
     std::uint32_t index = 0;
     std::uint32_t connections_max = 0;  // of all shards together
+    std::uint32_t table_size = 0;       // of this shard alone, at most
     std::uint64_t hash_seed = 0;        // the same for all shards
     std::size_t arena_size = 0;         // of this shard's log memory
 };
@@ -59,8 +60,8 @@ class Shard final : private io::Handler {
         return reactor_->listen(std::move(listener));
     }
     // Connection indexes that a shard needs for so many clients.
-    [[nodiscard]] static std::uint32_t capacity_for(std::uint32_t connections_max) noexcept {
-        return connections_max + refusal_slots;
+    [[nodiscard]] static std::uint32_t capacity_for(std::uint32_t table_size) noexcept {
+        return table_size + refusal_slots;
     }
 
     // Turns until it was asked to stop and everybody is gone.
