@@ -7,6 +7,7 @@
 #include <span>
 
 #include <CLI/CLI.hpp>
+#include <arpa/inet.h>
 
 namespace ringcast::app {
 
@@ -31,6 +32,48 @@ constexpr std::array<Suffix, 7> size_suffixes{{{"GiB", units::gib},
                                                {"MB", 1'000'000},
                                                {"KB", 1'000},
                                                {"B", 1}}};
+
+constexpr const char* listen_shape = "ADDR:PORT or [ADDR]:PORT in numbers, port 0 to 65535";
+
+// Whether `text` is such an address, and whether only this machine can reach it.
+bool read_address(const std::string& text, bool& loopback) {
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos || colon == 0) return false;
+    unsigned port = 0;
+    const char* end = text.data() + text.size();
+    const auto digits = std::from_chars(text.data() + colon + 1, end, port);
+    if (digits.ec != std::errc() || digits.ptr != end || port > 65535) return false;
+    std::string host = text.substr(0, colon);
+    if (host.front() == '[' && host.back() == ']') {
+        in6_addr address{};
+        if (inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &address) != 1)
+            return false;
+        loopback = IN6_IS_ADDR_LOOPBACK(&address);
+        return true;
+    }
+    in_addr address{};
+    if (inet_pton(AF_INET, host.c_str(), &address) != 1) return false;
+    loopback = (ntohl(address.s_addr) >> 24) == 127;
+    return true;
+}
+
+// What no single flag can know.
+void check_together(const Config& config) {
+    for (const std::string& text : config.listen) {
+        bool loopback = false;
+        if (!read_address(text, loopback)) {
+            throw CLI::ValidationError("--listen",
+                                       "'" + text + "' is not allowed: " + listen_shape);
+        }
+        if (config.dev && !loopback) {
+            throw CLI::ValidationError(
+                "--listen",
+                "'" + text +
+                    "' is not allowed with --dev: a loopback address, since everybody may "
+                    "publish");
+        }
+    }
+}
 
 std::span<const Suffix> suffixes_of(Unit unit) noexcept {
     switch (unit) {
@@ -143,6 +186,16 @@ void add_flags(CLI::App& serve, Config& config) {
     }
 }
 
+// The first argument that begins with a dash and that `serve` does not know.
+std::string first_unknown(int argc, const char* const* argv, const CLI::App& serve) {
+    for (int i = 1; i < argc; i++) {
+        const std::string word(argv[i]);
+        const std::string name = word.substr(0, word.find('='));
+        if (name.starts_with('-') && serve.get_option_no_throw(name) == nullptr) return name;
+    }
+    return argc > 1 ? argv[argc - 1] : "nothing";
+}
+
 }  // namespace
 
 bool parse_number(std::string_view text, Unit unit, std::uint64_t& number) noexcept {
@@ -195,8 +248,16 @@ Parsed parse_flags(int argc, const char* const* argv) {
     add_flags(*serve, parsed.config);
     try {
         app.parse(argc, argv);
+        check_together(parsed.config);
     } catch (const CLI::CallForHelp& help) {
         app.exit(help);
+        return parsed;
+    } catch (const CLI::ExtrasError&) {
+        // CLI11 lists what was left over in an order of its own; the first one is what was meant.
+        std::fprintf(stderr,
+                     "ringcastd: %s is no flag of ringcastd: see ringcastd serve --help\n",
+                     first_unknown(argc, argv, *serve).c_str());
+        parsed.exit_code = 2;
         return parsed;
     } catch (const CLI::ParseError& error) {
         std::fprintf(stderr, "ringcastd: %s\n", error.what());

@@ -258,6 +258,11 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
         error(conn, inbound, "forbidden", "publishing is not allowed here (--anonymous-publish)");
         return;
     }
+    // Not half of it: who asks for an ack must not believe that silence means "on its way".
+    if (inbound.ack_required) {
+        error(conn, inbound, "not_supported", "ack_required: this server acknowledges nothing");
+        return;
+    }
     hub_.publish(conn,
                  {.topic = inbound.topic,
                   .id = inbound.id,

@@ -1,7 +1,7 @@
 #include "node/hub.h"
 
 #include <array>
-#include <cstring>
+#include <charconv>
 #include <utility>
 
 #include "base/check.h"
@@ -336,6 +336,25 @@ void Hub::post_records(const feed::Topic& topic,
     }
 }
 
+// What the envelope lane gets. Every envelope has an id: the sender's, or else the offset.
+wire::DataUpdate Hub::update_of(const feed::Topic& topic,
+                                const Publication& publication,
+                                wire::PayloadForm form,
+                                feed::Seq offset,
+                                OffsetText& text) const noexcept {
+    std::string_view id = publication.id;
+    if (id.empty()) {
+        const auto end = std::to_chars(text.data(), text.data() + text.size(), offset).ptr;
+        id = {text.data(), static_cast<std::size_t>(end - text.data())};
+    }
+    return {.id = id,
+            .wall_ns = reactor_.wall_now(),
+            .topic = topic.name(),
+            .offset = offset,
+            .key = publication.key,
+            .payload = {publication.payload, form}};
+}
+
 std::size_t Hub::encoded_size(const feed::Topic& topic,
                               LaneKind kind,
                               const Publication& publication,
@@ -344,12 +363,8 @@ std::size_t Hub::encoded_size(const feed::Topic& topic,
     if (kind == LaneKind::raw) {
         return wire::header_size(publication.payload.size()) + publication.payload.size();
     }
-    return wire::encoded_size(wire::DataUpdate{.id = publication.id,
-                                               .wall_ns = reactor_.wall_now(),
-                                               .topic = topic.name(),
-                                               .offset = offset,
-                                               .key = publication.key,
-                                               .payload = {publication.payload, form}});
+    OffsetText text;
+    return wire::encoded_size(update_of(topic, publication, form, offset, text));
 }
 
 void Hub::encode(const feed::Topic& topic,
@@ -368,13 +383,8 @@ void Hub::encode(const feed::Topic& topic,
         copy_bytes(out.data() + header, publication.payload.data(), publication.payload.size());
         return;
     }
-    wire::encode(wire::DataUpdate{.id = publication.id,
-                                  .wall_ns = reactor_.wall_now(),
-                                  .topic = topic.name(),
-                                  .offset = offset,
-                                  .key = publication.key,
-                                  .payload = {publication.payload, form}},
-                 out);
+    OffsetText text;
+    wire::encode(update_of(topic, publication, form, offset, text), out);
 }
 
 // Adds a record to the lane of this shard; an empty one was encoded in place already.

@@ -30,6 +30,7 @@
 #include "node/pump.h"
 #include "node/sessions.h"
 #include "wire/envelope.h"
+#include "wire/envelope_writer.h"
 
 namespace ringcast::node {
 
@@ -111,6 +112,12 @@ class Hub {
     void post_records(const feed::Topic& topic,
                       feed::Seq offset,
                       const std::array<Parcel, 2>& parcels) noexcept;
+    using OffsetText = std::array<char, 20>;  // any 64-bit number in decimal
+    [[nodiscard]] wire::DataUpdate update_of(const feed::Topic& topic,
+                                             const Publication& publication,
+                                             wire::PayloadForm form,
+                                             feed::Seq offset,
+                                             OffsetText& text) const noexcept;
     [[nodiscard]] std::size_t encoded_size(const feed::Topic& topic,
                                            feed::LaneKind kind,
                                            const Publication& publication,

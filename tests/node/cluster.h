@@ -76,6 +76,7 @@ class Cluster {
             shards.push_back(std::make_unique<Shard>(config,
                                                      ShardSetup{.index = index,
                                                                 .connections_max = connections_max,
+                                                                .table_size = connections_max,
                                                                 .hash_seed = seed,
                                                                 .arena_size = arena_size},
                                                      mesh,

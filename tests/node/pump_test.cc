@@ -15,13 +15,13 @@
 using namespace ringcast;
 using namespace ringcast::node;
 using feed::LaneKind;
+using ringcast::node::test::Rig;
 using ringcast::test::FakeSocket;
 using ringcast::test::Frame;
 using ringcast::test::Json;
 using ringcast::test::Op;
 using ringcast::test::Peer;
 using ringcast::test::server_frame;
-using ringcast::node::test::Rig;
 
 namespace {
 

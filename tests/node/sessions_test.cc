@@ -10,10 +10,10 @@
 
 using namespace ringcast;
 using namespace ringcast::node;
+using ringcast::node::test::Rig;
 using ringcast::test::FakeSocket;
 using ringcast::test::Op;
 using ringcast::test::Peer;
-using ringcast::node::test::Rig;
 
 namespace {
 

@@ -1,0 +1,193 @@
+#include "app/flags.h"
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+using namespace ringcast;
+using app::Command;
+using app::Parsed;
+
+namespace {
+
+Parsed parse(const std::vector<std::string>& words) {
+    std::vector<const char*> argv{"ringcastd"};
+    for (const std::string& word : words) {
+        argv.push_back(word.c_str());
+    }
+    return app::parse_flags(static_cast<int>(argv.size()), argv.data());
+}
+
+// What parse() writes to one of the standard streams.
+std::string written(int stream, const std::vector<std::string>& words, int& exit_code) {
+    std::fflush(nullptr);
+    std::FILE* file = std::tmpfile();
+    REQUIRE(file != nullptr);
+    const int kept = dup(stream);
+    dup2(fileno(file), stream);
+    exit_code = parse(words).exit_code;
+    std::fflush(nullptr);
+    dup2(kept, stream);
+    close(kept);
+    std::rewind(file);
+    std::string text(1 << 16, '\0');
+    text.resize(std::fread(text.data(), 1, text.size(), file));
+    std::fclose(file);
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE("flags: numbers are read in their unit") {
+    struct Row {
+        const char* text;
+        Unit unit;
+        std::uint64_t number;
+    };
+    for (const Row& row :
+         std::array<Row, 12>{{{"25s", Unit::nanos, 25 * units::s},
+                              {"0.3s", Unit::nanos, 300 * units::ms},
+                              {"300ms", Unit::nanos, 300 * units::ms},
+                              {"1h", Unit::nanos, units::hour},
+                              {"0", Unit::nanos, 0},
+                              {"64KiB", Unit::bytes, 64 * units::kib},
+                              {"1.5MiB", Unit::bytes, 3 * units::mib / 2},
+                              {"2MB", Unit::bytes, 2'000'000},
+                              {"17", Unit::bytes, 17},
+                              {"17", Unit::count, 17},
+                              {"0", Unit::count, 0},
+                              {"18446744073709551615", Unit::count, UINT64_MAX}}}) {
+        CAPTURE(row.text);
+        std::uint64_t number = 1;
+        CHECK(app::parse_number(row.text, row.unit, number));
+        CHECK(number == row.number);
+    }
+}
+
+TEST_CASE("flags: what is no number of the unit is refused") {
+    std::uint64_t number = 0;
+    for (const char* text :
+         {"", "s", "-1s", "25", "25x", "25 s", "1e3s", "99999999999999999999s"}) {
+        CAPTURE(text);
+        CHECK_FALSE(app::parse_number(text, Unit::nanos, number));
+    }
+    for (const char* text : {"", "KiB", "-1", "1kib", "1s", "17179869185GiB"}) {
+        CAPTURE(text);
+        CHECK_FALSE(app::parse_number(text, Unit::bytes, number));
+    }
+    CHECK_FALSE(app::parse_number("1KiB", Unit::count, number));
+}
+
+TEST_CASE("flags: a number is written so that it is read as the same") {
+    for (const NumberFlag& flag : number_flags) {
+        for (const std::uint64_t number : {flag.least, flag.fallback, flag.most}) {
+            CAPTURE(flag.name);
+            std::uint64_t back = 0;
+            const std::string text = app::format_number(number, flag.unit);
+            CAPTURE(text);
+            CHECK(app::parse_number(text, flag.unit, back));
+            CHECK(back == number);
+        }
+    }
+}
+
+TEST_CASE("flags: every number has its default, takes its range, and nothing past it") {
+    const Config fallback = parse({"serve"}).config;
+    for (const NumberFlag& flag : number_flags) {
+        CAPTURE(flag.name);
+        const std::string name = std::string("--") + flag.name;
+        CHECK(fallback.*flag.member == flag.fallback);
+        for (const std::uint64_t number : {flag.least, flag.most}) {
+            const Parsed parsed = parse({"serve", name, app::format_number(number, flag.unit)});
+            CHECK(parsed.command == Command::serve);
+            CHECK(parsed.config.*flag.member == number);
+        }
+        std::vector<std::uint64_t> wrong{flag.most + 1};
+        if (flag.least > 0) wrong.push_back(flag.least - 1);
+        for (const std::uint64_t number : wrong) {
+            const std::string given = app::format_number(number, flag.unit);
+            int exit_code = 0;
+            const std::string line = written(STDERR_FILENO, {"serve", name, given}, exit_code);
+            CHECK(exit_code == 2);
+            CHECK(line.find(name) != std::string::npos);
+            CHECK(line.find("'" + given + "'") != std::string::npos);
+            CHECK(line.find(app::format_number(flag.most, flag.unit)) != std::string::npos);
+            CHECK(line.find('\n') == line.size() - 1);
+        }
+    }
+}
+
+TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
+    struct Row {
+        std::vector<std::string> words;
+        std::vector<std::string> parts;
+    };
+    const std::array<Row, 9> rows{{
+        {{"serve", "--pingx", "3"}, {"--pingx"}},
+        {{"serve", "--io", "kqueue"}, {"--io", "kqueue", "uring"}},
+        {{"serve", "--slow-policy", "drop"}, {"--slow-policy", "drop", "gap"}},
+        {{"serve", "--listen", "nonsense"}, {"--listen", "nonsense", "ADDR:PORT"}},
+        {{"serve", "--listen", "127.0.0.1:99999"}, {"--listen", "99999"}},
+        {{"serve", "--listen", "127.0.0.1:"}, {"--listen", "ADDR:PORT"}},
+        {{"serve", "--listen", "[::1:80"}, {"--listen", "ADDR:PORT"}},
+        {{"serve", "--dev", "--listen", "0.0.0.0:80"}, {"--listen", "0.0.0.0:80", "loopback"}},
+        {{}, {"subcommand"}},
+    }};
+    for (const Row& row : rows) {
+        int exit_code = 0;
+        const std::string line = written(STDERR_FILENO, row.words, exit_code);
+        CAPTURE(line);
+        CHECK(exit_code == 2);
+        CHECK(line.find('\n') == line.size() - 1);
+        for (const std::string& part : row.parts) {
+            CHECK(line.find(part) != std::string::npos);
+        }
+    }
+}
+
+TEST_CASE("flags: addresses, choices and switches arrive") {
+    const Parsed parsed = parse({"serve",
+                                 "--listen",
+                                 "127.0.0.1:0",
+                                 "--listen",
+                                 "[::1]:8080",
+                                 "--io",
+                                 "epoll",
+                                 "--slow-policy",
+                                 "close",
+                                 "--dev",
+                                 "--pin",
+                                 "3"});
+    REQUIRE(parsed.command == Command::serve);
+    CHECK(parsed.config.listen == std::vector<std::string>{"127.0.0.1:0", "[::1]:8080"});
+    CHECK(parsed.config.io == Io::epoll);
+    CHECK(parsed.config.slow_policy == SlowPolicy::close);
+    CHECK(parsed.config.dev);
+    CHECK_FALSE(parsed.config.direct_descriptors);
+    CHECK(parsed.config.pin == 3);
+    CHECK(parse({"version"}).command == Command::version);
+}
+
+TEST_CASE("flags: the environment sets what the command line does not") {
+    setenv("RINGCAST_PING_INTERVAL", "7s", 1);
+    CHECK(parse({"serve"}).config.ping_interval == 7 * units::s);
+    CHECK(parse({"serve", "--ping-interval", "8s"}).config.ping_interval == 8 * units::s);
+    unsetenv("RINGCAST_PING_INTERVAL");
+}
+
+TEST_CASE("flags: help lists every flag") {
+    int exit_code = 1;
+    const std::string help = written(STDOUT_FILENO, {"serve", "--help"}, exit_code);
+    CHECK(exit_code == 0);
+    for (const NumberFlag& flag : number_flags) {
+        CHECK_MESSAGE(help.find(std::string("--") + flag.name) != std::string::npos, flag.name);
+    }
+    for (const SwitchFlag& flag : switch_flags) {
+        CHECK_MESSAGE(help.find(std::string("--") + flag.name) != std::string::npos, flag.name);
+    }
+}

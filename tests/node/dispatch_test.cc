@@ -1,0 +1,204 @@
+// Messages of clients against a whole shard on a fake reactor.
+
+#include "node/dispatch.h"
+
+#include <array>
+
+#include "node/close_codes.h"
+#include "tests/node/cluster.h"
+
+using namespace ringcast;
+using namespace ringcast::node::test;
+
+namespace {
+
+std::string code_of(const std::string& envelope) {
+    return Json(envelope).text("payload.code");
+}
+
+}  // namespace
+
+TEST_CASE("dispatch: what is wrong with one message is answered, and the next one works") {
+    struct Row {
+        std::string_view message;
+        std::string_view code;
+    };
+    constexpr std::array<Row, 14> rows{{
+        {"{", "bad_json"},
+        {"[]", "not_an_object"},
+        {"{}", "missing_member"},
+        {R"({"type":7})", "bad_type"},
+        {R"({"type":"subscribe","id":"i"})", "missing_member"},
+        {R"({"type":"subscribe","id":"i","topic":""})", "bad_topic"},
+        {R"({"type":"subscribe","id":7,"topic":"a"})", "bad_id"},
+        {R"({"type":"subscribe","type":"x","topic":"a"})", "duplicate_member"},
+        {R"({"type":"unsubscribe","id":"i","topic":"none"})", "not_subscribed"},
+        {R"({"type":"dance","id":"i"})", "unknown_type"},
+        {R"({"type":"ack","id":"i"})", "not_supported"},
+        {R"({"type":"publish","id":"i","topic":"a"})", "missing_member"},
+        {R"({"type":"publish","id":"i","topic":"a","payload":1,"ack_required":true})",
+         "not_supported"},
+        {R"({"type":"publish","id":"i","topic":"a","payload":1e999999})", "bad_json"},
+    }};
+    Cluster cluster(open_config());
+    Client& client = cluster.greet();
+    Client& bystander = cluster.greet();
+    for (const Row& row : rows) {
+        CAPTURE(row.message);
+        client.say(row.message);
+        cluster.settle();
+        const std::string answer = client.take_one();
+        CHECK(Json(answer).text("type") == "error");
+        CHECK(code_of(answer) == row.code);
+        client.say(R"({"type":"ping","id":"p"})");
+        cluster.settle();
+        CHECK(Json(client.take_one()).text("type") == "pong");
+    }
+    CHECK(bystander.take().empty());
+}
+
+TEST_CASE("dispatch: subscribe, publish and unsubscribe do what they say") {
+    Cluster cluster(open_config());
+    Client& client = cluster.greet();
+    client.say(R"({"type":"subscribe","id":"1","topic":"a"})");
+    client.say(R"({"type":"subscribe","id":"2","topic":"a"})");
+    client.say(R"({"type":"publish","id":"3","topic":"a","payload":{"x":[1, 2]}})");
+    client.say(R"({"type":"publish","topic":"a","payload":null})");
+    cluster.settle();
+    const std::vector<Frame> frames = client.take();
+    REQUIRE(frames.size() == 4);
+    CHECK(Json(frames[0].payload).text("type") == "subscribed");
+    CHECK(code_of(frames[1].payload) == "already_subscribed");
+    CHECK(frames[2].payload.find(R"("payload":{"x":[1, 2]})") != std::string::npos);
+    CHECK(Json(frames[2].payload).text("id") == "3");
+    CHECK(Json(frames[2].payload).number("offset") == 1);
+    CHECK(Json(frames[3].payload).text("id") == "2");  // nobody gave it one: its offset
+
+    client.say(R"({"type":"unsubscribe","id":"4","topic":"a"})");
+    client.say(R"({"type":"publish","topic":"a","payload":3})");
+    cluster.settle();
+    CHECK(Json(client.take_one()).text("type") == "unsubscribed");
+}
+
+TEST_CASE("dispatch: who sends too fast is told, message by message, and closed if he goes on") {
+    Config config = open_config();
+    config.messages_per_second = 10;
+    config.messages_burst = 5;
+    Cluster cluster(config);
+    Client& client = cluster.greet();
+    for (int i = 0; i < 8; i++) {
+        client.say(R"({"type":"ping","id":"x"})");
+    }
+    cluster.settle();
+    std::vector<Frame> frames = client.take();
+    REQUIRE(frames.size() == 8);
+    CHECK(Json(frames[4].payload).text("type") == "pong");
+    CHECK(code_of(frames[5].payload) == "rate_limited");
+    cluster.advance(nanos_per_s);
+    client.say(R"({"type":"ping","id":"x"})");
+    cluster.settle();
+    CHECK(Json(client.take_one()).text("type") == "pong");
+
+    Client& raw = cluster.connect("/raw?publish=a");
+    for (int i = 0; i < 6; i++) {
+        raw.say("x");
+    }
+    cluster.settle();
+    CHECK(raw.close_code() == node::close_codes::rate_limited);
+}
+
+TEST_CASE("dispatch: of too many pings only some are answered, and the connection stays") {
+    Config config = open_config();
+    config.control_per_second = 3;
+    Cluster cluster(config);
+    Client& client = cluster.greet();
+    for (int i = 0; i < 10; i++) {
+        client.socket->say(client_frame(Op::ping, "p"));
+    }
+    cluster.settle();
+    CHECK(client.take().size() == 3);
+    CHECK(client.socket->live);
+}
+
+TEST_CASE("dispatch: raw carries text as text and binary as binary, and only where it may") {
+    Cluster cluster(open_config());
+    Client& reader = cluster.connect("/raw?topic=a");
+    Client& envelope = cluster.greet();
+    envelope.say(R"({"type":"subscribe","topic":"a"})");
+    Client& writer = cluster.connect("/raw?publish=a");
+    cluster.settle();
+    static_cast<void>(envelope.take());
+    writer.say("words");
+    writer.socket->say(client_frame(Op::binary, std::string("\x01\x02", 2)));
+    cluster.settle();
+    const std::vector<Frame> frames = reader.take();
+    REQUIRE(frames.size() == 2);
+    CHECK(frames[0].op == Op::text);
+    CHECK(frames[0].payload == "words");
+    CHECK(frames[1].op == Op::binary);
+    const std::vector<Frame> same = envelope.take();
+    REQUIRE(same.size() == 2);
+    CHECK(Json(same[0].payload).text("payload") == "words");
+    CHECK(Json(same[1].payload).text("payload") == "AQI=");
+    CHECK(Json(same[1].payload).text("encoding") == "base64");
+
+    reader.say("may I?");
+    cluster.settle();
+    CHECK(reader.close_code() == 1008);
+}
+
+TEST_CASE("dispatch: an echo client that does not read is not read from, and loses nothing") {
+    Config config;
+    config.dev = true;
+    Cluster cluster(config);
+    Client& client = cluster.connect("/echo");
+    client.socket->room = 100;
+    std::string expected;
+    for (int i = 0; i < 40; i++) {
+        const std::string message(1000, static_cast<char>('a' + i % 26));
+        client.say(message);
+        expected += message;
+        cluster.settle();
+    }
+    CHECK(client.socket->paused);
+    client.socket->room = FakeSocket::endless;
+    cluster.settle();
+    CHECK_FALSE(client.socket->paused);
+    std::string got;
+    for (const Frame& frame : client.take()) {
+        got += frame.payload;
+    }
+    CHECK(got == expected);
+}
+
+TEST_CASE("dispatch: a close frame is answered with its own code, and the server hangs up") {
+    Cluster cluster(open_config());
+    Client& client = cluster.greet();
+    client.socket->say(client_close(1000, "bye"));
+    cluster.settle();
+    CHECK(client.close_code() == 1000);
+    CHECK_FALSE(client.socket->live);
+}
+
+TEST_CASE("dispatch: broken frames end that connection with their code") {
+    struct Row {
+        std::string bytes;
+        std::uint16_t code;
+    };
+    const std::array<Row, 4> rows{{
+        {std::string("\x81\x01x", 3), 1002},  // not masked
+        {client_frame(Op::text, "\xff"), 1007},
+        {client_frame(Op::text, std::string(65 * 1024, 'x')), 1009},
+        {client_frame(Op::binary, "x"), 1003},  // an envelope is text
+    }};
+    Cluster cluster(open_config());
+    Client& bystander = cluster.greet();
+    for (const Row& row : rows) {
+        CAPTURE(row.code);
+        Client& client = cluster.greet();
+        client.socket->say(row.bytes);
+        cluster.settle();
+        CHECK(client.close_code() == row.code);
+    }
+    CHECK(bystander.socket->live);
+}

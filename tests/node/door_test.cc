@@ -1,0 +1,135 @@
+// Requests against a whole shard on a fake reactor: where each leads, and what is answered.
+
+#include "node/door.h"
+
+#include <array>
+
+#include "node/assets.h"
+#include "tests/node/cluster.h"
+
+using namespace ringcast;
+using namespace ringcast::node::test;
+
+namespace {
+
+std::string plain(std::string_view method_and_target) {
+    return std::string(method_and_target) + " HTTP/1.1\r\nHost: x\r\n\r\n";
+}
+
+Config dev_config() {
+    Config config;
+    config.dev = true;
+    return config;
+}
+
+}  // namespace
+
+TEST_CASE("door: each request gets its status, and nobody else notices") {
+    struct Row {
+        std::string request;
+        int status;
+    };
+    std::string old_version = upgrade_request("/ws");
+    old_version.replace(old_version.find(": 13"), 4, ": 8 ");
+    const std::array<Row, 19> rows{{
+        {upgrade_request("/ws"), 101},
+        {upgrade_request("/ws?client_id=ann"), 101},
+        {upgrade_request("/ws?client_id=" + std::string(65, 'a')), 400},
+        {upgrade_request("/ws?client_id=%0a"), 400},
+        {upgrade_request("/raw?topic=a&topic=b%20c"), 101},
+        {upgrade_request("/raw?publish=a"), 101},
+        {upgrade_request("/raw?publish=a&publish=b"), 400},
+        {upgrade_request("/raw"), 400},
+        {upgrade_request("/raw?topic="), 400},
+        {upgrade_request("/raw?topic=%zz"), 400},
+        {upgrade_request("/raw?topic=" + std::string(256, 't')), 400},
+        {upgrade_request("/nowhere"), 404},
+        {upgrade_request("/echo"), 404},  // not without --dev
+        {old_version, 426},
+        {plain("GET /ws"), 426},
+        {plain("GET /"), 404},
+        {plain("POST /ws"), 405},
+        {"GET /ws HTTP/1.1\r\n\r\n", 400},
+        {"nonsense\r\n\r\n", 400},
+    }};
+    Cluster cluster(open_config());
+    Client& bystander = cluster.greet();
+    for (const Row& row : rows) {
+        CAPTURE(row.request);
+        Client& client = cluster.dial();
+        client.socket->say_split(row.request, cluster.random);
+        cluster.settle();
+        client.read();
+        CHECK(client.peer.status == row.status);
+        if (row.status == 101) continue;
+        CHECK(client.socket->shut);
+        client.socket->fin();
+        cluster.settle();
+        CHECK_FALSE(client.socket->live);
+    }
+    bystander.say(R"({"type":"ping","id":"1"})");
+    cluster.settle();
+    CHECK(Json(bystander.take_one()).text("type") == "pong");
+}
+
+TEST_CASE("door: strangers may not publish raw unless it was allowed") {
+    Cluster cluster{Config()};
+    CHECK(cluster.connect("/raw?publish=a").peer.status == 403);
+    CHECK(cluster.connect("/raw?topic=a").peer.status == 101);
+}
+
+TEST_CASE("door: who comes when all places are taken is told when to come back") {
+    Cluster cluster(open_config(), 1, 1, 2);
+    cluster.greet();
+    Client& second = cluster.greet();
+    Client& third = cluster.connect("/ws");
+    CHECK(third.peer.status == 503);
+    CHECK(third.peer.head.find("Retry-After: ") != std::string::npos);
+    second.socket->reset();
+    cluster.settle();
+    CHECK(cluster.connect("/ws").peer.status == 101);
+}
+
+TEST_CASE("door: frames that came right behind the request belong to the WebSocket") {
+    Cluster cluster(open_config());
+    Client& client = cluster.dial();
+    client.socket->say(upgrade_request("/ws") +
+                       client_frame(Op::text, R"({"type":"ping","id":"early"})"));
+    cluster.settle();
+    const std::vector<Frame> frames = client.take();
+    REQUIRE(frames.size() == 2);
+    CHECK(Json(frames[0].payload).text("type") == "welcome");
+    CHECK(Json(frames[1].payload).text("id") == "early");
+}
+
+TEST_CASE("door: the page is served whole with --dev, however slowly it is read") {
+    Cluster cluster(dev_config());
+    for (const node::Asset& asset : node::assets()) {
+        CAPTURE(asset.path);
+        Client& client = cluster.dial();
+        client.socket->stingy = true;
+        client.socket->say(plain("GET " + std::string(asset.path)));
+        cluster.settle();
+        client.read();
+        CHECK(client.peer.status == 200);
+        CHECK(client.peer.head.find(asset.content_type) != std::string::npos);
+        CHECK(client.peer.body() == asset.body);
+    }
+    CHECK(cluster.connect("/echo").peer.status == 101);
+}
+
+TEST_CASE("door: a request that never ends is cut at the deadline, whatever trickles in") {
+    Config config = open_config();
+    config.handshake_timeout = units::s;
+    Cluster cluster(config);
+    Client& client = cluster.dial();
+    client.socket->say("GET /ws HTTP/1.1\r\nX: ");
+    cluster.settle();
+    for (int i = 0; i < 9; i++) {
+        client.socket->say("a");
+        cluster.advance(100 * nanos_per_ms);
+        CHECK(client.socket->live);
+    }
+    cluster.advance(120 * nanos_per_ms);
+    CHECK_FALSE(client.socket->live);
+}
