@@ -74,7 +74,8 @@ void Sessions::mark_ready(io::ConnIndex conn) noexcept {
 
 void Sessions::push(io::ConnIndex conn, Bytes frame) noexcept {
     Session& session = slab_[conn];
-    if (session.state == State::draining) return;
+    // RFC 6455, 5.5.1: nothing goes behind a close frame.
+    if (session.state == State::closing || session.state == State::draining) return;
     if (!session.outbox.push(frame, config_.outbox_max)) {
         counters_.slow_closed++;
         close(conn, close_codes::slow_consumer, "replies are not read");
@@ -86,7 +87,7 @@ void Sessions::push(io::ConnIndex conn, Bytes frame) noexcept {
 
 void Sessions::push_unlimited(io::ConnIndex conn, Bytes frame) noexcept {
     Session& session = slab_[conn];
-    if (session.state == State::draining) return;
+    if (session.state == State::closing || session.state == State::draining) return;
     const bool taken = session.outbox.push(frame, SIZE_MAX / 2);
     RC_CHECK(taken);
     gates_[conn] |= gate::outbox;
@@ -152,10 +153,10 @@ void Sessions::close(io::ConnIndex conn, std::uint16_t code, std::string_view re
         abort(conn);
         return;
     }
-    begin_closing(conn);
     std::array<std::byte, wire::control_frame_size_max> frame;
     const std::size_t size = wire::encode_close(frame.data(), code, reason);
     push_unlimited(conn, Bytes(frame.data(), size));
+    begin_closing(conn);
 }
 
 void Sessions::finish(io::ConnIndex conn) noexcept {

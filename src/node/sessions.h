@@ -66,7 +66,8 @@ class Sessions {
     [[nodiscard]] std::uint8_t& gate_of(io::ConnIndex conn) noexcept { return gates_[conn]; }
     [[nodiscard]] std::uint8_t* gates() noexcept { return gates_.get(); }
 
-    // Queues a whole frame. A client that lets more than outbox_max wait is closed as slow.
+    // Queues a whole frame; nothing happens when the session is closing. A client that lets more
+    // than outbox_max wait is closed as slow.
     void push(io::ConnIndex conn, Bytes frame) noexcept;
     // The same without a limit but the memory of the caller's own making (echo, HTTP).
     void push_unlimited(io::ConnIndex conn, Bytes frame) noexcept;
