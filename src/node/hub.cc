@@ -211,11 +211,23 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
             sessions_[moved.reader].subscriptions[moved.link].row = at.row;
         }
         if (lane.walk.queued) lane.walk.left = lane.size();  // rows changed places: look again
+    } else {
+        stop_waiting(topic, at.lane, session.serial);
     }
     session.subscriptions.remove(link);
     relink(session, link);
     const feed::Lane* lane = topic.lane(at.lane);
     if (lane != nullptr && lane->size() == 0) give_up(topic, at.lane);
+}
+
+// The request stands, but its answer is not for this client: it may ask again before that is here,
+// under another id.
+void Hub::stop_waiting(const feed::Topic& topic, LaneKind kind, std::uint64_t serial) noexcept {
+    const auto found = requests_.find(request_key(topic.id(), kind));
+    RC_CHECK(found != requests_.end());
+    for (Waiter& waiter : found->second) {
+        if (waiter.serial == serial) waiter.conn = io::no_conn;
+    }
 }
 
 // The last reader of a lane left this shard.
@@ -514,6 +526,7 @@ void Hub::on_started(const Mail& mail) noexcept {
         open_lane(*topic, kind, mail.offset);
     }
     for (const Waiter& waiter : waiters) {
+        if (waiter.conn == io::no_conn) continue;  // it left meanwhile
         Session* session = sessions_.find(waiter.conn, waiter.serial);
         if (session == nullptr) continue;
         for (std::uint32_t link = 0; link < session->subscriptions.size(); link++) {

@@ -106,6 +106,7 @@ class Hub {
     void tell_home(const feed::Topic& topic, feed::LaneKind kind, bool wanted) noexcept;
     void relink(Session& session, std::uint32_t link) noexcept;
     void ask_home(feed::Topic& topic, feed::LaneKind kind, Waiter waiter) noexcept;
+    void stop_waiting(const feed::Topic& topic, feed::LaneKind kind, std::uint64_t serial) noexcept;
     void leave(io::ConnIndex conn, std::uint32_t link) noexcept;
     void give_up(feed::Topic& topic, feed::LaneKind kind) noexcept;
     [[nodiscard]] bool sequence(feed::Topic& topic, const Publication& publication) noexcept;

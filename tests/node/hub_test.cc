@@ -1,0 +1,427 @@
+#include "node/hub.h"
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/node/cluster.h"
+#include "tests/node/rig.h"
+
+using namespace ringcast;
+using namespace ringcast::node;
+using namespace ringcast::node::test;
+using feed::LaneKind;
+
+namespace {
+
+std::string request(std::string_view type,
+                    std::string_view topic,
+                    std::uint64_t id,
+                    std::string_view payload = {}) {
+    std::string text = R"({"type":")" + std::string(type) + R"(","topic":")" + std::string(topic) +
+                       R"(","id":")" + std::to_string(id) + '"';
+    if (!payload.empty()) text += R"(,"payload":")" + std::string(payload) + '"';
+    return text + '}';
+}
+
+// What everybody must agree on: which payload has which offset.
+using Ledger = std::map<std::string, std::map<std::uint64_t, std::string>>;
+
+// A client checks each message against what it asked for and what it had before.
+struct Member {
+    struct Topic {
+        bool wanted = false;             // by what was asked so far
+        bool active = false;             // by what was answered so far
+        std::uint64_t asked = 0;         // the id of the last subscribe
+        std::uint64_t answered = 0;      // the last `subscribed`
+        std::uint64_t unsubscribed = 0;  // the last `unsubscribed`
+        std::uint64_t next = 0;
+        std::uint64_t epoch = 0;
+    };
+
+    Client* client = nullptr;
+    std::map<std::string, Topic> topics = {};
+    std::map<std::uint64_t, std::string> errors_due = {};  // code by id
+    std::uint64_t next_id = 1;
+    std::uint64_t gaps = 0;
+    bool gone = false;
+
+    void subscribe(const std::string& name) {
+        Topic& topic = topics[name];
+        const std::uint64_t id = next_id++;
+        if (topic.wanted) {
+            errors_due[id] = "already_subscribed";
+        } else {
+            topic.asked = id;
+            topic.wanted = true;
+        }
+        client->say(request("subscribe", name, id));
+    }
+    void unsubscribe(const std::string& name) {
+        Topic& topic = topics[name];
+        const std::uint64_t id = next_id++;
+        if (!topic.wanted) errors_due[id] = "not_subscribed";
+        topic.wanted = false;
+        client->say(request("unsubscribe", name, id));
+    }
+    void read(Ledger& ledger) {
+        for (const Frame& frame : client->take()) {
+            if (frame.op == Op::text) see(Json(frame.payload), ledger);
+        }
+    }
+    void see(const Json& message, Ledger& ledger) {
+        REQUIRE(message.valid());
+        const std::string type = message.text("type");
+        const std::string name = message.text("topic");
+        Topic& topic = topics[name];
+        if (type == "data_update") {
+            REQUIRE(topic.active);
+            REQUIRE(message.number("offset") == topic.next);
+            const auto [at, fresh] = ledger[name].try_emplace(topic.next, message.text("payload"));
+            REQUIRE(at->second == message.text("payload"));
+            topic.next++;
+        } else if (type == "subscribed") {
+            const std::uint64_t id = message.number("id");
+            REQUIRE(!topic.active);
+            REQUIRE(id > topic.unsubscribed);  // no answer to what was taken back
+            REQUIRE(id <= topic.asked);
+            const std::uint64_t epoch = std::stoull(message.text("payload.epoch"), nullptr, 16);
+            REQUIRE((topic.epoch == 0 || topic.epoch == epoch));
+            topic.epoch = epoch;
+            topic.answered = id;
+            topic.active = true;
+            topic.next = message.number("payload.offset") + 1;
+        } else if (type == "unsubscribed") {
+            topic.unsubscribed = message.number("id");
+            topic.active = false;
+        } else if (type == "gap") {
+            REQUIRE(topic.active);
+            REQUIRE(message.number("payload.from") == topic.next);
+            REQUIRE(message.number("payload.next") > topic.next);
+            topic.next = message.number("payload.next");
+            gaps++;
+        } else {
+            REQUIRE(type == "error");
+            const auto due = errors_due.find(message.number("id"));
+            REQUIRE(due != errors_due.end());
+            REQUIRE(message.text("payload.code") == due->second);
+            errors_due.erase(due);
+        }
+    }
+};
+
+class Storm {
+  public:
+    Storm(std::uint64_t seed, std::uint32_t shards)
+        : cluster_(config(), shards, seed, 60, 256 * 1024), random_(seed), shards_(shards) {
+        for (std::uint64_t i = random_.between(1, 5); i > 0; i--)
+            names_.push_back("topic-" + std::to_string(i));
+        for (int i = 0; i < 8; i++)
+            join();
+    }
+
+    void run(int steps) {
+        for (int i = 0; i < steps; i++)
+            step();
+        for (Member& member : members_) {
+            member.client->socket->room = FakeSocket::endless;
+            member.client->socket->stingy = false;
+        }
+        settle();
+        // All is quiet: the next record of a topic is the next of every reader.
+        for (const std::string& name : names_)
+            publish(members_.back(), name);
+        settle();
+        for (Member& member : members_) {
+            if (!member.gone) check_complete(member);
+        }
+        for (const std::string& name : names_)
+            check_ledger(name);
+    }
+
+  private:
+    static Config config() {
+        Config config = open_config();
+        config.ping_interval = units::hour;
+        config.messages_per_second = 0;
+        config.mail_max = 16;  // publishers wait often
+        config.topic_log_max = 64 * units::kib;
+        config.outbox_max = units::mib;
+        return config;
+    }
+
+    void join() {
+        const auto shard = static_cast<std::uint32_t>(random_.below(shards_));
+        Member& member = members_.emplace_back();
+        member.client = &cluster_.greet(shard);
+        member.client->socket->stingy = random_.chance(1, 2);
+    }
+    void settle() {
+        cluster_.settle();
+        for (Member& member : members_)
+            member.read(ledger_);
+    }
+    void publish(Member& member, const std::string& name) {
+        published_[name]++;
+        member.client->say(
+            request("publish",
+                    name,
+                    member.next_id++,
+                    "n" + std::to_string(number_++) + std::string(random_.below(600), 'x')));
+    }
+
+    void step() {
+        Member& member = members_[random_.below(members_.size())];
+        const std::string& name = names_[random_.below(names_.size())];
+        const std::uint64_t what = random_.below(16);
+        if (what >= 9) {
+            cluster_.turn(static_cast<std::uint32_t>(random_.below(shards_)));
+            if (what == 15) member.read(ledger_);
+            return;
+        }
+        if (member.gone) return;
+        if (what < 3) {
+            publish(member, name);
+        } else if (what < 5) {
+            member.subscribe(name);
+        } else if (what == 5) {
+            member.unsubscribe(name);
+        } else if (what == 6) {  // a storm in one read
+            for (std::uint64_t i = random_.between(2, 6); i > 0; i--) {
+                member.unsubscribe(name);
+                member.subscribe(name);
+            }
+        } else if (what == 7) {
+            member.client->socket->room =
+                random_.chance(1, 2) ? FakeSocket::endless : random_.below(4000);
+        } else if (random_.chance(1, 6) && members_.size() < 40) {
+            leave(member);
+            join();
+        }
+    }
+    void leave(Member& member) {
+        // Its publications that were not heard yet are lost with it, so they count as possible.
+        member.gone = true;
+        if (random_.chance(1, 2)) {
+            member.client->socket->reset();
+        } else {
+            member.client->socket->say(client_close(1000));
+        }
+    }
+
+    void check_complete(Member& member) {
+        CHECK(member.client->close_code() == 0);
+        CHECK(member.errors_due.empty());
+        for (const auto& [name, topic] : member.topics) {
+            if (name.empty()) continue;
+            CAPTURE(name);
+            CHECK(topic.active == topic.wanted);
+            if (!topic.wanted) continue;
+            CHECK(topic.answered == topic.asked);
+            REQUIRE(!ledger_[name].empty());
+            CHECK(topic.next == ledger_[name].rbegin()->first + 1);
+        }
+    }
+    void check_ledger(const std::string& name) {
+        std::set<std::string> seen;
+        for (const auto& [offset, payload] : ledger_[name]) {
+            CHECK(offset <= published_[name]);
+            CHECK(seen.insert(payload).second);  // no record has two offsets
+        }
+    }
+
+    Cluster cluster_;
+    Random random_;
+    std::uint32_t shards_;
+    std::vector<std::string> names_;
+    std::deque<Member> members_;
+    Ledger ledger_;
+    std::map<std::string, std::uint64_t> published_;
+    std::uint64_t number_ = 0;
+};
+
+// A hub without a shard around it, to look at the pool.
+struct HubRig {
+    explicit HubRig(const Config& config)
+        : rig(config),
+          mesh(1, config.mail_max),
+          parser(wire::EnvelopeParser::make(config.message_max).value()),
+          hub(rig.config,
+              0,
+              1,
+              rig.reactor,
+              mesh,
+              rig.sessions,
+              rig.topics,
+              rig.pool,
+              rig.pump,
+              parser,
+              rig.counters) {}
+    void publish(std::string_view topic, std::string_view json) {
+        std::string padded(json);
+        padded.append(wire::payload_padding, '\0');
+        hub.publish(io::no_conn,
+                    {.topic = topic, .payload = as_bytes(padded).first(json.size()), .json = true});
+    }
+
+    Rig rig;
+    Mesh mesh;
+    wire::EnvelopeParser parser;
+    Hub hub;
+};
+
+Json ask(Cluster& cluster, Client& client, const std::string& text) {
+    client.say(text);
+    cluster.settle();
+    return Json(client.take_one());
+}
+
+}  // namespace
+
+TEST_CASE("hub: on one shard every reader gets each record from its `subscribed` on, in order") {
+    for (std::uint64_t seed = 1; seed <= 40; seed++) {
+        CAPTURE(seed);
+        Storm(seed, 1).run(800);
+    }
+}
+
+TEST_CASE("hub: on two and three shards, stepped in any order, too") {
+    for (std::uint64_t seed = 100; seed < 180; seed++) {
+        CAPTURE(seed);
+        Storm(seed, 2 + seed % 2).run(800);
+    }
+}
+
+TEST_CASE("hub: a subscription taken back before home answers is not answered") {
+    Cluster cluster(open_config(), 2);
+    // On both shards, so that one of them is not home.
+    for (std::uint32_t shard = 0; shard < 2; shard++) {
+        Client& client = cluster.greet(shard);
+        client.say(request("subscribe", "t", 1));
+        client.say(request("unsubscribe", "t", 2));
+        client.say(request("subscribe", "t", 3));
+        cluster.settle();
+        std::uint64_t last = 0;
+        for (const Frame& frame : client.take()) {
+            const Json message(frame.payload);
+            CHECK(message.number("id") > last);
+            last = message.number("id");
+        }
+        CHECK(last == 3);
+        CHECK(ask(cluster, client, request("publish", "t", 4, "x")).text("type") == "data_update");
+        CHECK(ask(cluster, client, request("unsubscribe", "t", 5)).text("type") == "unsubscribed");
+    }
+}
+
+TEST_CASE("hub: over --topics-max a new topic is refused by name, and nothing else suffers") {
+    for (const std::uint32_t shards : {1u, 2u, 3u}) {
+        CAPTURE(shards);
+        Config config = open_config();
+        config.topics_max = 2;
+        Cluster cluster(config, shards);
+        Client& client = cluster.greet();
+        std::vector<std::string> taken;
+        for (std::uint64_t id = 1; id <= 12; id++) {
+            const std::string name = "t" + std::to_string(id);
+            const Json answer = ask(cluster, client, request("subscribe", name, id));
+            CHECK(answer.number("id") == id);
+            CHECK(answer.text("topic") == name);
+            if (answer.text("type") == "subscribed") {
+                taken.push_back(name);
+                continue;
+            }
+            CHECK(answer.text("payload.code") == "too_many_topics");
+            if (shards == 1) {  // else its home may still have room
+                const Json refused = ask(cluster, client, request("publish", name, id + 100, "x"));
+                CHECK(refused.text("payload.code") == "too_many_topics");
+                CHECK(refused.number("id") == id + 100);
+            }
+            CHECK(ask(cluster, client, request("unsubscribe", name, id)).text("payload.code") ==
+                  "not_subscribed");
+        }
+        CHECK(taken.size() == 2);
+        for (const std::string& name : taken) {
+            const Json update = ask(cluster, client, request("publish", name, 50, "x"));
+            CHECK(update.text("type") == "data_update");
+            CHECK(update.number("offset") == 1);
+        }
+    }
+}
+
+TEST_CASE("hub: a record that cannot fit is refused to its sender and takes no offset") {
+    for (const std::uint32_t shards : {1u, 2u, 3u}) {
+        CAPTURE(shards);
+        Cluster cluster(open_config(), shards, 1, 20, 64 * 1024);
+        for (std::uint32_t shard = 0; shard < shards; shard++) {
+            Client& reader = cluster.greet(shard);
+            Client& sender = cluster.greet(shards - 1 - shard);
+            const std::string name = "t" + std::to_string(shard);
+            CHECK(ask(cluster, reader, request("subscribe", name, 1)).text("type") == "subscribed");
+            sender.say(request("publish", name, 2, "fits"));
+            sender.say(request("publish", name, 3, std::string(20'000, 'x')));
+            sender.say(request("publish", name, 4, "fits"));
+            cluster.settle();
+            const Json refused(sender.take_one());
+            CHECK(refused.text("payload.code") == "too_large");
+            CHECK(refused.number("id") == 3);
+            const std::vector<Frame> frames = reader.take();
+            REQUIRE(frames.size() == 2);
+            CHECK(Json(frames[0].payload).number("offset") == 1);
+            CHECK(Json(frames[1].payload).number("offset") == 2);
+        }
+    }
+}
+
+TEST_CASE("hub: a sweep gives the memory of drained logs back, and of no others") {
+    HubRig node{Config()};
+    FakeSocket& quick = node.rig.connect_open();
+    FakeSocket& slow = node.rig.connect_open();
+    for (const std::string name : {"a", "b", "c"}) {
+        const bool both =
+            node.hub.subscribe(quick.conn, name, LaneKind::envelope, {}) ==
+                Hub::Subscribing::done &&
+            node.hub.subscribe(quick.conn, name, LaneKind::raw, {}) == Hub::Subscribing::done;
+        REQUIRE(both);
+    }
+    REQUIRE(node.hub.subscribe(slow.conn, "a", LaneKind::envelope, {}) == Hub::Subscribing::done);
+    node.rig.settle();
+    slow.room = 0;
+    for (const std::string name : {"a", "b", "c"})
+        node.publish(name, "1");
+    CHECK(node.rig.pool.bytes_in_use() == 6 * feed::page_size);
+    node.hub.sweep();
+    CHECK(node.rig.pool.bytes_in_use() == 6 * feed::page_size);  // nobody has read any
+    node.rig.settle();
+    node.hub.sweep();
+    CHECK(node.rig.pool.bytes_in_use() == feed::page_size);  // what `slow` still wants
+    slow.room = FakeSocket::endless;
+    node.rig.settle();
+    node.hub.sweep();
+    CHECK(node.rig.pool.bytes_in_use() == 0);
+    // And again: a log that was emptied is on the list when it fills.
+    node.publish("b", "2");
+    CHECK(node.rig.pool.bytes_in_use() == 2 * feed::page_size);
+    node.rig.settle();
+    node.hub.sweep();
+    CHECK(node.rig.pool.bytes_in_use() == 0);
+}
+
+TEST_CASE("hub: a lane that goes with its last reader leaves no memory behind") {
+    HubRig node{Config()};
+    FakeSocket& socket = node.rig.connect_open();
+    for (int i = 0; i < 100; i++) {
+        REQUIRE(node.hub.subscribe(socket.conn, "t", LaneKind::envelope, {}) ==
+                Hub::Subscribing::done);
+        node.publish("t", "1");
+        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
+        CHECK(!node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
+    }
+    CHECK(node.rig.pool.bytes_in_use() == 0);
+    node.hub.sweep();
+    node.rig.settle();
+    CHECK(node.rig.topics.count() == 1);  // its offset is remembered
+}
