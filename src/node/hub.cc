@@ -452,6 +452,7 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
+        case MailKind::settled:
         case MailKind::counters:
             break;
     }

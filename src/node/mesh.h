@@ -58,6 +58,7 @@ enum class MailKind : std::uint8_t {
     claim,     // to the registry's home: a client connected under an id of its own choice
     release,   // to the registry's home: it is gone
     evict,     // to the shard of an older client of the same id
+    settled,   // to all, when stopping: what was published before is behind this
     counters,  // to shard 0: a snapshot, for the host.server feed
 };
 

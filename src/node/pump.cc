@@ -104,7 +104,10 @@ bool Pump::offer(io::ConnIndex conn) noexcept {
         sessions_.flushed(conn);
         return false;
     }
-    return session->state == State::open && offer_records(conn, *session);
+    if (session->state != State::open) return false;
+    if (offer_records(conn, *session)) return true;
+    if ((now & gate::ends) != 0) sessions_.close_for_restart(conn);
+    return false;
 }
 
 // Only the rest of the record that was begun: behind it other things may have to go first.
@@ -292,8 +295,10 @@ void Pump::settle_record(const io::Send& send, const Origin& origin) noexcept {
         gate &= static_cast<std::uint8_t>(~gate::torn);
         sessions_[send.conn].torn = no_link;
     }
-    // More to send at once: the slice was cut to size, or the log goes on in another segment.
-    if (after.seq != lane.log().next()) sessions_.mark_ready(send.conn);
+    // More to send at once: the slice was cut to size, or the log goes on in another segment. Or
+    // this may have been the last that held up the end.
+    const bool more = after.seq != lane.log().next();
+    if (more || (gate & gate::ends) != 0) sessions_.mark_ready(send.conn);
 }
 
 }  // namespace ringcast::node

@@ -159,6 +159,19 @@ void Sessions::close(io::ConnIndex conn, std::uint16_t code, std::string_view re
     begin_closing(conn);
 }
 
+void Sessions::close_for_restart(io::ConnIndex conn) noexcept {
+    close(conn, wire::close_code::service_restart, "the server restarts");
+}
+
+void Sessions::restart(io::ConnIndex conn) noexcept {
+    if (slab_[conn].state != State::open) {
+        close_for_restart(conn);
+        return;
+    }
+    gates_[conn] |= gate::ends;
+    mark_ready(conn);
+}
+
 void Sessions::finish(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     if (session.state == State::closing || session.state == State::draining) return;

@@ -38,6 +38,7 @@ constexpr std::uint8_t torn = 16;     // inside a record: the rest of it goes fi
 constexpr std::uint8_t keeps_back = 31;
 constexpr std::uint8_t ready = 32;    // on the ready list
 constexpr std::uint8_t leaving = 64;  // on the leaving list
+constexpr std::uint8_t ends = 128;    // is closed as soon as it has every record
 }  // namespace gate
 
 class Sessions {
@@ -77,6 +78,10 @@ class Sessions {
     // Sends a close frame behind what waits and ends the connection in an orderly way; no records
     // any more. Does nothing when it is closing already.
     void close(io::ConnIndex conn, std::uint16_t code, std::string_view reason) noexcept;
+    // Closes it with 1012 as soon as it has every record that there is (node/pump.h sees that).
+    // Until then it stays open, so whoever calls this bounds the time.
+    void restart(io::ConnIndex conn) noexcept;
+    void close_for_restart(io::ConnIndex conn) noexcept;  // now
     // Ends it when what waits is sent, without a close frame (HTTP, or the peer is gone halfway).
     void finish(io::ConnIndex conn) noexcept;
     // Cuts it now.

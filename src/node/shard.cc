@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "wire/frame.h"
 
 namespace ringcast::node {
 
@@ -15,6 +14,7 @@ constexpr Nanos long_turn = 5 * nanos_per_ms;
 constexpr Nanos late = nanos_per_s;
 constexpr std::uint32_t mail_per_turn = 4096;
 constexpr std::uint32_t catch_up_rounds_max = 256;
+constexpr std::uint32_t closes_per_turn = 4096;
 
 }  // namespace
 
@@ -90,7 +90,7 @@ void Shard::run() noexcept {
 }
 
 bool Shard::done() const noexcept {
-    return stopping_ > 0 && sessions_.count() == 0;
+    return stage_ >= Stage::closing && sessions_.count() == 0;
 }
 
 void Shard::turn() noexcept {
@@ -159,6 +159,9 @@ void Shard::drain_mail() noexcept {
             case MailKind::evict:
                 registry_.receive(*mail);
                 break;
+            case MailKind::settled:
+                on_settled(mail->offset);
+                break;
             case MailKind::counters:
                 if (host_feed_ == nullptr) break;
                 host_feed_->set(mail->from,
@@ -187,7 +190,7 @@ void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept
     Session& session = sessions_.create(conn);
     session.admitted = mesh_.admit(setup_.connections_max);
     session.refused = !session.admitted;
-    if (stopping_ > 0) sessions_.abort(conn);
+    if (stage_ != Stage::serving) sessions_.abort(conn);
 }
 
 void Shard::on_received(io::ConnIndex conn, MutBytes bytes) noexcept {
@@ -249,7 +252,7 @@ void Shard::fire(std::uint32_t timer) noexcept {
             arm(feed_timer, host_feed_interval);
             return;
         case drain_timer:
-            cut_everybody();
+            drain_time_is_up();
             return;
         case timer_count:
             break;
@@ -282,25 +285,69 @@ void Shard::request_stop() noexcept {
 }
 
 void Shard::check_stop() noexcept {
-    const std::uint32_t wanted = std::min(stop_.load(std::memory_order_relaxed), 2u);
-    if (wanted == stopping_) return;
-    if (stopping_ == 0) {
+    const std::uint32_t wanted = stop_.load(std::memory_order_relaxed);
+    if (wanted > 0 && stage_ == Stage::serving) {
         reactor_->stop_listening();
-        arm(drain_timer, static_cast<Nanos>(config_.drain_timeout));
-        close_everybody();
+        arm(drain_timer, static_cast<Nanos>(config_.drain_timeout - drain_reserve()));
+        stage_ = Stage::settling;
+        post_settled(0);
     }
-    if (wanted == 2) cut_everybody();
-    stopping_ = wanted;
+    if (wanted > 1 && stage_ < Stage::cutting) cut_everybody();
+    if (stage_ == Stage::closing) close_some();
 }
 
-void Shard::close_everybody() noexcept {
+// What is left of the drain time-out for the closing handshakes of those who have not read all.
+std::uint64_t Shard::drain_reserve() const noexcept {
+    return config_.drain_timeout / 8;
+}
+
+void Shard::post_settled(std::uint32_t round) noexcept {
+    for (std::uint32_t shard = 0; shard < mesh_.shard_count(); shard++) {
+        auto mail = std::make_unique<Mail>();
+        mail->kind = MailKind::settled;
+        mail->from = setup_.index;
+        mail->offset = round;
+        mesh_.post(shard, std::move(mail));
+    }
+}
+
+// Mail stays in order. So after round 0 from everybody, home has numbered all that was published
+// before the stop; after round 1, its records are in the logs here, and clients may go.
+void Shard::on_settled(std::uint64_t round) noexcept {
+    RC_CHECK(round < settled_.size());
+    settled_[round]++;
+    RC_CHECK(settled_[round] <= mesh_.shard_count());
+    if (settled_[round] < mesh_.shard_count()) return;
+    if (round == 0) {
+        post_settled(1);
+    } else {
+        stage_ = std::max(stage_, Stage::closing);
+    }
+}
+
+// A part of the clients each turn: each closes as soon as it has all.
+void Shard::close_some() noexcept {
+    const io::ConnIndex end = std::min(capacity_, close_next_ + closes_per_turn);
+    for (; close_next_ < end; close_next_++) {
+        if (sessions_.find(close_next_) != nullptr) sessions_.restart(close_next_);
+    }
+    if (close_next_ < capacity_) sleepless_ = true;
+}
+
+void Shard::drain_time_is_up() noexcept {
+    if (stage_ == Stage::late || stage_ == Stage::cutting) {
+        cut_everybody();
+        return;
+    }
+    stage_ = Stage::late;
+    arm(drain_timer, static_cast<Nanos>(drain_reserve()));
     for (io::ConnIndex conn = 0; conn < capacity_; conn++) {
-        if (sessions_.find(conn) == nullptr) continue;
-        sessions_.close(conn, wire::close_code::service_restart, "the server restarts");
+        if (sessions_.find(conn) != nullptr) sessions_.close_for_restart(conn);
     }
 }
 
 void Shard::cut_everybody() noexcept {
+    stage_ = Stage::cutting;
     for (io::ConnIndex conn = 0; conn < capacity_; conn++) {
         if (sessions_.find(conn) != nullptr) sessions_.abort(conn);
     }

@@ -8,8 +8,14 @@
 // the pump alone. After a late wake-up all waiting input is handled before any timer, so that a
 // process that was stopped for a while does not take its silence for that of its peers.
 //
+// A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
+// published before is in the logs of its readers. Then each client is closed with 1012 as soon as
+// it has read what its topics owe it. Shortly before the drain time-out the rest is closed as it
+// is, and what is still there at the time-out is cut.
+//
 // A Shard is built, run and asked by its own thread; only request_stop() may come from others.
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -69,8 +75,8 @@ class Shard final : private io::Handler {
     void turn() noexcept;  // one of them, for tests and simulation
     [[nodiscard]] bool done() const noexcept;
 
-    // Any thread. The first call: no new clients, 1012 to all, cut after the drain time-out. The
-    // second: cut now.
+    // Any thread. The first call: no new clients, 1012 to all, cut after the drain time-out; all
+    // shards of a mesh must be asked. The second: cut now.
     void request_stop() noexcept;
 
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
@@ -81,6 +87,8 @@ class Shard final : private io::Handler {
     static constexpr std::uint32_t refusal_slots = 48;
     // Timers of the shard itself, behind those of the connections.
     enum Timer : std::uint32_t { sweep_timer, feed_timer, drain_timer, timer_count };
+
+    enum class Stage : std::uint8_t { serving, settling, closing, late, cutting };
 
     void on_accepted(io::ConnIndex conn, std::uint32_t listener) noexcept override;
     void on_received(io::ConnIndex conn, MutBytes bytes) noexcept override;
@@ -96,7 +104,11 @@ class Shard final : private io::Handler {
     void check_stop() noexcept;
     void fire(std::uint32_t timer) noexcept;
     void arm(Timer timer, Nanos after) noexcept;
-    void close_everybody() noexcept;
+    [[nodiscard]] std::uint64_t drain_reserve() const noexcept;
+    void post_settled(std::uint32_t round) noexcept;
+    void on_settled(std::uint64_t round) noexcept;
+    void close_some() noexcept;
+    void drain_time_is_up() noexcept;
     void cut_everybody() noexcept;
     void report() noexcept;
     [[nodiscard]] Tick tick_now() const noexcept;
@@ -125,7 +137,9 @@ class Shard final : private io::Handler {
     // 0: go on, 1: drain, 2: cut. The only word that other threads write; relaxed, since the
     // wake-up behind it orders it.
     std::atomic<std::uint32_t> stop_{0};
-    std::uint32_t stopping_ = 0;
+    Stage stage_ = Stage::serving;
+    std::array<std::uint32_t, 2> settled_{};  // shards heard of, by round
+    io::ConnIndex close_next_ = 0;            // everybody below is closing, or about to
 };
 
 }  // namespace ringcast::node

@@ -1,0 +1,277 @@
+#include "node/shard.h"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/node/cluster.h"
+
+using namespace ringcast;
+using namespace ringcast::node;
+using namespace ringcast::node::test;
+
+namespace {
+
+std::string subscribe(std::string_view topic) {
+    return R"({"type":"subscribe","topic":")" + std::string(topic) + R"("})";
+}
+
+std::string publish(std::string_view topic, std::size_t number, std::size_t size = 0) {
+    return R"({"type":"publish","topic":")" + std::string(topic) + R"(","payload":")" +
+           std::to_string(number) + ":" + std::string(size, 'x') + R"("})";
+}
+
+void stop(Cluster& cluster) {
+    for (auto& shard : cluster.shards)
+        shard->request_stop();
+}
+
+bool all_done(const Cluster& cluster) {
+    for (const auto& shard : cluster.shards) {
+        if (!shard->done()) return false;
+    }
+    return true;
+}
+
+Config patient_config() {
+    Config config = open_config();
+    config.ping_interval = units::hour;
+    config.messages_per_second = 0;
+    return config;
+}
+
+// The numbers of the data messages in `frames`; they must be what the publisher sent.
+std::size_t count_in_order(const std::vector<Frame>& frames) {
+    std::size_t next = 0;
+    for (const Frame& frame : frames) {
+        if (frame.op != Op::text) continue;
+        const Json message(frame.payload);
+        REQUIRE(message.text("type") == "data_update");
+        const std::string payload = message.text("payload");
+        REQUIRE(payload.substr(0, payload.find(':')) == std::to_string(next));
+        next++;
+    }
+    return next;
+}
+
+}  // namespace
+
+TEST_CASE("shard: a turn serves a client from its first byte to its close") {
+    Cluster cluster(open_config());
+    Client& client = cluster.greet();
+    CHECK(cluster.shards[0]->session_count() == 1);
+    client.say(subscribe("t"));
+    cluster.settle();
+    CHECK(Json(client.take_one()).text("type") == "subscribed");
+    client.say(publish("t", 0));
+    cluster.settle();
+    CHECK(count_in_order(client.take()) == 1);
+    client.socket->say(client_close(1000));
+    cluster.settle();
+    CHECK(client.close_code() == 1000);
+    CHECK(!client.socket->live);
+    CHECK(!client.socket->unread);
+    CHECK(cluster.shards[0]->session_count() == 0);
+    CHECK(cluster.shards[0]->counters().closed == 1);
+    CHECK(!cluster.shards[0]->done());
+}
+
+TEST_CASE("shard: a stop tells everybody 1012 and is done when they are gone") {
+    Cluster cluster(patient_config());
+    for (int i = 0; i < 20; i++)
+        cluster.greet();
+    Client& silent = cluster.dial();  // no byte of its request is here
+    cluster.settle();
+    stop(cluster);
+    cluster.settle();
+    CHECK(!cluster.reactors[0]->listening());
+    CHECK(!cluster.shards[0]->done());
+    CHECK(!silent.socket->live);
+    CHECK(silent.socket->sent.empty());
+    for (Client& client : cluster.clients) {
+        if (&client == &silent) continue;
+        CHECK(client.close_code() == 1012);
+        CHECK(client.socket->live);
+        client.socket->say(client_close(1012));
+    }
+    cluster.settle();
+    CHECK(cluster.shards[0]->done());
+}
+
+TEST_CASE("shard: a stop without clients is done at once") {
+    for (const std::uint32_t shards : {1u, 3u}) {
+        CAPTURE(shards);
+        Cluster cluster(patient_config(), shards);
+        stop(cluster);
+        cluster.settle();
+        CHECK(all_done(cluster));
+    }
+}
+
+TEST_CASE("shard: who does not answer the 1012 is cut at the drain time-out") {
+    Config config = patient_config();
+    config.drain_timeout = 2 * units::s;
+    config.close_timeout = units::hour;
+    Cluster cluster(config);
+    Client& mute = cluster.greet();
+    Client& stuck = cluster.greet();
+    stuck.say(subscribe("t"));
+    cluster.settle();
+    static_cast<void>(stuck.take());
+    stuck.socket->room = 0;
+    mute.say(publish("t", 0));
+    cluster.settle();
+    stop(cluster);
+    cluster.settle();
+    cluster.advance(static_cast<Nanos>(1700 * units::ms));
+    CHECK(mute.close_code() == 1012);
+    CHECK(stuck.socket->live);
+    cluster.advance(static_cast<Nanos>(100 * units::ms));
+    CHECK(mute.socket->live);
+    cluster.advance(static_cast<Nanos>(260 * units::ms));
+    CHECK(!mute.socket->live);
+    CHECK(!stuck.socket->live);
+    CHECK(cluster.shards[0]->done());
+}
+
+TEST_CASE("shard: the second request to stop cuts at once") {
+    Cluster cluster(patient_config());
+    Client& client = cluster.greet();
+    stop(cluster);
+    cluster.settle();
+    CHECK(!cluster.shards[0]->done());
+    stop(cluster);
+    cluster.settle();
+    CHECK(!client.socket->live);
+    CHECK(cluster.shards[0]->done());
+}
+
+TEST_CASE("shard: what was published before a stop comes before the 1012") {
+    for (std::uint64_t seed = 1; seed <= 60; seed++) {
+        CAPTURE(seed);
+        const auto shards = static_cast<std::uint32_t>(1 + seed % 3);
+        Cluster cluster(patient_config(), shards, seed);
+        Random& random = cluster.random;
+        std::vector<Client*> readers;
+        for (std::uint32_t i = 0; i < 6; i++) {
+            readers.push_back(&cluster.greet(i % shards));
+            readers.back()->say(subscribe("t"));
+        }
+        cluster.settle();
+        for (Client* reader : readers) {
+            CHECK(Json(reader->take_one()).text("type") == "subscribed");
+            if (random.chance(1, 2)) reader->socket->room = random.below(3000);
+            reader->socket->stingy = random.chance(1, 2);
+        }
+        const auto home = static_cast<std::uint32_t>(random.below(shards));
+        Client& publisher = cluster.greet(home);
+        const std::size_t count = random.between(1, 60);
+        for (std::size_t i = 0; i < count; i++)
+            publisher.say(publish("t", i, random.below(300)));
+        cluster.turn(home);  // they are heard, and may be no further than the mail
+        stop(cluster);
+        for (int i = 0; i < 200; i++)
+            cluster.turn(static_cast<std::uint32_t>(random.below(shards)));
+        for (Client* reader : readers) {
+            reader->socket->room = FakeSocket::endless;
+            reader->socket->stingy = false;
+        }
+        cluster.settle();
+        for (Client* reader : readers) {
+            CHECK(count_in_order(reader->take()) == count);
+            CHECK(reader->close_code() == 1012);
+            reader->socket->say(client_close(1012));
+        }
+        publisher.socket->say(client_close(1012));
+        cluster.settle();
+        CHECK(all_done(cluster));
+    }
+}
+
+TEST_CASE("shard: who has not read all shortly before the drain time-out gets the 1012 then") {
+    Config config = patient_config();
+    config.drain_timeout = 8 * units::s;
+    Cluster cluster(config);
+    Client& reader = cluster.greet();
+    Client& publisher = cluster.greet();
+    reader.say(subscribe("t"));
+    cluster.settle();
+    static_cast<void>(reader.take());
+    reader.socket->room = 100;  // a record and a half
+    for (std::size_t i = 0; i < 5; i++)
+        publisher.say(publish("t", i));
+    cluster.settle();
+    stop(cluster);
+    cluster.settle();
+    cluster.advance(static_cast<Nanos>(6 * units::s));
+    CHECK(reader.close_code() == 0);
+    cluster.advance(static_cast<Nanos>(1100 * units::ms));
+    reader.socket->room = FakeSocket::endless;
+    cluster.settle();
+    CHECK(count_in_order(reader.take()) < 5);
+    CHECK(reader.close_code() == 1012);
+    CHECK(!reader.peer.inside_frame());
+}
+
+TEST_CASE("shard: a late wake-up hears its input before it looks at its timers") {
+    Config config = open_config();
+    config.ping_interval = 10 * units::s;
+    config.pong_timeout = 5 * units::s;
+    Cluster cluster(config);
+    Client& client = cluster.greet();
+    Client& dead = cluster.greet();
+    cluster.advance(static_cast<Nanos>(11 * units::s));
+    CHECK(client.take().front().op == Op::ping);
+    CHECK(dead.take().front().op == Op::ping);
+    client.socket->say(client_frame(Op::pong, {}));  // and then the process is stopped
+    const std::uint64_t late_before = cluster.shards[0]->counters().late_turns;
+    cluster.clock.advance(static_cast<Nanos>(60 * units::s));
+    cluster.turn(0);
+    CHECK(cluster.shards[0]->counters().late_turns == late_before + 1);
+    cluster.settle();
+    CHECK(client.socket->live);
+    CHECK(!dead.socket->live);
+    CHECK(cluster.shards[0]->counters().pong_timeouts == 1);
+}
+
+TEST_CASE("shard: a slot serves one client after another and mixes up none") {
+    Cluster cluster(patient_config(), 1, 7, 4);
+    for (std::size_t round = 0; round < 50; round++) {
+        CAPTURE(round);
+        Client& first = cluster.greet();
+        Client& second = cluster.greet();
+        first.say(subscribe("t"));
+        second.say(subscribe("u"));
+        cluster.settle();
+        CHECK(Json(first.take_one()).text("topic") == "t");
+        CHECK(Json(second.take_one()).text("topic") == "u");
+        second.say(publish("t", 0));
+        cluster.settle();
+        CHECK(count_in_order(first.take()) == 1);
+        CHECK(second.take().empty());
+        if (round % 2 == 0) {
+            first.socket->reset();
+        } else {
+            first.socket->say(client_close(1000));
+        }
+        second.socket->reset();
+        cluster.settle();
+        CHECK(!first.socket->live);
+        CHECK(cluster.shards[0]->session_count() == 0);
+    }
+    CHECK(cluster.shards[0]->counters().accepted == 100);
+    CHECK(cluster.shards[0]->counters().refused == 0);
+}
+
+TEST_CASE("shard: one client too many is told 503, and its place is free again") {
+    Cluster cluster(patient_config(), 1, 1, 2);
+    Client& first = cluster.greet();
+    cluster.greet();
+    Client& third = cluster.connect();
+    CHECK(third.peer.status == 503);
+    first.socket->reset();
+    cluster.settle();
+    cluster.greet();
+    CHECK(cluster.shards[0]->counters().refused == 1);
+}
