@@ -1,0 +1,237 @@
+#include "ringcast/server.h"
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "io/probe.h"
+#include "io/socket.h"
+#include "tests/support/peer.h"
+
+using namespace ringcast;
+using ringcast::test::Peer;
+using ringcast::test::upgrade_request;
+
+namespace {
+
+struct Log {
+    std::atomic<int> lines{0};
+
+    [[nodiscard]] LogSink sink() { return {.write = &Log::write, .context = this}; }
+    static void write(void* context, LogLevel /*level*/, std::string_view /*line*/) noexcept {
+        static_cast<Log*>(context)->lines++;
+    }
+};
+
+Config small_config(Io io, std::uint64_t shards = 1) {
+    Config config;
+    config.listen = {"127.0.0.1:0"};
+    config.io = io;
+    config.shards = shards;
+    config.connections_max = 50;
+    config.log_memory = 4 * units::mib;
+    config.drain_timeout = 400 * units::ms;
+    return config;
+}
+
+// A blocking client of the kernel's own, whose waits are bounded.
+class Dialer {
+  public:
+    explicit Dialer(const std::string& address) {
+        auto parsed = io::parse_address(address);
+        REQUIRE(parsed.ok());
+        sockaddr_storage target{};
+        const socklen_t size = io::to_sockaddr(parsed.value(), target);
+        socket_ = io::Fd(::socket(target.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(socket_.valid());
+        connected_ =
+            ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&target), size) == 0;
+    }
+    [[nodiscard]] bool connected() const { return connected_; }
+    void say(std::string_view bytes) {
+        REQUIRE(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(bytes.size()));
+    }
+    // False: the end, or nothing for five seconds.
+    bool read() {
+        pollfd waits{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+        if (::poll(&waits, 1, 5000) != 1) return false;
+        std::array<char, 4096> bytes;
+        const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+        if (size <= 0) return false;
+        peer.feed({bytes.data(), static_cast<std::size_t>(size)});
+        return true;
+    }
+
+    Peer peer;
+
+  private:
+    io::Fd socket_;
+    bool connected_ = false;
+};
+
+// epoll, and io_uring where this kernel lets us.
+std::vector<Io> backends() {
+    std::vector<Io> usable{Io::epoll};
+    if (io::probe_uring().usable) usable.push_back(Io::uring);
+    return usable;
+}
+
+std::unique_ptr<Server> start(const Config& config, LogSink log = {}) {
+    std::string error;
+    std::unique_ptr<Server> server = Server::create(config, log, error);
+    REQUIRE_MESSAGE(server != nullptr, error);
+    CHECK(error.empty());
+    return server;
+}
+
+// Reads until the answer to an upgrade is here.
+void upgrade(Dialer& client) {
+    client.say(upgrade_request("/ws"));
+    while (!client.peer.open() && client.read()) {
+    }
+    REQUIRE(client.peer.open());
+}
+
+}  // namespace
+
+TEST_CASE("server: on port 0 it serves clients at the addresses it tells, until it is stopped") {
+    for (const Io io : backends()) {
+        for (const std::uint64_t shards : {1u, 2u}) {
+            CAPTURE(static_cast<int>(io));
+            CAPTURE(shards);
+            Log log;
+            Config config = small_config(io, shards);
+            config.listen = {"127.0.0.1:0", "127.0.0.1:0"};
+            const auto server = start(config, log.sink());
+            CHECK(server->shard_count() == shards);
+            CHECK(server->io_name() == (io == Io::epoll ? "epoll" : "uring"));
+            CHECK(log.lines == 1);
+            REQUIRE(server->addresses().size() == 2);
+            CHECK(server->addresses()[0] != server->addresses()[1]);
+            for (const std::string& address : server->addresses()) {
+                CAPTURE(address);
+                CHECK(!address.ends_with(":0"));
+                Dialer client(address);
+                REQUIRE(client.connected());
+                upgrade(client);
+            }
+            CHECK(!server->finished());
+            server->stop();
+            server->join();
+            CHECK(server->finished());
+            server->join();  // once more: nothing happens
+        }
+    }
+}
+
+TEST_CASE("server: a stop tells clients 1012 and ends when they have answered") {
+    for (const Io io : backends()) {
+        CAPTURE(static_cast<int>(io));
+        Config config = small_config(io, 2);
+        config.drain_timeout = units::hour;
+        const auto server = start(config);
+        Dialer client(server->addresses().front());
+        upgrade(client);
+        server->stop();
+        while (!client.peer.closed() && client.read()) {
+        }
+        CHECK(client.peer.close_code() == 1012);
+        CHECK(client.peer.fault.empty());
+        CHECK(!server->finished());
+        client.say(ringcast::test::client_close(1012));
+        while (client.read()) {
+        }
+        server->join();
+        CHECK(server->finished());
+    }
+}
+
+TEST_CASE("server: a second stop cuts those who do not answer") {
+    for (const Io io : backends()) {
+        CAPTURE(static_cast<int>(io));
+        Config config = small_config(io, 2);
+        config.drain_timeout = units::hour;
+        config.close_timeout = units::hour;
+        const auto server = start(config);
+        Dialer client(server->addresses().front());
+        upgrade(client);
+        server->stop();
+        server->stop();
+        server->stop();
+        server->join();
+        CHECK(server->finished());
+        while (client.read()) {
+        }
+    }
+}
+
+TEST_CASE("server: who does not answer is cut at the drain time-out") {
+    for (const Io io : backends()) {
+        CAPTURE(static_cast<int>(io));
+        const auto server = start(small_config(io));
+        Dialer client(server->addresses().front());
+        upgrade(client);
+        server->stop();
+        server->join();
+        CHECK(server->finished());
+    }
+}
+
+TEST_CASE("server: its destructor stops it, with clients and without") {
+    for (const Io io : backends()) {
+        CAPTURE(static_cast<int>(io));
+        Config config = small_config(io, 2);
+        config.drain_timeout = units::hour;
+        { const auto idle = start(config); }
+        auto server = start(config);
+        Dialer client(server->addresses().front());
+        upgrade(client);
+        server.reset();
+        while (client.read()) {
+        }
+        const auto stopped = start(config);
+        stopped->stop();
+    }
+}
+
+TEST_CASE("server: what it cannot listen on it names") {
+    const auto first = start(small_config(Io::epoll));
+    struct Row {
+        std::string listen;
+        const char* says;
+    };
+    // The last one without SO_REUSEPORT on the holder's side: nobody may join it.
+    auto holder = io::listen_tcp(io::parse_address("127.0.0.1:0").value(), {.reuse_port = false});
+    REQUIRE(holder.ok());
+    const std::string taken = io::format_address(io::local_address(holder.value().get()).value());
+    for (const Row& row : {Row{"nonsense", "wants ADDR:PORT"},
+                           Row{"localhost:80", "wants ADDR:PORT"},
+                           Row{"127.0.0.1", "wants ADDR:PORT"},
+                           Row{"127.0.0.1:65536", "wants ADDR:PORT"},
+                           Row{"192.0.2.1:0", "Cannot assign"},
+                           Row{taken, "in use"}}) {
+        CAPTURE(row.listen);
+        Config config = small_config(Io::epoll, 2);
+        config.listen = {"127.0.0.1:0", row.listen};
+        std::string error;
+        CHECK(Server::create(config, {}, error) == nullptr);
+        CHECK(error.find(row.listen) != std::string::npos);
+        CHECK_MESSAGE(error.find(row.says) != std::string::npos, error);
+    }
+}
+
+TEST_CASE("server: a configuration that no shard can be built from is an error, not a crash") {
+    Config config = small_config(Io::epoll, 2);
+    config.pin = 100'000;
+    std::string error;
+    CHECK(Server::create(config, {}, error) == nullptr);
+    CHECK_MESSAGE(error.find("--pin") != std::string::npos, error);
+}
