@@ -3,12 +3,13 @@
 // the Recorder.
 
 #include <algorithm>
-#include <random>
 #include <thread>
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
 #include "tests/io/harness.h"
+#include "tests/support/wait.h"
 
 namespace ringcast::io::test {
 
@@ -41,7 +42,7 @@ TEST_CASE("reactor: many connections are echoed byte for byte, whatever the size
             CAPTURE(buffer_size);
             Server server(variant, {.receive_buffer_size = buffer_size});
             Echo echo(server);
-            std::mt19937 random(buffer_size);
+            Random random(buffer_size);
             constexpr std::size_t count = 64;
             const std::size_t total = buffer_size == 16 ? 2'000 : 60'000;
             std::vector<std::unique_ptr<Peer>> peers;
@@ -52,10 +53,10 @@ TEST_CASE("reactor: many connections are echoed byte for byte, whatever the size
                 bool done = true;
                 for (std::size_t i = 0; i < count; i++) {
                     const std::size_t size =
-                        std::min<std::size_t>(random() % 5000, total - sent[i]);
+                        std::min<std::size_t>(random.below(5000), total - sent[i]);
                     const long took = peers[i]->send(stream_bytes(i, sent[i], size));
                     if (took > 0) sent[i] += static_cast<std::size_t>(took);
-                    peers[i]->receive(1 + random() % 7000);
+                    peers[i]->receive(1 + random.below(7000));
                     done = done && peers[i]->received.size() == total;
                 }
                 return done;
@@ -488,10 +489,7 @@ TEST_CASE("reactor: destroying it closes every connection") {
             closing = server.accept_one(conn);
             server.handler.close(conn);
         }
-        for (int i = 0; i < 1000 && !(peer->drain() && closing->drain()); i++)
-            ::usleep(1000);
-        CHECK(peer->drain());
-        CHECK(closing->drain());
+        CHECK(ringcast::test::wait_until([&] { return peer->drain() && closing->drain(); }));
     }
 }
 

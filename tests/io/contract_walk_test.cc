@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
+#include "base/random.h"
 #include "io/memfile.h"
 #include "tests/io/harness.h"
 
@@ -152,7 +152,7 @@ class Walk {
     void run(int steps) {
         for (int step = 0; step < steps; step++) {
             act();
-            if (random_() % 3 == 0) server_.reactor->wait(0);
+            if (random_.chance(1, 3)) server_.reactor->wait(0);
         }
         finish();
     }
@@ -167,25 +167,25 @@ class Walk {
     }
 
     void act() {
-        const auto choice = static_cast<unsigned>(random_() % 100);
+        const auto choice = static_cast<unsigned>(random_.below(100));
         if (open_.size() < 12 && choice < 5) return open();
         if (open_.empty()) return;
-        Ends& ends = open_[random_() % open_.size()];
+        Ends& ends = open_[random_.below(open_.size())];
         Recorder& handler = server_.handler;
         if (choice < 45) {
             if (ends.finished) return;
-            const std::string bytes = stream_bytes(ends.stream, ends.up, random_() % 20'000);
+            const std::string bytes = stream_bytes(ends.stream, ends.up, random_.below(20'000));
             const long took = ends.peer->send(bytes);
             if (took > 0) ends.up += static_cast<std::size_t>(took);
         } else if (choice < 70) {
             const std::string bytes =
-                stream_bytes(ends.stream + 1, ends.down, 1 + random_() % 300'000);
+                stream_bytes(ends.stream + 1, ends.down, 1 + random_.below(300'000));
             const std::int32_t took = handler.send(ends.conn, bytes);
             REQUIRE(took >= 0);
             ends.down += static_cast<std::size_t>(took);
             if (took == 0) server_.reactor->want_writable(ends.conn);
         } else if (choice < 80) {
-            ends.peer->receive(1 + random_() % 200'000);
+            ends.peer->receive(1 + random_.below(200'000));
         } else if (choice < 90) {
             ends.paused = !ends.paused;
             if (ends.paused) {
@@ -216,7 +216,7 @@ class Walk {
     // Half of them by the server, half by a reset; the index must come back in both cases.
     void drop(Ends& ends) {
         check(ends);
-        const bool by_peer = random_() % 2 == 0;
+        const bool by_peer = random_.chance(1, 2);
         if (by_peer) ends.peer->reset();
         server_.handler.close(ends.conn);
         std::swap(ends, open_.back());
@@ -255,7 +255,7 @@ class Walk {
         REQUIRE(server_.reactor->live_count() == 0);
     }
 
-    std::mt19937 random_;
+    Random random_;
     Server server_;
     std::vector<Ends> open_;
     std::size_t next_stream_ = 0;

@@ -7,6 +7,7 @@
 #include "io/memfile.h"
 #include "io/process.h"
 #include "tests/io/harness.h"
+#include "tests/support/wait.h"
 
 namespace ringcast::io::test {
 
@@ -76,9 +77,9 @@ TEST_CASE("send: both ways take what fits, then nothing, then say that the peer 
             sent += static_cast<std::size_t>(taken);
         }
         CHECK(full > 0);
-        for (int i = 0; i < 1000 && connection.peer->received.size() < all.size(); i++) {
-            if (!connection.peer->drain()) ::usleep(1000);
-        }
+        CHECK(ringcast::test::wait_until([&] {
+            return connection.peer->drain() || connection.peer->received.size() == all.size();
+        }));
         CHECK(connection.peer->received == all);
         sent = 0;
         connection.peer->reset();

@@ -1,10 +1,11 @@
 #include "io/slots.h"
 
-#include <random>
 #include <set>
 #include <vector>
 
 #include <doctest/doctest.h>
+
+#include "base/random.h"
 
 namespace ringcast::io::test {
 
@@ -15,12 +16,12 @@ TEST_CASE("slots: a random walk agrees with a plain set") {
     };
     for (std::uint32_t seed = 0; seed < 20; seed++) {
         CAPTURE(seed);
-        std::mt19937 random(seed);
-        const auto capacity = static_cast<std::uint32_t>(1 + random() % 50);
+        Random random(seed);
+        const auto capacity = static_cast<std::uint32_t>(1 + random.below(50));
         Slots<Slot> slots(capacity);
         std::set<std::uint32_t> model;
         for (std::uint32_t step = 0; step < 2000; step++) {
-            if (random() % 2 == 0) {
+            if (random.chance(1, 2)) {
                 const std::uint32_t index = slots.take();
                 REQUIRE((index == Slots<Slot>::none) == (model.size() == capacity));
                 if (index == Slots<Slot>::none) continue;
@@ -29,7 +30,7 @@ TEST_CASE("slots: a random walk agrees with a plain set") {
                 slots[index].owner = index;
             } else if (!model.empty()) {
                 const auto chosen =
-                    std::next(model.begin(), static_cast<long>(random() % model.size()));
+                    std::next(model.begin(), static_cast<long>(random.below(model.size())));
                 REQUIRE(slots[*chosen].owner == *chosen);
                 slots.give_back(*chosen);
                 model.erase(chosen);

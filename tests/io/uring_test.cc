@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "tests/io/harness.h"
+#include "tests/support/wait.h"
 
 namespace ringcast::io::test {
 
@@ -26,14 +27,11 @@ constexpr Variant direct_only{"uring direct", Backend::uring, true, true};
         if (peers.back()->connect_error() != 0) return false;
         if (peers.back()->send(stream_bytes(i, 0, 100)) != 100) return false;
     }
-    for (int turn = 0; turn < 5000; turn++) {
-        const bool all = std::all_of(peers.begin(), peers.end(), [](const auto& peer) {
+    return ringcast::test::wait_until([&] {
+        return std::all_of(peers.begin(), peers.end(), [](const auto& peer) {
             return peer->received.size() == 100 || (!peer->drain() && peer->received.size() == 100);
         });
-        if (all) return true;
-        ::usleep(1000);
-    }
-    return false;
+    });
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ TEST_CASE("cancel by user_data: the receive's last completion is ECANCELED, then
 TEST_CASE("closing with unread bytes is a reset, not a FIN") {
     Pair pair;
     REQUIRE(::send(pair.peer.get(), "unread", 6, 0) == 6);
-    ::usleep(10'000);
+    REQUIRE(events_within(pair.ours.get(), POLLIN, 10'000) == POLLIN);
     pair.ours.reset(-1);
     CHECK(end_seen(pair.peer.get(), 1000) == -ECONNRESET);
 }

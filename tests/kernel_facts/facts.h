@@ -10,7 +10,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <ctime>
 #include <string>
 #include <vector>
 
@@ -25,9 +24,13 @@
 
 #include "io/socket.h"
 #include "tests/io/inject.h"
+#include "tests/support/wait.h"
 
 namespace ringcast::io::facts {
 
+using ringcast::test::events_within;
+using ringcast::test::now_ms;
+using ringcast::test::wait_until;
 using test::in_child;
 
 void count_skipped(const char* why);
@@ -37,12 +40,6 @@ void count_skipped(const char* why);
         ::ringcast::io::facts::count_skipped(why); \
         return;                                    \
     } while (false)
-
-inline std::int64_t now_ms() {
-    timespec time{};
-    ::clock_gettime(CLOCK_MONOTONIC, &time);
-    return std::int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
-}
 
 struct Cqe {
     std::uint64_t user_data = 0;
@@ -149,6 +146,13 @@ inline void prep_receive(io_uring_sqe* sqe, int fd, bool poll_first = true) {
     if (poll_first) sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
+inline tcp_info tcp_info_of(int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
+    return info;
+}
+
 inline Fd listener(int backlog = 64, std::uint32_t notsent_lowat = 0) {
     const ListenOptions options{.backlog = backlog, .notsent_lowat = notsent_lowat};
     auto fd = listen_tcp(parse_address("127.0.0.1:0").value(), options);
@@ -172,11 +176,8 @@ struct Pair {
     explicit Pair(std::uint32_t notsent_lowat = 0) {
         const Fd listening = listener(64, notsent_lowat);
         peer = connect_to(listening.get());
+        REQUIRE(events_within(listening.get(), POLLIN, 10'000) == POLLIN);
         ours = Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        for (int i = 0; i < 1000 && !ours.valid() && errno == EAGAIN; i++) {
-            ::usleep(1000);
-            ours = Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        }
         REQUIRE(ours.valid());
     }
     void reset_by_peer() {
@@ -193,8 +194,7 @@ inline std::string read_all(int fd) {
     std::string all;
     std::vector<char> some(1 << 20);
     for (;;) {
-        pollfd poll{.fd = fd, .events = POLLIN, .revents = 0};
-        if (::poll(&poll, 1, 50) <= 0) return all;
+        if (events_within(fd, POLLIN, 50) == 0) return all;
         const ssize_t got = ::recv(fd, some.data(), some.size(), MSG_DONTWAIT);
         if (got <= 0) return all;
         all.append(some.data(), static_cast<std::size_t>(got));
@@ -203,8 +203,7 @@ inline std::string read_all(int fd) {
 
 // Whether the peer saw an end of the stream: 1 FIN, -errno an error, 0 nothing of the kind.
 inline int end_seen(int fd, int ms) {
-    pollfd poll{.fd = fd, .events = POLLIN, .revents = 0};
-    if (::poll(&poll, 1, ms) <= 0) return 0;
+    if (events_within(fd, POLLIN, ms) == 0) return 0;
     char byte = 0;
     const ssize_t got = ::recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
     return got == 0 ? 1 : got < 0 ? -errno : 0;

@@ -56,14 +56,17 @@ class Redis {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
-        for (int i = 0; i < 200; i++) {
-            Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-            const auto* target = reinterpret_cast<const sockaddr*>(&address);
-            if (::connect(fd.get(), target, sizeof(address)) == 0) return fd;
-            if (::waitpid(child_, nullptr, WNOHANG) != 0) return Fd();
-            ::usleep(10'000);
-        }
-        return Fd();
+        const auto* target = reinterpret_cast<const sockaddr*>(&address);
+        Fd fd;
+        bool connected = false;
+        const bool settled = wait_until([&] {
+            fd = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            connected = ::connect(fd.get(), target, sizeof(address)) == 0;
+            siginfo_t gone{};  // not waited for: until the destructor does, the id is the child's
+            ::waitid(P_PID, static_cast<id_t>(child_), &gone, WEXITED | WNOHANG | WNOWAIT);
+            return connected || gone.si_pid != 0;
+        });
+        return settled && connected ? std::move(fd) : Fd();
     }
 
   private:
@@ -82,6 +85,7 @@ TEST_CASE("K14: Redis cuts a slow subscriber off, and its publisher hears no err
     if (!subscriber.valid() || !publisher.valid()) SKIP_FACT("redis-server does not start");
     const std::string subscribe = "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nt\r\n";
     REQUIRE(::send(subscriber.get(), subscribe.data(), subscribe.size(), MSG_NOSIGNAL) > 0);
+    REQUIRE(events_within(subscriber.get(), POLLIN, 10'000) == POLLIN);
     CHECK(read_all(subscriber.get()).find("subscribe") != std::string::npos);
     constexpr std::size_t size = 64 * 1024;
     const std::string publish =

@@ -1,5 +1,6 @@
 // TCP: who is declared dead, and what becomes of a backlog.
 
+#include <algorithm>
 #include <cstring>
 
 #include <linux/filter.h>
@@ -57,14 +58,24 @@ int resets_of(int count) {
     std::vector<Fd> peers;
     for (int i = 0; i < count; i++)
         peers.push_back(connect_to(first.get()));
-    ::usleep(20'000);
+    const auto queued = [](const Fd& listening) {
+        return static_cast<int>(tcp_info_of(listening.get()).tcpi_unacked);
+    };
+    REQUIRE(wait_until([&] { return queued(first) + queued(second.value()) == count; }));
     second.value().reset(-1);
-    ::usleep(20'000);
-    int resets = 0;
-    for (const Fd& peer : peers) {
-        if (end_seen(peer.get(), 0) == -ECONNRESET) resets++;
-    }
-    return resets;
+    // Whoever was queued there is hung up on, or joins the other queue.
+    REQUIRE(wait_until([&] {
+        return queued(first) +
+                   std::count_if(peers.begin(),
+                                 peers.end(),
+                                 [](const Fd& peer) {
+                                     return (events_within(peer.get(), POLLIN, 0) & POLLHUP) != 0;
+                                 }) ==
+               count;
+    }));
+    return static_cast<int>(std::count_if(peers.begin(), peers.end(), [](const Fd& peer) {
+        return end_seen(peer.get(), 0) == -ECONNRESET;
+    }));
 }
 
 }  // namespace

@@ -216,7 +216,9 @@ class Storm {
     void check_complete(Member& member) {
         CHECK(member.client->close_code() == 0);
         CHECK(member.errors_due.empty());
-        for (const auto& [name, topic] : member.topics) {
+        for (const auto& entry : member.topics) {
+            const std::string& name = entry.first;
+            const Member::Topic& topic = entry.second;
             if (name.empty()) continue;
             CAPTURE(name);
             CHECK(topic.active == topic.wanted);

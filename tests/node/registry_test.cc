@@ -164,9 +164,9 @@ TEST_CASE("registry: in any order of mail one connection an id stays, and no ent
         for (const Member& member : members) {
             if (!member.dropped && member.place->open(*member.socket)) open[member.id]++;
         }
-        for (const auto& [id, count] : open) {
-            CAPTURE(id);
-            CHECK(count == 1);
+        for (const auto& entry : open) {
+            CAPTURE(entry.first);
+            CHECK(entry.second == 1);
         }
         CHECK(world.holders() == open.size());
     }

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
+
 using namespace ringcast;
 using namespace ringcast::wire;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 namespace {
 
@@ -400,14 +401,14 @@ TEST_CASE("envelope: damaged messages are refused or read, and the parser stays 
         R"({"type":"publish","id":"i\u0041","topic":"a","key":"k","payload":{"a":["b",1.5e3,{}]}})";
     for (std::uint32_t seed = 1; seed <= 20'000; seed++) {
         CAPTURE(seed);
-        std::mt19937 random(seed);
+        Random random(seed);
         std::string text = good;
-        const auto damage = 1 + random() % 4;
+        const auto damage = 1 + random.below(4);
         for (std::uint32_t i = 0; i < damage; i++) {
-            const std::size_t at = random() % text.size();
-            if (random() % 3 == 0) text.erase(at, 1 + random() % 5);
+            const std::size_t at = random.below(text.size());
+            if (random.chance(1, 3)) text.erase(at, 1 + random.below(5));
             if (text.empty()) break;
-            text[random() % text.size()] = "{}[]\",:\\u0 1ae-\n"[random() % 16];
+            text[random.below(text.size())] = "{}[]\",:\\u0 1ae-\n"[random.below(16)];
         }
         const Read result = read(text);
         if (result.error == EnvelopeError::none && result.inbound.has_payload) {

@@ -1,17 +1,17 @@
 #include "wire/envelope_writer.h"
 
-#include <random>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
 #include "tests/support/guarded.h"
 #include "wire/frame.h"
 
 using namespace ringcast;
 using namespace ringcast::wire;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 namespace {
 
@@ -135,21 +135,21 @@ TEST_CASE("writer: what is written is read back as what it was") {
     REQUIRE(made.ok());
     for (std::uint32_t seed = 1; seed <= 2000; seed++) {
         CAPTURE(seed);
-        std::mt19937 random(seed);
+        Random random(seed);
         std::string topic;
-        const std::size_t size = 1 + random() % 100;
+        const std::size_t size = 1 + random.below(100);
         while (topic.size() < size) {
             const char* const pieces[] = {"\"", "\\", "/", "a", "bcdefgh", "\xe2\x82\xac", " "};
-            topic += pieces[random() % 7];
+            topic += pieces[random.below(7)];
         }
         std::string payload;
-        for (std::size_t i = random() % 60; i > 0; i--) {
-            payload += static_cast<char>(random() % 128);
+        for (std::size_t i = random.below(60); i > 0; i--) {
+            payload += static_cast<char>(random.below(128));
         }
         const DataUpdate update{.id = "\\\"",
                                 .wall_ns = wall,
                                 .topic = topic,
-                                .offset = random(),
+                                .offset = random.next(),
                                 .payload = {.bytes = as_bytes(payload), .form = PayloadForm::text}};
         std::string text = body(update);
         const std::size_t written = text.size();

@@ -1,7 +1,6 @@
 #include "wire/framer.h"
 
 #include <algorithm>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,13 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/random.h"
 #include "tests/wire/naive.h"
 #include "tests/wire/wall.h"
 #include "wire/mask.h"
 
 using namespace ringcast;
 using namespace ringcast::wire;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 namespace {
 
@@ -201,10 +201,11 @@ std::vector<Row> message_rows() {
     };
 }
 
-std::vector<Row> error_rows() {
-    const Events e1002{"error1002"};
-    const Events e1007{"error1007"};
-    const Events e1009{"error1009"};
+const Events e1002{"error1002"};
+const Events e1007{"error1007"};
+const Events e1009{"error1009"};
+
+std::vector<Row> frame_error_rows() {
     return {
         {"3.1 RSV3", frame(0x91, "x"), e1002},
         {"3.2 RSV2 after a good message", text("a") + frame(0xa1, "x"), {"text:a", "error1002"}},
@@ -231,6 +232,12 @@ std::vector<Row> error_rows() {
         {"unmasked frame behind a good one",
          text("a") + frame(0x81, "b", false),
          {"text:a", "error1002"}},
+        {"bytes behind an error are swallowed", frame(0xf1, "x") + text("a"), e1002},
+    };
+}
+
+std::vector<Row> length_error_rows() {
+    return {
         {"16-bit length of 125", header("\x82\xfe\x00\x7d"s), e1002},
         {"16-bit length of 0", header("\x82\xfe\0\0"s), e1002},
         {"64-bit length of 0", header("\x82\xff\0\0\0\0\0\0\0\0"s), e1002},
@@ -258,6 +265,11 @@ std::vector<Row> error_rows() {
         {"ws 2329: more empty fragments than may be",
          begin_text("") + repeat(more(""), 8),
          {"error1008"}},
+    };
+}
+
+std::vector<Row> content_error_rows() {
+    return {
         {"6.3.1 surrogate in a text", text("\xce\xba\xed\xa0\x80 edited"), e1007},
         {"6.4.1 hopeless in the second fragment, the third never comes",
          begin_text("\xce\xba") + more("\xf4\x90"),
@@ -277,8 +289,16 @@ std::vector<Row> error_rows() {
         {"7.9.9 close 2999", close(2999, "x"), e1002},
         {"7.13.1 close 5000", close(5000, ""), e1002},
         {"7.13.2 close 65535", close(65535, ""), e1002},
-        {"bytes behind an error are swallowed", frame(0xf1, "x") + text("a"), e1002},
     };
+}
+
+std::vector<Row> all_rows() {
+    std::vector<Row> rows = message_rows();
+    for (auto* const more_rows : {frame_error_rows, length_error_rows, content_error_rows}) {
+        for (Row& row : more_rows())
+            rows.push_back(std::move(row));
+    }
+    return rows;
 }
 
 Events naive(const std::string& bytes, const FramerLimits& limits = small_limits) {
@@ -288,10 +308,7 @@ Events naive(const std::string& bytes, const FramerLimits& limits = small_limits
 }  // namespace
 
 TEST_CASE("framer: the catalogue gives the same events whole, byte by byte and at every cut") {
-    std::vector<Row> rows = message_rows();
-    for (Row& row : error_rows())
-        rows.push_back(std::move(row));
-    for (const Row& row : rows) {
+    for (const Row& row : all_rows()) {
         CAPTURE(row.name);
         CHECK(whole(row.bytes) == row.events);
         CHECK(bytewise(row.bytes) == row.events);
@@ -360,12 +377,12 @@ TEST_CASE("framer: all header forms with lengths around every limit") {
 TEST_CASE("framer: random streams in random pieces give the events of the naive framer") {
     for (std::uint32_t seed = 1; seed <= 2000; seed++) {
         CAPTURE(seed);
-        std::mt19937 random(seed);
-        const auto chance = [&](unsigned one_in) { return random() % one_in == 0; };
+        Random random(seed);
+        const auto chance = [&](unsigned one_in) { return random.chance(1, one_in); };
         std::string bytes;
         bool open = false;
         for (int frames = 0; frames < 30; frames++) {
-            std::string payload(chance(4) ? random() % 300 : random() % 12, 'a');
+            std::string payload(chance(4) ? random.below(300) : random.below(12), 'a');
             if (chance(3)) payload += "\xe2\x82\xac";
             if (chance(60)) payload += '\xff';
             if (chance(6)) {
@@ -374,17 +391,18 @@ TEST_CASE("framer: random streams in random pieces give the events of the naive 
                 continue;
             }
             const bool fin = !chance(3);
-            const unsigned opcode = open ? 0 : 1 + random() % 2;
+            const unsigned opcode = open ? 0 : random.chance(1, 2) ? 1 : 2;
             bytes += frame((fin ? 0x80U : 0) | opcode, payload);
             open = !fin;
         }
-        if (chance(2)) bytes[random() % bytes.size()] ^= static_cast<char>(1U << random() % 8);
+        if (chance(2))
+            bytes[random.below(bytes.size())] ^= static_cast<char>(1U << random.below(8));
         if (chance(4)) bytes += close(1000, "bye");
         const Events expected = naive(bytes);
         REQUIRE(whole(bytes) == expected);
         REQUIRE(bytewise(bytes) == expected);
-        REQUIRE(run(bytes, small_limits, [&] { return 1 + random() % 40; }) == expected);
-        REQUIRE(run(bytes, small_limits, [&] { return 1 + random() % 400; }) == expected);
+        REQUIRE(run(bytes, small_limits, [&] { return 1 + random.below(40); }) == expected);
+        REQUIRE(run(bytes, small_limits, [&] { return 1 + random.below(400); }) == expected);
     }
 }
 

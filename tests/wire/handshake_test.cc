@@ -8,7 +8,7 @@
 
 using namespace ringcast;
 using namespace ringcast::wire;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 
 namespace {
 

@@ -1,10 +1,10 @@
 #include "wire/mask.h"
 
-#include <random>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
 #include "tests/support/guarded.h"
 
 using namespace ringcast;
@@ -15,10 +15,10 @@ namespace {
 const MaskKey key{std::byte{0x37}, std::byte{0xfa}, std::byte{0x21}, std::byte{0x3d}};
 
 std::vector<std::byte> noise(std::size_t size) {
-    std::mt19937 random(7);
+    Random random(7);
     std::vector<std::byte> bytes(size);
     for (std::byte& byte : bytes)
-        byte = static_cast<std::byte>(random());
+        byte = static_cast<std::byte>(random.next());
     return bytes;
 }
 
@@ -62,11 +62,11 @@ TEST_CASE("mask: pieces with a running phase equal the whole") {
     apply_mask(whole, key, 0);
     for (std::uint32_t seed = 1; seed <= 50; seed++) {
         CAPTURE(seed);
-        std::mt19937 random(seed);
+        Random random(seed);
         std::vector<std::byte> pieces = plain;
         std::size_t at = 0;
         while (at < pieces.size()) {
-            const std::size_t size = std::min<std::size_t>(random() % 400, pieces.size() - at);
+            const std::size_t size = std::min<std::size_t>(random.below(400), pieces.size() - at);
             apply_mask(MutBytes(pieces).subspan(at, size), key, at);
             at += size;
         }

@@ -1,17 +1,17 @@
 #include "wire/utf8.h"
 
-#include <random>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
 #include "tests/wire/naive.h"
 #include "tests/wire/wall.h"
 
 using namespace ringcast;
 using namespace ringcast::wire;
-using namespace std::string_literals;
+using std::string_literals::operator""s;
 using test::naive_utf8;
 using test::Text;
 
@@ -168,18 +168,18 @@ TEST_CASE("utf8: all strings of four bytes at the edges of ranges agree with the
 TEST_CASE("utf8: random texts in random pieces agree with the naive decoder") {
     for (std::uint32_t seed = 1; seed <= 300; seed++) {
         CAPTURE(seed);
-        std::mt19937 random(seed);
+        Random random(seed);
         std::string text;
         while (text.size() < 300) {
-            const std::string& piece = sequences[random() % 14];  // mostly good ones
-            if (random() % 40 == 0) text += sequences[random() % sequences.size()];
+            const std::string& piece = sequences[random.below(14)];  // mostly good ones
+            if (random.chance(1, 40)) text += sequences[random.below(sequences.size())];
             if (naive_utf8(piece) == Text::valid) text += piece;
         }
         Utf8 utf8;
         std::size_t at = 0;
         bool alive = true;
         while (at < text.size()) {
-            const std::size_t size = std::min<std::size_t>(1 + random() % 90, text.size() - at);
+            const std::size_t size = std::min<std::size_t>(1 + random.below(90), text.size() - at);
             alive = feed(utf8, text.substr(at, size));
             at += size;
             REQUIRE(judge(utf8, alive) == naive_utf8(text.substr(0, at)));
