@@ -63,18 +63,14 @@ class Envelope(Test):
         await peer.expect('data_update', topic='t.b', payload=2)
         await peer.alive()
 
-    async def test_a_publish_is_acknowledged_once_per_id(self):
+    async def test_a_publish_that_asks_for_an_ack_is_refused_in_words(self):
         peer, receiver = await self.join(), await self.join()
         await receiver.subscribe('t.ack')
-        offsets = []
-        for _ in range(2):  # the same id again: the same answer, and nothing is published
-            await peer.publish('t.ack', 'once', id='same', ack_required=True)
-            offsets.append((await peer.expect('ack', id='same'))['payload']['offset'])
-        self.assertEqual(offsets[0], offsets[1])
-        await peer.publish('t.ack', 'next')
-        first = await receiver.expect('data_update', payload='once')
-        self.assertEqual(first['offset'], offsets[0])
-        await receiver.expect('data_update', payload='next')
+        request = await peer.publish('t.ack', 'not this', ack_required=True)
+        answer = await peer.expect('error', id=request)
+        self.assertEqual(answer['payload']['code'], 'not_supported')
+        await peer.publish('t.ack', 'this')
+        await receiver.expect('data_update', payload='this', offset=1)
 
     async def test_bad_envelopes_are_answered_and_the_connection_stays(self):
         peer = await self.join()
