@@ -25,7 +25,7 @@ struct Config {
 
     std::uint64_t shards = 0;
     std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
-    std::int64_t pin = -1;  // the first CPU; -1: shard i on CPU i when there is a CPU for each
+    std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
 
     bool dev = false;
     bool anonymous_publish = false;
@@ -259,8 +259,9 @@ inline constexpr std::array<SwitchFlag, 3> switch_flags{{
 }};
 
 inline Config::Config() noexcept {
-    for (const NumberFlag& flag : number_flags)
+    for (const NumberFlag& flag : number_flags) {
         this->*flag.member = flag.fallback;
+    }
 }
 
 }  // namespace ringcast
