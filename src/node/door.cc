@@ -24,18 +24,23 @@ Door::Door(const Config& config,
            Registry& registry,
            Counters& counters) noexcept
     : config_(config),
+      limits_{.head_size_max = static_cast<std::uint16_t>(config.header_max),
+              .head_lines_max = static_cast<std::uint8_t>(config.header_lines_max)},
       id_prefix_(id_prefix),
       reactor_(reactor),
       sessions_(sessions),
       hub_(hub),
       registry_(registry),
-      counters_(counters) {}
+      counters_(counters) {
+    RC_CHECK(limits_.head_size_max == config.header_max);  // the flags' ranges see to it
+    RC_CHECK(limits_.head_lines_max == config.header_lines_max);
+}
 
 void Door::receive(io::ConnIndex conn, MutBytes& input) noexcept {
     Session& session = sessions_[conn];
     if (session.state == State::accepted) {
         session.become(State::handshaking);
-        session.request = std::make_unique<wire::RequestParser>();
+        session.request = std::make_unique<wire::RequestParser>(limits_);
     }
     RC_CHECK(session.state == State::handshaking);
     RC_CHECK(session.request != nullptr);

@@ -69,6 +69,7 @@ class Door {
     [[nodiscard]] Wishes read_query(std::string_view query) const noexcept;
 
     const Config& config_;
+    wire::RequestLimits limits_;
     std::uint64_t id_prefix_;
     io::Reactor& reactor_;
     Sessions& sessions_;

@@ -149,7 +149,8 @@ const llhttp_settings_t& settings() noexcept {
 
 }  // namespace
 
-RequestParser::RequestParser() noexcept {
+RequestParser::RequestParser(RequestLimits limits) noexcept : limits_(limits) {
+    RC_CHECK(limits.head_size_max > 0);
     static_assert(sizeof(llhttp_t) <= sizeof(llhttp_));
     static_assert(alignof(llhttp_t) <= 8);
     auto* llhttp = ::new (static_cast<void*>(llhttp_.data())) llhttp_t;
@@ -189,7 +190,7 @@ RequestParser::Status RequestParser::feed(Bytes input, std::size_t& consumed) no
 
 // The rules that are about bytes and lines. False: refused, and fail() was told why.
 bool RequestParser::scan_byte(std::uint8_t byte) noexcept {
-    if (head_size_ >= head_size_max) return refuse(431, "request head over 8 KiB");
+    if (head_size_ >= limits_.head_size_max) return refuse(431, "request head too large");
     head_size_++;
     if (after_cr_) return scan_line_feed(byte);
     if (byte == '\r') {
@@ -232,7 +233,7 @@ bool RequestParser::scan_line_feed(std::uint8_t byte) noexcept {
 
 bool RequestParser::scan_header_start(std::uint8_t byte) noexcept {
     if (byte == ' ' || byte == '\t') return refuse(400, "folded header line");
-    if (lines_ >= head_lines_max) return refuse(431, "too many header lines");
+    if (lines_ >= limits_.head_lines_max) return refuse(431, "too many header lines");
     if (!is_token(byte)) return refuse(400, "bad character in a header name");
     lines_++;
     place_ = Place::name;

@@ -20,10 +20,15 @@
 
 namespace ringcast::wire {
 
-constexpr std::size_t head_size_max = 8192;    // request line, headers and the empty line: 431
-constexpr std::size_t head_lines_max = 64;     // header lines: 431
 constexpr std::size_t target_size_max = 2048;  // 414
 constexpr std::size_t query_items_max = 256;   // QueryReader: bad
+
+// What is over them is answered 431. The types are those of the parser's counters, so no limit can
+// be asked for that it could not count to.
+struct RequestLimits {
+    std::uint16_t head_size_max = 8192;  // request line, headers and the empty line
+    std::uint8_t head_lines_max = 64;    // header lines
+};
 
 // What a request said. Views point into the parser and live as long as it does.
 struct Request {
@@ -54,7 +59,7 @@ class RequestParser {
   public:
     enum class Status : std::uint8_t { need_more, done, failed };
 
-    RequestParser() noexcept;
+    explicit RequestParser(RequestLimits limits = {}) noexcept;
     RequestParser(const RequestParser&) = delete;
     RequestParser& operator=(const RequestParser&) = delete;
 
@@ -113,6 +118,7 @@ class RequestParser {
 
     alignas(8) std::array<std::byte, 96> llhttp_{};  // llhttp_t, without its header in ours
     Request request_;
+    RequestLimits limits_;
     const char* error_reason_ = "";
     std::uint16_t error_status_ = 0;
     std::uint16_t text_used_ = 0;

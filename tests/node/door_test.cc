@@ -118,6 +118,27 @@ TEST_CASE("door: the page is served whole with --dev, however slowly it is read"
     CHECK(cluster.connect("/echo").peer.status == 101);
 }
 
+TEST_CASE("door: the limits of a request's head are the operator's") {
+    Config config = open_config();
+    config.header_max = 400;
+    config.header_lines_max = 8;
+    Cluster cluster(config);
+    const std::string long_line = "X: " + std::string(400, 'a') + "\r\n";
+    for (const auto& [extra, status] : {std::pair<std::string, int>{"", 101},
+                                        {"A: b\r\nC: d\r\n", 101},
+                                        {"A:\r\nB:\r\nC:\r\nD:\r\n", 431},
+                                        {long_line, 431}}) {
+        CAPTURE(extra);
+        std::string request = upgrade_request("/ws");
+        request.insert(request.size() - 2, extra);
+        Client& client = cluster.dial();
+        client.socket->say(request);
+        cluster.settle();
+        client.read();
+        CHECK(client.peer.status == status);
+    }
+}
+
 TEST_CASE("door: a request that never ends is cut at the deadline, whatever trickles in") {
     Config config = open_config();
     config.handshake_timeout = units::s;

@@ -407,3 +407,40 @@ TEST_CASE("http: a query item that does not fit into the scratch is bad, one tha
     CHECK(query_value("x=1&token=s%65cret&token=2", "token", larger) == "secret");
     CHECK(query_value("x=1", "token", larger).empty());
 }
+
+TEST_CASE("http: the limits of the head are those that were asked for, to the byte and the line") {
+    const std::string head = get(upgrade_lines);
+    const auto lines = static_cast<std::size_t>(std::count(head.begin(), head.end(), '\n')) - 2;
+    struct LimitRow {
+        std::size_t size_max;
+        std::size_t lines_max;
+        int error;
+    };
+    const LimitRow limit_rows[] = {
+        {head.size(), lines, 0},
+        {head.size() - 1, lines, 431},
+        {head.size(), lines - 1, 431},
+        {UINT16_MAX, UINT8_MAX, 0},
+    };
+    for (const LimitRow& row : limit_rows) {
+        CAPTURE(row.size_max);
+        CAPTURE(row.lines_max);
+        RequestParser parser({.head_size_max = static_cast<std::uint16_t>(row.size_max),
+                              .head_lines_max = static_cast<std::uint8_t>(row.lines_max)});
+        std::size_t consumed = 0;
+        const auto status = parser.feed(as_bytes(head), consumed);
+        CHECK((status == RequestParser::Status::done) == (row.error == 0));
+        CHECK(parser.error_status() == row.error);
+    }
+    // The largest that can be asked for: the counters do not wrap.
+    const RequestLimits most{.head_size_max = UINT16_MAX, .head_lines_max = UINT8_MAX};
+    const std::string endless_line = "GET / HTTP/1.1\r\nX: " + std::string(100'000, 'a');
+    const std::string endless_lines = "GET / HTTP/1.1\r\n" + repeat("X: y\r\n", 1000);
+    for (const std::string& text : {endless_line, endless_lines}) {
+        RequestParser parser(most);
+        std::size_t consumed = 0;
+        CHECK(parser.feed(as_bytes(text), consumed) == RequestParser::Status::failed);
+        CHECK(parser.error_status() == 431);
+        CHECK(consumed <= UINT16_MAX);
+    }
+}
