@@ -198,6 +198,16 @@ void number(Sink& sink, std::string_view name, std::uint64_t value) noexcept {
     sink.number(value);
 }
 
+// The members that all envelopes have behind their id.
+template <typename Sink>
+void begin_behind_id(Sink& sink, std::int64_t wall_ns, std::string_view topic) noexcept {
+    const std::uint64_t ms = wall_ns < 0 ? 0 : static_cast<std::uint64_t>(wall_ns) / 1'000'000;
+    number(sink, R"(,"timestamp":)", ms / 1000);
+    sink.text(".");
+    sink.millis(ms % 1000);
+    optional_text(sink, R"(,"topic":)", topic);
+}
+
 // Everything up to the members that differ. `type` comes with the text in front of it.
 template <typename Sink>
 void begin(Sink& sink,
@@ -206,12 +216,9 @@ void begin(Sink& sink,
            std::int64_t wall_ns,
            std::string_view topic) noexcept {
     sink.text(type);
-    optional_text(sink, R"(,"id":)", id);
-    const std::uint64_t ms = wall_ns < 0 ? 0 : static_cast<std::uint64_t>(wall_ns) / 1'000'000;
-    number(sink, R"(,"timestamp":)", ms / 1000);
-    sink.text(".");
-    sink.millis(ms % 1000);
-    optional_text(sink, R"(,"topic":)", topic);
+    sink.text(R"(,"id":)");
+    quoted(sink, id);
+    begin_behind_id(sink, wall_ns, topic);
 }
 
 template <typename Sink>
@@ -245,7 +252,8 @@ void write(Sink& sink, const DataUpdate& message) noexcept {
 
 template <typename Sink>
 void write(Sink& sink, const Welcome& message) noexcept {
-    begin(sink, R"({"type":"welcome")", message.id, message.wall_ns, {});
+    const std::string_view id = message.id.empty() ? "welcome" : message.id;
+    begin(sink, R"({"type":"welcome")", id, message.wall_ns, {});
     sink.text(R"(,"payload":{"client_id":)");
     quoted(sink, message.client_id);
     number(sink, R"(,"ping_interval_s":)", message.ping_interval_s);
@@ -295,7 +303,9 @@ void write(Sink& sink, const ErrorReply& message) noexcept {
 
 template <typename Sink>
 void write(Sink& sink, const Gap& message) noexcept {
-    begin(sink, R"({"type":"gap")", {}, message.wall_ns, message.topic);
+    number(sink, R"({"type":"gap","id":"gap-)", message.next);
+    sink.text("\"");
+    begin_behind_id(sink, message.wall_ns, message.topic);
     number(sink, R"(,"payload":{"from":)", message.from);
     number(sink, R"(,"to":)", message.to);
     sink.text(R"(,"reason":)");

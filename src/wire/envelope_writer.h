@@ -9,7 +9,8 @@
 // escaping is done here.
 //
 // `wall_ns` is Unix time in nanoseconds; on the wire it is seconds with three decimals, cut.
-// An empty `id` (or `topic`, `key`) leaves the member out.
+// Every envelope has an `id`, if need be an empty one; a welcome and a gap that answer nothing get
+// one made here. An empty `topic` or `key` leaves the member out.
 
 #include <cstddef>
 #include <cstdint>
@@ -47,7 +48,7 @@ struct Limits {
 // payload {"client_id":C,"ping_interval_s":N,
 //          "limits":{"message_size":N,"topics":N,"messages_per_second":N}}
 struct Welcome {
-    std::string_view id{};  // of the auth message it answers, if there was one
+    std::string_view id{};  // of the auth message it answers; empty: "welcome"
     std::int64_t wall_ns = 0;
     std::string_view client_id{};
     std::uint32_t ping_interval_s = 0;
@@ -93,7 +94,7 @@ struct ErrorReply {
 };
 
 // Offsets from..to (both included) were missed; the next record is number `next`.
-// payload {"from":N,"to":N,"reason":R,"next":N}
+// id "gap-N", N = next; payload {"from":N,"to":N,"reason":R,"next":N}
 struct Gap {
     std::int64_t wall_ns = 0;
     std::string_view topic{};

@@ -130,6 +130,7 @@ class Peer:
         assert isinstance(text, str), f'/ws sent binary: {text[:40]!r}'
         envelope = json.loads(text)
         assert isinstance(envelope.get('type'), str), text
+        assert isinstance(envelope.get('id'), str), text
         assert isinstance(envelope.get('timestamp'), (int, float)), text
         return envelope
 

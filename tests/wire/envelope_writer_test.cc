@@ -51,11 +51,11 @@ TEST_CASE("writer: a record with everything, and with nothing that can be left o
           R"("offset":18446744073709551615,"key":"k","ack_required":true,"payload":{"x":1}})");
     const DataUpdate bare{.wall_ns = 0, .topic = "t", .payload = {.bytes = as_bytes("1")}};
     CHECK(body(bare) ==
-          R"({"type":"data_update","timestamp":0.000,"topic":"t","offset":0,"payload":1})");
+          R"({"type":"data_update","id":"","timestamp":0.000,"topic":"t","offset":0,"payload":1})");
     const std::string octets("\xff\x00", 2);
     const JsonPayload binary{.bytes = as_bytes(octets), .form = PayloadForm::base64};
     CHECK(body(DataUpdate{.wall_ns = 7'000'000, .topic = "t", .offset = 5, .payload = binary}) ==
-          R"({"type":"data_update","timestamp":0.007,"topic":"t","offset":5,)"
+          R"({"type":"data_update","id":"","timestamp":0.007,"topic":"t","offset":5,)"
           R"("encoding":"base64","payload":"/wA="})");
 }
 
@@ -65,9 +65,9 @@ TEST_CASE("writer: every other message") {
               .client_id = "c-1",
               .ping_interval_s = 25,
               .limits = {.message_size = 65536, .topics = 128, .messages_per_second = 100}}) ==
-          R"({"type":"welcome","timestamp":1700000000.123,"payload":{"client_id":"c-1",)"
-          R"("ping_interval_s":25,"limits":{"message_size":65536,"topics":128,)"
-          R"("messages_per_second":100}}})");
+          R"({"type":"welcome","id":"welcome","timestamp":1700000000.123,)"
+          R"("payload":{"client_id":"c-1","ping_interval_s":25,)"
+          R"("limits":{"message_size":65536,"topics":128,"messages_per_second":100}}})");
     CHECK(body(Subscribed{.id = "1",
                           .wall_ns = wall,
                           .topic = "t",
@@ -77,7 +77,7 @@ TEST_CASE("writer: every other message") {
           R"({"type":"subscribed","id":"1","timestamp":1700000000.123,"topic":"t",)"
           R"("payload":{"offset":9,"epoch":"00000000000000ab","recovered":true}})");
     CHECK(body(Subscribed{.wall_ns = wall, .topic = "t", .epoch = UINT64_MAX}) ==
-          R"({"type":"subscribed","timestamp":1700000000.123,"topic":"t",)"
+          R"({"type":"subscribed","id":"","timestamp":1700000000.123,"topic":"t",)"
           R"("payload":{"offset":0,"epoch":"ffffffffffffffff","recovered":false}})");
     CHECK(body(Unsubscribed{.id = "2", .wall_ns = wall, .topic = "t"}) ==
           R"({"type":"unsubscribed","id":"2","timestamp":1700000000.123,"topic":"t"})");
@@ -86,13 +86,13 @@ TEST_CASE("writer: every other message") {
           R"("payload":{"offset":10}})");
     CHECK(body(Pong{.id = "4", .wall_ns = wall}) ==
           R"({"type":"pong","id":"4","timestamp":1700000000.123})");
-    CHECK(body(Pong{.wall_ns = -1}) == R"({"type":"pong","timestamp":0.000})");
+    CHECK(body(Pong{.wall_ns = -1}) == R"({"type":"pong","id":"","timestamp":0.000})");
     CHECK(body(ErrorReply{.id = "5", .wall_ns = wall, .code = "bad_id", .message = "say \"id\""}) ==
           R"({"type":"error","id":"5","timestamp":1700000000.123,)"
           R"("payload":{"code":"bad_id","message":"say \"id\""}})");
     CHECK(body(Gap{
               .wall_ns = wall, .topic = "t", .from = 3, .to = 99, .reason = "slow", .next = 100}) ==
-          R"({"type":"gap","timestamp":1700000000.123,"topic":"t",)"
+          R"({"type":"gap","id":"gap-100","timestamp":1700000000.123,"topic":"t",)"
           R"("payload":{"from":3,"to":99,"reason":"slow","next":100}})");
 }
 
