@@ -135,10 +135,10 @@ void Log::trim(Seq needed) noexcept {
     if (oldest_ == nullptr) return;
 
     // The next segment is as large as the backlog asks for: a reader that is always a little behind
-    // must not turn a few hot pages into megabytes, but a backlog that fills a segment wants to be
-    // one slice next time.
+    // must not turn a few hot pages into megabytes, but a backlog that is the whole segment wants
+    // to be one slice next time.
     const std::size_t backlog = slice_from(std::max(needed, first_), 0).bytes.size();
-    if (oldest_ != newest_ || backlog > newest_->used / 2) {
+    if (oldest_ != newest_ || backlog == newest_->used) {
         open_size_ = std::min(newest_->size * 2, grown_size_max);
     } else if (backlog < newest_->used / 4) {
         open_size_ = std::max(newest_->size / 2, std::uint32_t{page_size});

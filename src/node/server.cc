@@ -127,8 +127,9 @@ bool Server::Impl::plan(std::string& error) noexcept {
 
 // One listener per address and shard. The first of an address settles its port.
 bool Server::Impl::bind(std::string& error) noexcept {
-    const io::ListenOptions options{.notsent_lowat =
-                                        static_cast<std::uint32_t>(config.notsent_lowat)};
+    const io::ListenOptions options{
+        .notsent_lowat = static_cast<std::uint32_t>(config.notsent_lowat),
+        .congestion = config.congestion.empty() ? nullptr : config.congestion.c_str()};
     for (const std::string& text : config.listen) {
         auto parsed = io::parse_address(text);
         if (!parsed.ok()) {

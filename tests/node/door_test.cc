@@ -124,18 +124,25 @@ TEST_CASE("door: the limits of a request's head are the operator's") {
     config.header_lines_max = 8;
     Cluster cluster(config);
     const std::string long_line = "X: " + std::string(400, 'a') + "\r\n";
-    for (const auto& [extra, status] : {std::pair<std::string, int>{"", 101},
-                                        {"A: b\r\nC: d\r\n", 101},
-                                        {"A:\r\nB:\r\nC:\r\nD:\r\n", 431},
-                                        {long_line, 431}}) {
-        CAPTURE(extra);
+    struct Row {
+        std::string extra;
+        int status;
+    };
+    const std::array<Row, 4> rows{{
+        {"", 101},
+        {"A: b\r\nC: d\r\n", 101},
+        {"A:\r\nB:\r\nC:\r\nD:\r\n", 431},
+        {long_line, 431},
+    }};
+    for (const Row& row : rows) {
+        CAPTURE(row.extra);
         std::string request = upgrade_request("/ws");
-        request.insert(request.size() - 2, extra);
+        request.insert(request.size() - 2, row.extra);
         Client& client = cluster.dial();
         client.socket->say(request);
         cluster.settle();
         client.read();
-        CHECK(client.peer.status == status);
+        CHECK(client.peer.status == row.status);
     }
 }
 

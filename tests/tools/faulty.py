@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A small server of the envelope that plants faults, and the load test that has to find them:
 faulty.py RINGCAST. Shows that --check is no rubber stamp, through the whole program.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Runs the tools against the floor, end to end: smoke.py FLOOR RINGCAST METHOD.
 
 Real processes on loopback, on a port that the kernel chooses, bounded in count and time.
