@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "io/clock.h"
+#include "io/page_sender.h"
 #include "io/send.h"
 #include "io/slots.h"
 
@@ -103,6 +104,7 @@ class Epoll final : public Reactor {
     Handler* handler_ = nullptr;
     Clock clock_;
     Chance chance_;
+    PageSender pages_;
     Fd epoll_;
     Fd wake_;
     Slots<Slot> slots_;
@@ -117,6 +119,7 @@ class Epoll final : public Reactor {
 
 Epoll::Epoll(const ReactorOptions& options) noexcept
     : options_(options),
+      pages_(options.log_file),
       slots_(options.connections_max),
       buffer_(options.receive_buffer_size + receive_padding) {
     RC_CHECK(options.receive_buffer_size > 0);
@@ -302,11 +305,12 @@ void Epoll::send(std::span<Send> batch) noexcept {
         const Slot& slot = usable(send.conn);
         send.by_reference = false;
         if (goes_by_pages(send, options_)) {
-            send_pages(slot.fd, options_.log_file, send);
+            pages_.send(slot.fd, send);
         } else {
             send_copy(slot.fd, send);
         }
     }
+    pages_.end_batch();
 }
 
 void Epoll::want_writable(ConnIndex conn) noexcept {

@@ -31,7 +31,11 @@ void send_pages(int fd, int file, Send& send) noexcept {
         if (sent <= 0) break;
         left -= static_cast<std::size_t>(sent);
     }
-    const std::size_t taken = send.bytes.size() - left;
+    settle_pages(send, send.bytes.size() - left, error);
+}
+
+void settle_pages(Send& send, std::size_t taken, int error) noexcept {
+    RC_CHECK(taken <= send.bytes.size());
     send.by_reference = taken > 0;
     send.result = static_cast<std::int32_t>(taken);
     // After some bytes an error waits for the next call; EAGAIN is an answer, not an error.

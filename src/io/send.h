@@ -11,9 +11,11 @@ namespace ringcast::io {
 
 // Both fill in Send::result. `fd` must be non-blocking.
 void send_copy(int fd, Send& send) noexcept;
-// Sends pages of `file` instead of a copy: half the price from about 60 KiB, and nothing is held
-// in the socket but references. Sets by_reference when any byte went.
+// Sends pages of `file` instead of a copy: nothing is held in the socket but references. Sets
+// by_reference when any byte went.
 void send_pages(int fd, int file, Send& send) noexcept;
+// The answer to a slice of which the socket took so many pages' bytes before `error` (0: none).
+void settle_pages(Send& send, std::size_t taken, int error) noexcept;
 
 // Whether `send` should go by send_pages.
 [[nodiscard]] inline bool goes_by_pages(const Send& send, const ReactorOptions& options) noexcept {

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "io/buffer_ring.h"
 #include "io/clock.h"
+#include "io/page_sender.h"
 #include "io/process.h"
 #include "io/ring.h"
 #include "io/send.h"
@@ -151,6 +152,7 @@ class Uring final : public Reactor {
     Handler* handler_ = nullptr;
     Clock clock_;
     Chance chance_;
+    PageSender pages_;
     std::unique_ptr<BufferRing> buffers_;  // outlives the ring
     Ring ring_;
     std::uint8_t send_flags_ = 0;  // IOSQE_CQE_SKIP_SUCCESS where it is safe
@@ -162,7 +164,7 @@ class Uring final : public Reactor {
 };
 
 Uring::Uring(const ReactorOptions& options) noexcept
-    : options_(options), slots_(options.connections_max) {}
+    : options_(options), pages_(options.log_file), slots_(options.connections_max) {}
 
 Uring::~Uring() {
     if (!ring_.started()) return;
@@ -234,7 +236,7 @@ void Uring::send(std::span<Send> batch) noexcept {
         const Slot& slot = usable(send.conn);
         send.by_reference = false;
         if ((slot.flags & direct) == 0 && goes_by_pages(send, options_)) {
-            send_pages(slot.fd, options_.log_file, send);
+            pages_.send(slot.fd, send);
             continue;
         }
         // All of it, unless a completion says otherwise.
@@ -247,6 +249,7 @@ void Uring::send(std::span<Send> batch) noexcept {
         if ((slot.flags & direct) != 0) sqe.flags |= IOSQE_FIXED_FILE;
         queued = true;
     }
+    pages_.end_batch();
     if (!queued) return;
     ring_.submit();
     ring_.visit(mark, tag(Op::none, 0, 0), [batch](const Completion& done) noexcept {

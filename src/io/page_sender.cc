@@ -1,0 +1,95 @@
+#include "io/page_sender.h"
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "io/send.h"
+
+namespace ringcast::io {
+
+PageSender::PageSender(int file) noexcept : file_(file) {
+    if (file_ < 0) return;
+    if (open(shared_) && open(outgoing_)) null_.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+    if (shares()) return;
+    shared_ = Pipe{};
+    outgoing_ = Pipe{};
+}
+
+bool PageSender::open(Pipe& pipe) noexcept {
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return false;
+    pipe.read.reset(ends[0]);
+    pipe.write.reset(ends[1]);
+    return ::fcntl(ends[1], F_SETPIPE_SZ, static_cast<int>(pipe_size)) >= 0;
+}
+
+void PageSender::send(int fd, Send& send) noexcept {
+    RC_CHECK(file_ >= 0);
+    const bool again =
+        send.file_offset == last_.file_offset && send.bytes.size() == last_.bytes.size();
+    if (!again) {
+        end_batch();
+        last_ = send;
+    }
+    if (again && shares() && (loaded_ != 0 || load(send.bytes))) return send_loaded(fd, send);
+    send_pages(fd, file_, send);
+}
+
+void PageSender::end_batch() noexcept {
+    if (loaded_ != 0) discard(shared_, loaded_);
+    loaded_ = 0;
+    last_ = Send{};
+}
+
+// The mapping stands for the file: the pipe gets the very pages that the file has here.
+bool PageSender::load(Bytes bytes) noexcept {
+    RC_CHECK(loaded_ == 0);
+    const iovec pages{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
+    const ssize_t count = ::vmsplice(shared_.write.get(), &pages, 1, SPLICE_F_NONBLOCK);
+    loaded_ = count > 0 ? static_cast<std::size_t>(count) : 0;
+    return loaded_ != 0;
+}
+
+void PageSender::send_loaded(int fd, Send& send) noexcept {
+    const ssize_t lent =
+        ::tee(shared_.read.get(), outgoing_.write.get(), loaded_, SPLICE_F_NONBLOCK);
+    if (lent <= 0) return send_pages(fd, file_, send);
+
+    const auto size = static_cast<std::size_t>(lent);
+    std::size_t taken = 0;
+    int error = 0;
+    while (taken < size) {
+        const ssize_t moved =
+            ::splice(outgoing_.read.get(), nullptr, fd, nullptr, size - taken, SPLICE_F_NONBLOCK);
+        if (moved < 0 && errno == EINTR) continue;
+        if (moved < 0) error = errno;
+        if (moved <= 0) break;
+        taken += static_cast<std::size_t>(moved);
+    }
+    if (taken < size) discard(outgoing_, size - taken);
+    if (taken == size && size < send.bytes.size()) {
+        // A slice that begins inside a page is one page longer than the pipe.
+        Send rest = send;
+        rest.bytes = send.bytes.subspan(size);
+        rest.file_offset += static_cast<std::int64_t>(size);
+        send_pages(fd, file_, rest);
+        if (rest.result > 0) taken += static_cast<std::size_t>(rest.result);
+    }
+    settle_pages(send, taken, error);
+}
+
+void PageSender::discard(const Pipe& pipe, std::size_t size) noexcept {
+    while (size > 0) {
+        const ssize_t moved =
+            ::splice(pipe.read.get(), nullptr, null_.get(), nullptr, size, SPLICE_F_NONBLOCK);
+        if (moved < 0 && errno == EINTR) continue;
+        RC_CHECK(moved > 0);  // it is in the pipe, and nobody else reads there
+        size -= static_cast<std::size_t>(moved);
+    }
+}
+
+}  // namespace ringcast::io
