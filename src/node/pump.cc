@@ -11,7 +11,7 @@ namespace ringcast::node {
 namespace {
 
 // In units of one small send (about 4 us): 2 ms of the kernel's time a turn, so that a turn with
-// its reads and timers stays under 5 ms.
+// its reads and timers stays under 5 ms. One batch may go over it.
 constexpr std::int64_t turn_budget = 512;
 constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
 constexpr std::size_t send_size_max = 1024 * 1024;
@@ -55,29 +55,42 @@ void Pump::mark(feed::Topic& topic, feed::LaneKind kind) noexcept {
 }
 
 bool Pump::idle() const noexcept {
-    return walks_.empty() && sessions_.ready().empty();
+    return walks_.empty() && visited_ == visiting_.size() && sessions_.ready().empty();
 }
 
+// Half a turn for either kind of work before one of them may use what the other left, so neither
+// those who catch up nor the walks can starve the other.
 void Pump::run() noexcept {
     budget_ = turn_budget;
-    while (budget_ > 0 && !sessions_.ready().empty()) {
-        serve_ready();
-        flush();
-    }
-    while (budget_ > 0 && !walks_.empty()) {
+    serve_ready(walks_.empty() ? 0 : turn_budget / 2);
+    while (!spent(0) && !walks_.empty()) {
         walk_front();
     }
+    serve_ready(0);
     flush();
 }
 
-void Pump::serve_ready() noexcept {
-    RC_CHECK(visiting_.empty());
-    visiting_.swap(sessions_.ready());
-    for (const io::ConnIndex conn : visiting_) {
+// Whether the budget is down to `floor`, once the pending batch has been answered: a socket that
+// took less than it was offered gives back the rest.
+bool Pump::spent(std::int64_t floor) noexcept {
+    if (budget_ <= floor) flush();
+    return budget_ <= floor;
+}
+
+// Visits sessions that may have something to send. Where the budget ends, the next turn goes on.
+void Pump::serve_ready(std::int64_t floor) noexcept {
+    while (!spent(floor)) {
+        if (visited_ == visiting_.size()) {
+            flush();  // whoever is in the batch may be ready again
+            visiting_.clear();
+            visited_ = 0;
+            visiting_.swap(sessions_.ready());
+            if (visiting_.empty()) return;
+        }
+        const io::ConnIndex conn = visiting_[visited_++];
         sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::ready);
         if (offer(conn)) sessions_.mark_ready(conn);  // until it has nothing more to offer
     }
-    visiting_.clear();
 }
 
 // Puts at most one slice of this session into the batch. False: it has nothing to send now.
@@ -258,6 +271,7 @@ void Pump::settle(const io::Send& send, const Origin& origin) noexcept {
     }
     const auto taken = static_cast<std::size_t>(send.result);
     RC_CHECK(taken <= send.bytes.size());
+    budget_ += cost_of(send.bytes.size()) - cost_of(taken);
     counters_.sent_bytes += taken;
     if (origin.lane != nullptr) {
         settle_record(send, origin);

@@ -59,7 +59,8 @@ class Pump {
     };
 
     [[nodiscard]] feed::Topic& topic_of(const Subscription& subscription) noexcept;
-    void serve_ready() noexcept;
+    [[nodiscard]] bool spent(std::int64_t floor) noexcept;
+    void serve_ready(std::int64_t floor) noexcept;
     [[nodiscard]] bool offer(io::ConnIndex conn) noexcept;
     [[nodiscard]] bool offer_torn(io::ConnIndex conn, Session& session) noexcept;
     [[nodiscard]] bool offer_records(io::ConnIndex conn, Session& session) noexcept;
@@ -91,7 +92,8 @@ class Pump {
     std::uint32_t count_ = 0;
     std::int64_t budget_ = 0;
     std::deque<WalkEntry> walks_;
-    std::vector<io::ConnIndex> visiting_;
+    std::vector<io::ConnIndex> visiting_;  // were ready; those before visited_ have been served
+    std::size_t visited_ = 0;
     std::vector<io::ConnIndex> failed_;
 };
 

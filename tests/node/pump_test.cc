@@ -362,6 +362,64 @@ TEST_CASE("pump: a crowd of readers of one topic does not hold up another's") {
     rig.settle();
 }
 
+TEST_CASE("pump: readers who catch up hold up neither another topic nor the turn") {
+    Rig rig(no_pings(), 1, 8 * 1024 * 1024, 700);
+    feed::Topic& busy = rig.topic("busy", 4 * 1024 * 1024);
+    feed::Topic& quiet = rig.topic("quiet", 64 * 1024);
+    std::vector<FakeSocket*> crowd;
+    for (int i = 0; i < 60; i++) {
+        crowd.push_back(&rig.connect_open());
+        rig.subscribe(*crowd.back(), busy, LaneKind::envelope);
+        crowd.back()->room = 0;
+    }
+    FakeSocket& lonely = rig.connect_open();
+    rig.subscribe(lonely, quiet, LaneKind::envelope);
+    for (feed::Seq seq = 1; seq <= 100; seq++) {
+        rig.publish(busy, LaneKind::envelope, record("busy", seq, 30'000));
+    }
+    rig.settle();
+    for (FakeSocket* socket : crowd) {
+        socket->room = FakeSocket::endless;
+    }
+    feed::Seq seq = 1;
+    for (int turn = 0; turn < 10; turn++, seq++) {
+        CAPTURE(turn);
+        const std::uint64_t before = rig.counters.sent_bytes;
+        rig.publish(quiet, LaneKind::envelope, record("quiet", seq, 10));
+        rig.turn();
+        CHECK(lonely.take() == record("quiet", seq, 10));
+        // 512 units of 32 KiB, and what one slice may be over.
+        CHECK(rig.counters.sent_bytes - before <= 17U * 1024 * 1024);
+    }
+    CHECK(!rig.pump.idle());  // it was more than one turn's work
+    rig.settle();
+    for (FakeSocket* socket : crowd) {
+        CHECK(socket->sent.size() == 100 * record("busy", 1, 30'000).size());
+    }
+}
+
+TEST_CASE("pump: a turn is charged with what sockets took, not with what they were offered") {
+    Rig rig(no_pings(), 1, 8 * 1024 * 1024, 700);
+    feed::Topic& topic = rig.topic("t", 4 * 1024 * 1024);
+    std::vector<FakeSocket*> crowd;
+    for (int i = 0; i < 200; i++) {
+        crowd.push_back(&rig.connect_open());
+        rig.subscribe(*crowd.back(), topic, LaneKind::envelope);
+        crowd.back()->room = 0;
+    }
+    for (feed::Seq seq = 1; seq <= 100; seq++) {
+        rig.publish(topic, LaneKind::envelope, record("t", seq, 30'000));
+    }
+    rig.settle();
+    for (FakeSocket* socket : crowd) {
+        socket->room = 1000;
+    }
+    rig.turn();
+    for (FakeSocket* socket : crowd) {
+        CHECK(socket->sent.size() == 1000);
+    }
+}
+
 TEST_CASE("pump: a connection that fails ends itself and no other") {
     Rig rig(no_pings());
     feed::Topic& topic = rig.topic("t", 64 * 1024);
