@@ -1,13 +1,15 @@
 #pragma once
 
 // Everything an operator can set. `number_flags` and `switch_flags` are the only source of names,
-// units, ranges and defaults: the command line, --help and the check at start all read them.
+// units, ranges and defaults: the command line, --help and check() all read them.
 //
 // Numbers are plain 64-bit values in the unit that the table names: bytes, nanoseconds or a count.
+// A field and its flag have one name: Config::ping_interval is --ping-interval.
 
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ringcast {
@@ -257,6 +259,20 @@ inline constexpr std::array<SwitchFlag, 3> switch_flags{{
      &Config::direct_descriptors,
      "io_uring: connections past the file limit; large slices are copied"},
 }};
+
+constexpr std::int64_t pin_least = -1;
+constexpr std::int64_t pin_most = 4095;
+
+// One line about the first thing that is not allowed: its flag, what was given, what is allowed.
+// Empty when all is. What depends on the machine shows only when the server is made.
+[[nodiscard]] std::string check(const Config& config) noexcept;
+
+// "25s", "300ms", "64KiB", "1.5MiB", "1000": the number in its unit, or false. A time must have a
+// unit; a fraction (of at most six digits) a unit larger than the smallest.
+[[nodiscard]] bool parse_number(std::string_view text, Unit unit, std::uint64_t& number) noexcept;
+// The way back, for help and messages.
+[[nodiscard]] std::string format_number(std::uint64_t number, Unit unit) noexcept;
+[[nodiscard]] std::string range_of(const NumberFlag& flag) noexcept;  // "50ms to 1h"
 
 inline Config::Config() noexcept {
     for (const NumberFlag& flag : number_flags) {

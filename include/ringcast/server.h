@@ -25,7 +25,8 @@ struct LogSink {
 
 class Server {
   public:
-    // Null, and one line in `error` that names the thing, when it cannot run as configured.
+    // Null, and one line in `error`, when it cannot run as configured: the one of check(), or what
+    // this machine refuses.
     [[nodiscard]] static std::unique_ptr<Server> create(const Config& config,
                                                         LogSink log,
                                                         std::string& error) noexcept;

@@ -4,8 +4,6 @@
 // environment (RINGCAST_PING_INTERVAL=10s for --ping-interval). Main thread only.
 
 #include <cstdint>
-#include <string>
-#include <string_view>
 
 #include "ringcast/config.h"
 
@@ -22,10 +20,5 @@ struct Parsed {
 // Prints help to stdout, and one line about a wrong flag to stderr: its name, what was given, what
 // is allowed.
 [[nodiscard]] Parsed parse_flags(int argc, const char* const* argv);
-
-// "25s", "300ms", "64KiB", "1000": the number in the unit, or false.
-[[nodiscard]] bool parse_number(std::string_view text, Unit unit, std::uint64_t& number) noexcept;
-// The way back, for help and messages.
-[[nodiscard]] std::string format_number(std::uint64_t number, Unit unit);
 
 }  // namespace ringcast::app

@@ -28,7 +28,6 @@ constexpr std::uint64_t reserved_files = 64;  // listeners, rings, logs, refusal
     std::string text(what);
     text += ": ";
     if (error.code == Errc::os) return text + std::strerror(error.os);
-    if (error.code == Errc::bad_request) return text + "wants ADDR:PORT or [ADDR]:PORT, in numbers";
     return text + "failed";
 }
 
@@ -132,10 +131,7 @@ bool Server::Impl::bind(std::string& error) noexcept {
         .congestion = config.congestion.empty() ? nullptr : config.congestion.c_str()};
     for (const std::string& text : config.listen) {
         auto parsed = io::parse_address(text);
-        if (!parsed.ok()) {
-            error = "--listen " + describe(text, parsed.error());
-            return false;
-        }
+        RC_CHECK(parsed.ok());  // check() saw to it
         io::Address address = parsed.value();
         for (Worker& worker : workers) {
             auto listener = io::listen_tcp(address, options);
@@ -255,6 +251,8 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
 std::unique_ptr<Server> Server::create(const Config& config,
                                        LogSink log,
                                        std::string& error) noexcept {
+    error = check(config);
+    if (!error.empty()) return nullptr;
     auto impl = std::make_unique<Impl>();
     impl->config = config;
     impl->log = log;

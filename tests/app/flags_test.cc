@@ -43,59 +43,6 @@ std::string written(int stream, const std::vector<std::string>& words, int& exit
 
 }  // namespace
 
-TEST_CASE("flags: numbers are read in their unit") {
-    struct Row {
-        const char* text;
-        Unit unit;
-        std::uint64_t number;
-    };
-    for (const Row& row :
-         std::array<Row, 12>{{{"25s", Unit::nanos, 25 * units::s},
-                              {"0.3s", Unit::nanos, 300 * units::ms},
-                              {"300ms", Unit::nanos, 300 * units::ms},
-                              {"1h", Unit::nanos, units::hour},
-                              {"0", Unit::nanos, 0},
-                              {"64KiB", Unit::bytes, 64 * units::kib},
-                              {"1.5MiB", Unit::bytes, 3 * units::mib / 2},
-                              {"2MB", Unit::bytes, 2'000'000},
-                              {"17", Unit::bytes, 17},
-                              {"17", Unit::count, 17},
-                              {"0", Unit::count, 0},
-                              {"18446744073709551615", Unit::count, UINT64_MAX}}}) {
-        CAPTURE(row.text);
-        std::uint64_t number = 1;
-        CHECK(app::parse_number(row.text, row.unit, number));
-        CHECK(number == row.number);
-    }
-}
-
-TEST_CASE("flags: what is no number of the unit is refused") {
-    std::uint64_t number = 0;
-    for (const char* text :
-         {"", "s", "-1s", "25", "25x", "25 s", "1e3s", "99999999999999999999s"}) {
-        CAPTURE(text);
-        CHECK_FALSE(app::parse_number(text, Unit::nanos, number));
-    }
-    for (const char* text : {"", "KiB", "-1", "1kib", "1s", "17179869185GiB"}) {
-        CAPTURE(text);
-        CHECK_FALSE(app::parse_number(text, Unit::bytes, number));
-    }
-    CHECK_FALSE(app::parse_number("1KiB", Unit::count, number));
-}
-
-TEST_CASE("flags: a number is written so that it is read as the same") {
-    for (const NumberFlag& flag : number_flags) {
-        for (const std::uint64_t number : {flag.least, flag.fallback, flag.most}) {
-            CAPTURE(flag.name);
-            std::uint64_t back = 0;
-            const std::string text = app::format_number(number, flag.unit);
-            CAPTURE(text);
-            CHECK(app::parse_number(text, flag.unit, back));
-            CHECK(back == number);
-        }
-    }
-}
-
 TEST_CASE("flags: every number has its default, takes its range, and nothing past it") {
     const Config fallback = parse({"serve"}).config;
     for (const NumberFlag& flag : number_flags) {
@@ -103,20 +50,20 @@ TEST_CASE("flags: every number has its default, takes its range, and nothing pas
         const std::string name = std::string("--") + flag.name;
         CHECK(fallback.*flag.member == flag.fallback);
         for (const std::uint64_t number : {flag.least, flag.most}) {
-            const Parsed parsed = parse({"serve", name, app::format_number(number, flag.unit)});
+            const Parsed parsed = parse({"serve", name, format_number(number, flag.unit)});
             CHECK(parsed.command == Command::serve);
             CHECK(parsed.config.*flag.member == number);
         }
         std::vector<std::uint64_t> wrong{flag.most + 1};
         if (flag.least > 0) wrong.push_back(flag.least - 1);
         for (const std::uint64_t number : wrong) {
-            const std::string given = app::format_number(number, flag.unit);
+            const std::string given = format_number(number, flag.unit);
             int exit_code = 0;
             const std::string line = written(STDERR_FILENO, {"serve", name, given}, exit_code);
             CHECK(exit_code == 2);
             CHECK(line.find(name) != std::string::npos);
             CHECK(line.find("'" + given + "'") != std::string::npos);
-            CHECK(line.find(app::format_number(flag.most, flag.unit)) != std::string::npos);
+            CHECK(line.find(format_number(flag.most, flag.unit)) != std::string::npos);
             CHECK(line.find('\n') == line.size() - 1);
         }
     }
@@ -127,8 +74,19 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 9> rows{{
+    const std::array<Row, 20> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
+        {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
+        {{"serve", "stray", "--shards", "2"}, {" stray is"}},
+        {{"serve", "--shards", "1.5"}, {"--shards", "'1.5'", "0 to 64"}},
+        {{"serve", "--shards", "1 "}, {"--shards", "'1 '", "0 to 64"}},
+        {{"serve", "--message-max", "1.5"}, {"--message-max", "'1.5'", "125B to 64MiB"}},
+        {{"serve", "--ping-interval", "25"}, {"--ping-interval", "'25'", "50ms to 1h"}},
+        {{"serve", "--pin", "0x1"}, {"--pin", "'0x1'", "-1 to 4095"}},
+        {{"serve", "--pin", "1.5"}, {"--pin", "'1.5'", "-1 to 4095"}},
+        {{"serve", "--pin", "4096"}, {"--pin", "'4096'", "-1 to 4095"}},
+        {{"serve", "--pin", ""}, {"--pin", "''", "-1 to 4095"}},
+        {{"serve", "--dev=maybe"}, {"--dev", "maybe", "true or false"}},
         {{"serve", "--io", "kqueue"}, {"--io", "kqueue", "uring"}},
         {{"serve", "--slow-policy", "drop"}, {"--slow-policy", "drop", "gap"}},
         {{"serve", "--listen", "nonsense"}, {"--listen", "nonsense", "ADDR:PORT"}},

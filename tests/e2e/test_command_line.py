@@ -19,11 +19,13 @@ class CommandLine(unittest.TestCase):
             ('shards', '65'),
             ('shards', '-1'),
             ('shards', 'many'),
+            ('shards', '1.5'),
             ('io', 'kqueue'),
             ('listen', 'nonsense'),
             ('listen', '127.0.0.1:99999'),
             ('ping_interval', '-1s'),
             ('ping_interval', 'soon'),
+            ('ping_interval', '25'),
             ('message_max', '64KB!'),
             ('connections_max', '1e9'),
         ]

@@ -212,10 +212,8 @@ TEST_CASE("server: what it cannot listen on it names") {
     auto holder = io::listen_tcp(io::parse_address("127.0.0.1:0").value(), {.reuse_port = false});
     REQUIRE(holder.ok());
     const std::string taken = io::format_address(io::local_address(holder.value().get()).value());
-    for (const Row& row : {Row{"nonsense", "wants ADDR:PORT"},
-                           Row{"localhost:80", "wants ADDR:PORT"},
-                           Row{"127.0.0.1", "wants ADDR:PORT"},
-                           Row{"127.0.0.1:65536", "wants ADDR:PORT"},
+    for (const Row& row : {Row{"nonsense", "ADDR:PORT"},
+                           Row{"127.0.0.1:65536", "ADDR:PORT"},
                            Row{"192.0.2.1:0", "Cannot assign"},
                            Row{taken, "in use"}}) {
         CAPTURE(row.listen);
@@ -228,9 +226,26 @@ TEST_CASE("server: what it cannot listen on it names") {
     }
 }
 
+TEST_CASE("server: a number out of its range is an error that names it, not a crash") {
+    for (const NumberFlag& flag : number_flags) {
+        std::vector<std::uint64_t> wrong{flag.most + 1, UINT64_MAX};
+        if (flag.least > 0) wrong.push_back(flag.least - 1);
+        for (const std::uint64_t number : wrong) {
+            CAPTURE(flag.name);
+            CAPTURE(number);
+            Config config = small_config(Io::epoll);
+            config.*flag.member = number;
+            std::string error;
+            CHECK(Server::create(config, {}, error) == nullptr);
+            CHECK(error == check(config));
+            CHECK_MESSAGE(error.starts_with(std::string("--") + flag.name), error);
+        }
+    }
+}
+
 TEST_CASE("server: a configuration that no shard can be built from is an error, not a crash") {
     Config config = small_config(Io::epoll, 2);
-    config.pin = 100'000;
+    config.pin = pin_most - 1;
     std::string error;
     CHECK(Server::create(config, {}, error) == nullptr);
     CHECK_MESSAGE(error.find("--pin") != std::string::npos, error);

@@ -1,0 +1,155 @@
+// What an operator may set: numbers in their units, and what is said of those that are not allowed.
+
+#include "ringcast/config.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace ringcast;
+
+TEST_CASE("config: numbers are read in their unit") {
+    struct Row {
+        const char* text;
+        Unit unit;
+        std::uint64_t number;
+    };
+    for (const Row& row :
+         std::array<Row, 16>{{{"25s", Unit::nanos, 25 * units::s},
+                              {"0.3s", Unit::nanos, 300 * units::ms},
+                              {"300ms", Unit::nanos, 300 * units::ms},
+                              {"1.5us", Unit::nanos, 1500},
+                              {"0.000001h", Unit::nanos, 3'600'000},
+                              {"0.1GiB", Unit::bytes, 107'374'182},
+                              {"17179869183.999999GiB", Unit::bytes, UINT64_MAX - 1073},
+                              {"1h", Unit::nanos, units::hour},
+                              {"0", Unit::nanos, 0},
+                              {"64KiB", Unit::bytes, 64 * units::kib},
+                              {"1.5MiB", Unit::bytes, 3 * units::mib / 2},
+                              {"2MB", Unit::bytes, 2'000'000},
+                              {"17", Unit::bytes, 17},
+                              {"17", Unit::count, 17},
+                              {"0", Unit::count, 0},
+                              {"18446744073709551615", Unit::count, UINT64_MAX}}}) {
+        CAPTURE(row.text);
+        std::uint64_t number = 1;
+        CHECK(parse_number(row.text, row.unit, number));
+        CHECK(number == row.number);
+    }
+}
+
+TEST_CASE("config: what is no number of the unit is refused") {
+    std::uint64_t number = 0;
+    for (const char* text : {"",
+                             "s",
+                             "-1s",
+                             "+1s",
+                             "25",
+                             "0.5",
+                             "25x",
+                             "25 s",
+                             "1e3s",
+                             "1.5e3s",
+                             "1.s",
+                             ".5s",
+                             "1.5ns",
+                             "1.-5s",
+                             "0.0000001h",
+                             "0x1s",
+                             "99999999999999999999s",
+                             "18446744073709551615.9us"}) {
+        CAPTURE(text);
+        CHECK_FALSE(parse_number(text, Unit::nanos, number));
+    }
+    for (const char* text :
+         {"", "KiB", "-1", "1kib", "1s", "17179869185GiB", "1.5", "1.0", "1.5B", "1e3"}) {
+        CAPTURE(text);
+        CHECK_FALSE(parse_number(text, Unit::bytes, number));
+    }
+    for (const char* text : {"", "1KiB", "1.5", "1.0", "1.", "1e3", "0x10", " 1", "1 ", "-0"}) {
+        CAPTURE(text);
+        CHECK_FALSE(parse_number(text, Unit::count, number));
+    }
+}
+
+TEST_CASE("config: a number is written so that it is read as the same") {
+    for (const NumberFlag& flag : number_flags) {
+        for (const std::uint64_t number : {flag.least, flag.fallback, flag.most}) {
+            CAPTURE(flag.name);
+            std::uint64_t back = 0;
+            const std::string text = format_number(number, flag.unit);
+            CAPTURE(text);
+            CHECK(parse_number(text, flag.unit, back));
+            CHECK(back == number);
+        }
+    }
+}
+
+TEST_CASE("config: what nobody has touched is allowed") {
+    CHECK(check(Config()).empty());
+    Config config;
+    for (const NumberFlag& flag : number_flags) {
+        for (const std::uint64_t number : {flag.least, flag.most}) {
+            config.*flag.member = number;
+            CHECK_MESSAGE(check(config).empty(), check(config));
+        }
+    }
+}
+
+TEST_CASE("config: a number out of its range is named, with what was given and what is allowed") {
+    for (const NumberFlag& flag : number_flags) {
+        std::vector<std::uint64_t> wrong{flag.most + 1, UINT64_MAX};
+        if (flag.least > 0) wrong.insert(wrong.end(), {0, flag.least - 1});
+        for (const std::uint64_t number : wrong) {
+            Config config;
+            config.*flag.member = number;
+            CHECK(check(config) == std::string("--") + flag.name + ": '" +
+                                       format_number(number, flag.unit) +
+                                       "' is not allowed: " + range_of(flag));
+        }
+    }
+    Config config;
+    for (const std::int64_t pin : {pin_least - 1, pin_most + 1, INT64_MIN, INT64_MAX}) {
+        config.pin = pin;
+        CHECK(check(config) == "--pin: '" + std::to_string(pin) + "' is not allowed: -1 to 4095");
+    }
+}
+
+TEST_CASE("config: addresses are numbers, and loopback with --dev") {
+    struct Row {
+        const char* listen;
+        bool allowed;
+        bool with_dev;
+    };
+    for (const Row& row : std::array<Row, 15>{{{"127.0.0.1:0", true, true},
+                                               {"127.9.9.9:80", true, true},
+                                               {"[::1]:65535", true, true},
+                                               {"0.0.0.0:80", true, false},
+                                               {"[::]:80", true, false},
+                                               {"[::101]:80", true, false},
+                                               {"[fe80::1]:80", true, false},
+                                               {"10.0.0.1:80", true, false},
+                                               {"", false, false},
+                                               {"nonsense", false, false},
+                                               {"localhost:80", false, false},
+                                               {"127.0.0.1", false, false},
+                                               {"127.0.0.1:", false, false},
+                                               {"[::1:80", false, false},
+                                               {"127.0.0.1:65536", false, false}}}) {
+        CAPTURE(row.listen);
+        Config config;
+        config.listen = {"127.0.0.1:8080", row.listen};
+        CHECK(check(config).empty() == row.allowed);
+        config.dev = true;
+        const std::string problem = check(config);
+        CHECK(problem.empty() == row.with_dev);
+        if (row.with_dev) continue;
+        CHECK(problem.starts_with("--listen: '" + std::string(row.listen) + "' is not allowed: "));
+        CHECK((problem.find("loopback") != std::string::npos) == row.allowed);
+    }
+    Config config;
+    config.listen.clear();
+    CHECK(check(config).find("ADDR:PORT") != std::string::npos);
+}
