@@ -193,14 +193,14 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      256 * units::mib,
      2 * units::mib,
      1024 * units::gib,
-     "memory of all logs together"},
+     "memory of all logs together; a shard's share is rounded down to a power of two"},
     {"topic-log-max",
      &Config::topic_log_max,
      Unit::bytes,
      64 * units::mib,
      64 * units::kib,
      1024 * units::gib,
-     "memory of one topic's log on one shard"},
+     "memory of one topic's log on one shard; /ws and /raw have a log each"},
     {"outbox-max",
      &Config::outbox_max,
      Unit::bytes,
@@ -257,7 +257,7 @@ inline constexpr std::array<SwitchFlag, 3> switch_flags{{
     {"anonymous-publish", &Config::anonymous_publish, "anybody may publish"},
     {"direct-descriptors",
      &Config::direct_descriptors,
-     "io_uring: connections past the file limit; large slices are copied"},
+     "connections past the file limit, by io_uring alone; large slices are copied"},
 }};
 
 constexpr std::int64_t pin_least = -1;

@@ -82,6 +82,9 @@ bool is_loopback(const std::string& text) noexcept {
 
 // What no single field can know.
 std::string check_together(const Config& config) {
+    if (config.direct_descriptors && config.io == Io::epoll) {
+        return refusal("direct-descriptors", "true", "only io_uring has them, not --io epoll");
+    }
     for (const std::string& text : config.listen) {
         if (config.dev && !is_loopback(text)) {
             return refusal(

@@ -120,7 +120,7 @@ void Hub::open_lane(feed::Topic& topic, LaneKind kind, feed::Seq next) noexcept 
     topic.lanes[index_of(kind)] =
         std::make_unique<feed::Lane>(pool_,
                                      next,
-                                     config_.topic_log_max / mesh_.shard_count(),
+                                     config_.topic_log_max,
                                      feed::LaneSink{.save_tail = &Hub::save_tail, .context = this});
 }
 

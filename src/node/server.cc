@@ -62,6 +62,7 @@ struct Server::Impl {
     std::uint64_t hash_seed = 0;
     std::uint32_t connections_max = 0;  // of all shards together
     std::uint32_t table_size = 0;       // of one shard at most
+    std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
     std::unique_ptr<node::Mesh> mesh;
     std::vector<Worker> workers;
     std::unique_ptr<std::latch> ready;  // all shards are built, or failed
@@ -75,6 +76,7 @@ struct Server::Impl {
     void say(LogLevel level, std::string_view line) const noexcept {
         if (log.write != nullptr) log.write(log.context, level, line);
     }
+    [[nodiscard]] std::string memory_line() const noexcept;
     [[nodiscard]] bool plan(std::string& error) noexcept;
     [[nodiscard]] bool bind(std::string& error) noexcept;
     [[nodiscard]] bool build_shards(std::string& error) noexcept;
@@ -86,6 +88,7 @@ struct Server::Impl {
 bool Server::Impl::plan(std::string& error) noexcept {
     const std::vector<std::uint32_t> cpus = io::usable_cpus();
     if (config.shards == 0) config.shards = std::min<std::uint64_t>(cpus.size(), 64);
+    arena_size = std::bit_floor(config.log_memory / config.shards);
     std::uint64_t hash = 0;
     auto entropy = io::fill_entropy(MutBytes(reinterpret_cast<std::byte*>(&hash), sizeof hash));
     if (!entropy.ok()) {
@@ -122,6 +125,14 @@ bool Server::Impl::plan(std::string& error) noexcept {
     table_size = static_cast<std::uint32_t>(std::min(config.connections_max, per_table));
     connections_max = static_cast<std::uint32_t>(config.connections_max);
     return true;
+}
+
+std::string Server::Impl::memory_line() const noexcept {
+    std::string line = "log memory: " + std::to_string(config.shards) + " x " +
+                       format_number(arena_size, Unit::bytes);
+    if (arena_size * config.shards == config.log_memory) return line;
+    return line + " of --log-memory " + format_number(config.log_memory, Unit::bytes) +
+           ", since a shard's share is rounded down to a power of two";
 }
 
 // One listener per address and shard. The first of an address settles its port.
@@ -206,7 +217,6 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
             return false;
         }
     }
-    const std::size_t arena_size = std::bit_floor(config.log_memory / workers.size());
     auto memory = io::MemFile::create("ringcast-log", arena_size);
     if (!memory.ok()) {
         worker.error = describe("--log-memory", memory.error());
@@ -266,6 +276,7 @@ std::unique_ptr<Server> Server::create(const Config& config,
     if (!built) return nullptr;  // the destructor joins the threads
     const Impl& made = *server->impl_;
     made.say(LogLevel::info, "io: " + made.workers.front().why);
+    made.say(LogLevel::info, made.memory_line());
     return server;
 }
 

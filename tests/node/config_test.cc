@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <doctest/doctest.h>
+#include "tests/node/cluster.h"
 
 using namespace ringcast;
+using namespace ringcast::node::test;
 
 TEST_CASE("config: numbers are read in their unit") {
     struct Row {
@@ -152,4 +153,39 @@ TEST_CASE("config: addresses are numbers, and loopback with --dev") {
     Config config;
     config.listen.clear();
     CHECK(check(config).find("ADDR:PORT") != std::string::npos);
+}
+
+TEST_CASE("config: what only io_uring can do is not asked of epoll") {
+    Config config;
+    config.direct_descriptors = true;
+    CHECK(check(config).empty());
+    config.io = Io::uring;
+    CHECK(check(config).empty());
+    config.io = Io::epoll;
+    CHECK(check(config) ==
+          "--direct-descriptors: 'true' is not allowed: only io_uring has them, not --io epoll");
+}
+
+TEST_CASE("config: a topic's log may grow to its limit on each shard, however many there are") {
+    for (const std::uint32_t shards : {1u, 4u}) {
+        CAPTURE(shards);
+        Config config = open_config();
+        config.messages_per_second = 0;
+        config.topic_log_max = 256 * units::kib;
+        Cluster cluster(config, shards);
+        Client& reader = cluster.greet();
+        reader.say(R"({"type":"subscribe","id":"1","topic":"t"})");
+        cluster.settle();
+        CHECK(Json(reader.take_one()).text("type") == "subscribed");
+        reader.socket->room = 0;
+        Client& writer = cluster.greet();
+        const std::string payload(1000, 'x');
+        for (int i = 0; i < 150; i++) {
+            writer.say(R"({"type":"publish","id":"1","topic":"t","payload":")" + payload + "\"}");
+            cluster.settle();
+        }
+        reader.socket->room = FakeSocket::endless;
+        cluster.settle();
+        CHECK(reader.take().size() == 150);
+    }
 }

@@ -1,10 +1,10 @@
 #include "ringcast/server.h"
 
 #include <array>
-#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -21,12 +21,15 @@ using ringcast::test::upgrade_request;
 
 namespace {
 
+// Keeps the lines of the start, which all come from the thread that calls create().
 struct Log {
-    std::atomic<int> lines{0};
+    std::vector<std::string> lines;
+    std::thread::id starter = std::this_thread::get_id();
 
     [[nodiscard]] LogSink sink() { return {.write = &Log::write, .context = this}; }
-    static void write(void* context, LogLevel /*level*/, std::string_view /*line*/) noexcept {
-        static_cast<Log*>(context)->lines++;
+    static void write(void* context, LogLevel /*level*/, std::string_view line) noexcept {
+        auto& log = *static_cast<Log*>(context);
+        if (std::this_thread::get_id() == log.starter) log.lines.emplace_back(line);
     }
 };
 
@@ -113,7 +116,8 @@ TEST_CASE("server: on port 0 it serves clients at the addresses it tells, until 
             const auto server = start(config, log.sink());
             CHECK(server->shard_count() == shards);
             CHECK(server->io_name() == (io == Io::epoll ? "epoll" : "uring"));
-            CHECK(log.lines == 1);
+            REQUIRE(log.lines.size() == 2);
+            CHECK(log.lines[0].starts_with("io: "));
             REQUIRE(server->addresses().size() == 2);
             CHECK(server->addresses()[0] != server->addresses()[1]);
             for (const std::string& address : server->addresses()) {
@@ -223,6 +227,29 @@ TEST_CASE("server: what it cannot listen on it names") {
         CHECK(Server::create(config, {}, error) == nullptr);
         CHECK(error.find(row.listen) != std::string::npos);
         CHECK_MESSAGE(error.find(row.says) != std::string::npos, error);
+    }
+}
+
+TEST_CASE("server: the log says what of the log memory each shard can use") {
+    struct Row {
+        std::uint64_t shards;
+        std::uint64_t log_memory;
+        const char* line;
+    };
+    for (const Row& row :
+         std::array<Row, 4>{{{1, 4 * units::mib, "log memory: 1 x 4MiB"},
+                             {2, 4 * units::mib, "log memory: 2 x 2MiB"},
+                             {3, 6 * units::mib, "log memory: 3 x 2MiB"},
+                             {3,
+                              8 * units::mib,
+                              "log memory: 3 x 2MiB of --log-memory 8MiB, since a shard's share is "
+                              "rounded down to a power of two"}}}) {
+        Log log;
+        Config config = small_config(Io::epoll, row.shards);
+        config.log_memory = row.log_memory;
+        const auto server = start(config, log.sink());
+        REQUIRE(log.lines.size() == 2);
+        CHECK(log.lines[1] == row.line);
     }
 }
 
