@@ -22,6 +22,8 @@ enum class SlowPolicy : std::uint8_t { gap, close };
 
 struct Config {
     std::vector<std::string> listen = {"127.0.0.1:8080"};
+    // Web pages that may connect, by their Origin. None: all, but with --dev only the server's own.
+    std::vector<std::string> origin;
     Io io = Io::automatic;
     SlowPolicy slow_policy = SlowPolicy::gap;
 

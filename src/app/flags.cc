@@ -87,6 +87,14 @@ void add_flags(CLI::App& serve, Config& config) {
         ->type_name("ADDR:PORT")
         ->take_all()
         ->envname("RINGCAST_LISTEN");
+    serve
+        .add_option("--origin",
+                    config.origin,
+                    "web pages that may connect, e.g. https://example.com; may be repeated [all; "
+                    "with --dev the server's own]")
+        ->type_name("ORIGIN")
+        ->take_all()
+        ->envname("RINGCAST_ORIGIN");
     add_choice<Io>(serve,
                    "--io",
                    config.io,

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <span>
-#include <utility>
 
 #include "io/socket.h"
+#include "node/origin.h"
 
 namespace ringcast {
 
@@ -70,14 +70,15 @@ std::string check_listen(const Config& config) {
     return {};
 }
 
-bool is_loopback(const std::string& text) noexcept {
-    auto parsed = io::parse_address(text);
-    if (!parsed.ok()) return false;
-    const io::Address address = std::move(parsed).value();
-    if (!address.v6) return address.ip[0] == 127;
-    return address.ip.back() == 1 &&
-           std::all_of(
-               address.ip.begin(), address.ip.end() - 1, [](auto byte) { return byte == 0; });
+std::string check_origins(const Config& config) {
+    for (const std::string& text : config.origin) {
+        if (node::origin_well_formed(text)) continue;
+        return refusal("origin",
+                       text,
+                       "SCHEME://HOST[:PORT] as browsers write it (small letters, no path, no "
+                       "default port), or null");
+    }
+    return {};
 }
 
 // What no single field can know.
@@ -86,7 +87,7 @@ std::string check_together(const Config& config) {
         return refusal("direct-descriptors", "true", "only io_uring has them, not --io epoll");
     }
     for (const std::string& text : config.listen) {
-        if (config.dev && !is_loopback(text)) {
+        if (config.dev && !node::is_loopback_address(text)) {
             return refusal(
                 "listen", text, "with --dev a loopback address, since everybody may publish");
         }
@@ -152,6 +153,7 @@ std::string check(const Config& config) noexcept {
                        std::to_string(pin_least) + " to " + std::to_string(pin_most));
     }
     std::string problem = check_listen(config);
+    if (problem.empty()) problem = check_origins(config);
     return problem.empty() ? check_together(config) : problem;
 }
 

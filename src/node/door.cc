@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "node/assets.h"
+#include "node/origin.h"
 #include "node/replies.h"
 
 namespace ringcast::node {
@@ -69,10 +70,16 @@ void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
             refuse(conn, decision.status, decision.reason);
             return;
         case wire::Decision::Kind::websocket:
-            upgrade(conn, request, decision);
-            return;
         case wire::Decision::Kind::http:
             break;
+    }
+    if (!host_allowed(config_, request)) {
+        refuse(conn, 403, "with --dev Host must be localhost or a loopback address (or --origin)");
+        return;
+    }
+    if (decision.kind == wire::Decision::Kind::websocket) {
+        upgrade(conn, request, decision);
+        return;
     }
     if (request.path == "/ws" || request.path == "/raw" || request.path == "/echo") {
         refuse(conn, 426, "this is a WebSocket endpoint");
@@ -84,6 +91,10 @@ void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
 void Door::upgrade(io::ConnIndex conn,
                    const wire::Request& request,
                    const wire::Decision& decision) noexcept {
+    if (!origin_allowed(config_, request)) {
+        refuse(conn, 403, "pages of this Origin may not connect here (--origin)");
+        return;
+    }
     const bool echo = request.path == "/echo" && config_.dev;
     if (request.path != "/ws" && request.path != "/raw" && !echo) {
         refuse(conn, 404, "no such endpoint: use /ws or /raw");

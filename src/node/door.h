@@ -7,6 +7,8 @@
 //   /echo          with --dev: every message comes back
 //   anything else  with --dev the demo page; else 404
 //
+// Pages of other servers may be kept out: node/origin.h.
+//
 // One thread owns a Door.
 
 #include <cstdint>

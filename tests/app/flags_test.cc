@@ -74,7 +74,7 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 20> rows{{
+    const std::array<Row, 22> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
         {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
         {{"serve", "stray", "--shards", "2"}, {" stray is"}},
@@ -82,6 +82,9 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--shards", "1 "}, {"--shards", "'1 '", "0 to 64"}},
         {{"serve", "--message-max", "1.5"}, {"--message-max", "'1.5'", "125B to 64MiB"}},
         {{"serve", "--ping-interval", "25"}, {"--ping-interval", "'25'", "50ms to 1h"}},
+        {{"serve", "--origin", "a.example"}, {"--origin", "'a.example'", "SCHEME://HOST"}},
+        {{"serve", "--direct-descriptors", "--io", "epoll"},
+         {"--direct-descriptors", "--io epoll"}},
         {{"serve", "--pin", "0x1"}, {"--pin", "'0x1'", "-1 to 4095"}},
         {{"serve", "--pin", "1.5"}, {"--pin", "'1.5'", "-1 to 4095"}},
         {{"serve", "--pin", "4096"}, {"--pin", "'4096'", "-1 to 4095"}},
@@ -114,6 +117,10 @@ TEST_CASE("flags: addresses, choices and switches arrive") {
                                  "127.0.0.1:0",
                                  "--listen",
                                  "[::1]:8080",
+                                 "--origin",
+                                 "https://a.example",
+                                 "--origin",
+                                 "null",
                                  "--io",
                                  "epoll",
                                  "--slow-policy",
@@ -123,6 +130,7 @@ TEST_CASE("flags: addresses, choices and switches arrive") {
                                  "3"});
     REQUIRE(parsed.command == Command::serve);
     CHECK(parsed.config.listen == std::vector<std::string>{"127.0.0.1:0", "[::1]:8080"});
+    CHECK(parsed.config.origin == std::vector<std::string>{"https://a.example", "null"});
     CHECK(parsed.config.io == Io::epoll);
     CHECK(parsed.config.slow_policy == SlowPolicy::close);
     CHECK(parsed.config.dev);

@@ -35,6 +35,7 @@ FLAGS = {
     'message_max': '--message-max',
     'messages_burst': '--messages-burst',
     'messages_per_second': '--messages-per-second',
+    'origin': '--origin',
     'ping_interval': '--ping-interval',
     'pong_timeout': '--pong-timeout',
 }
@@ -48,7 +49,8 @@ def command(*arguments, dev=True, **settings):
     settings = {'listen': '127.0.0.1:0', 'io': os.environ['RINGCAST_IO'], **settings}
     line = [os.environ['RINGCASTD'], 'serve'] + (['--dev'] if dev else [])
     for name, value in settings.items():
-        line += [FLAGS[name], str(value)]
+        for one in value if isinstance(value, list) else [value]:
+            line += [FLAGS[name], str(one)]
     return line + list(arguments)
 
 

@@ -41,6 +41,16 @@ try {
   if (errors.length > 0) throw new Error(errors.join("\n"));
   say("shown");
 
+  // A page of nobody's tries the same address; it can see no more than that it failed.
+  const stranger = await browser.newPage();
+  const outcome = await stranger.evaluate((address) => new Promise((resolve) => {
+    const socket = new WebSocket(address);
+    socket.onopen = () => resolve("open");
+    socket.onerror = () => resolve("refused");
+  }), `${url.replace("http", "ws")}ws`);
+  if (outcome !== "refused") throw new Error(`a stranger's page: ${outcome}`);
+  say("stranger refused");
+
   // From here on the browser itself logs that connecting fails.
   await page.waitForSelector("#state[data-state=waiting]", patience);
   say("disconnected");

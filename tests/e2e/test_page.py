@@ -60,6 +60,7 @@ class Page(Test):
                 update = await receiver.expect('data_update', topic='chat')
                 self.assertEqual(update['payload'], {'text': 'hello <b>everyone</b>'})
                 await expect('shown')
+                await expect('stranger refused')
                 server.terminate()
                 await expect('disconnected')
                 await expect('no errors')

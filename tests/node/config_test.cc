@@ -155,6 +155,14 @@ TEST_CASE("config: addresses are numbers, and loopback with --dev") {
     CHECK(check(config).find("ADDR:PORT") != std::string::npos);
 }
 
+TEST_CASE("config: an origin stands there as browsers write it") {
+    Config config;
+    config.origin = {"https://a.example", "null"};
+    CHECK(check(config).empty());
+    config.origin.emplace_back("https://a.example/");
+    CHECK(check(config).starts_with("--origin: 'https://a.example/' is not allowed: SCHEME://"));
+}
+
 TEST_CASE("config: what only io_uring can do is not asked of epoll") {
     Config config;
     config.direct_descriptors = true;

@@ -13,7 +13,7 @@ using namespace ringcast::node::test;
 namespace {
 
 std::string plain(std::string_view method_and_target) {
-    return std::string(method_and_target) + " HTTP/1.1\r\nHost: x\r\n\r\n";
+    return std::string(method_and_target) + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
 }
 
 Config dev_config() {
@@ -116,6 +116,48 @@ TEST_CASE("door: the page is served whole with --dev, however slowly it is read"
         CHECK(client.peer.body() == asset.body);
     }
     CHECK(cluster.connect("/echo").peer.status == 101);
+}
+
+TEST_CASE("door: with --dev no page of somebody else gets in, by any name or path") {
+    struct Row {
+        const char* target;
+        const char* host;
+        const char* origin;  // none when null
+        int status;
+    };
+    const std::array<Row, 9> rows{{
+        {"/ws", "127.0.0.1:8080", nullptr, 101},
+        {"/ws", "127.0.0.1:8080", "http://127.0.0.1:8080", 101},
+        {"/ws", "127.0.0.1:8080", "https://evil.example", 403},
+        {"/raw?publish=a", "127.0.0.1:8080", "https://evil.example", 403},
+        {"/raw?topic=a", "127.0.0.1:8080", "null", 403},
+        {"/echo", "127.0.0.1:8080", "https://evil.example", 403},
+        {"/nowhere", "127.0.0.1:8080", "https://evil.example", 403},
+        {"/ws", "evil.example:8080", "http://evil.example:8080", 403},
+        {"/ws", "evil.example:8080", nullptr, 403},
+    }};
+    Cluster cluster(dev_config());
+    for (const Row& row : rows) {
+        CAPTURE(row.target);
+        CAPTURE(row.host);
+        std::string request = upgrade_request(row.target);
+        request.replace(
+            request.find("Host: "),
+            request.find("\r\nUpgrade") - request.find("Host: "),
+            std::string("Host: ") + row.host +
+                (row.origin == nullptr ? "" : std::string("\r\nOrigin: ") + row.origin));
+        Client& client = cluster.dial();
+        client.socket->say(request);
+        cluster.settle();
+        client.read();
+        CHECK(client.peer.status == row.status);
+        if (row.status == 403) CHECK(client.peer.body().find("--origin") != std::string::npos);
+    }
+    Client& page = cluster.dial();
+    page.socket->say("GET / HTTP/1.1\r\nHost: evil.example:8080\r\n\r\n");
+    cluster.settle();
+    page.read();
+    CHECK(page.peer.status == 403);
 }
 
 TEST_CASE("door: the limits of a request's head are the operator's") {

@@ -79,7 +79,7 @@ inline std::string server_frame(Op op, std::string_view payload) {
 // A correct upgrade (the key and its answer are those of RFC 6455, 1.3).
 inline std::string upgrade_request(std::string_view target) {
     return "GET " + std::string(target) +
-           " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+           " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 }
 constexpr std::string_view upgrade_accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
