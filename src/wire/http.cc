@@ -277,6 +277,7 @@ void RequestParser::begin_header() noexcept {
         {"origin", Header::origin},
         {"authorization", Header::authorization},
         {"x-forwarded-for", Header::forwarded_for},
+        {"if-none-match", Header::if_none_match},
         {"upgrade", Header::upgrade},
         {"connection", Header::connection},
         {"sec-websocket-key", Header::key},
@@ -316,6 +317,9 @@ bool RequestParser::finish_header() noexcept {
             return true;
         case Header::forwarded_for:
             request_.forwarded_for = value;
+            return true;
+        case Header::if_none_match:
+            request_.if_none_match = value;
             return true;
         case Header::key:
             count(request_.key_count);

@@ -38,6 +38,7 @@ struct Request {
     std::string_view origin{};         // Origin
     std::string_view authorization{};  // Authorization
     std::string_view forwarded_for{};  // X-Forwarded-For, its last line
+    std::string_view if_none_match{};  // If-None-Match, its last line
     std::string_view key{};            // Sec-WebSocket-Key
     std::uint16_t head_size = 0;       // bytes of the whole head
     std::uint8_t header_lines = 0;
@@ -93,6 +94,7 @@ class RequestParser {
         origin,
         authorization,
         forwarded_for,
+        if_none_match,
         upgrade,
         connection,
         key,

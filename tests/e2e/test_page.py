@@ -22,15 +22,29 @@ FILES = {
 
 
 class Page(Test):
-    def get(self, path):
+    def get(self, path, headers=None):
         url = f'http://127.0.0.1:{self.server.port}{path}'
-        return urllib.request.urlopen(url, timeout=PATIENCE_S)
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}),
+                                      timeout=PATIENCE_S)
 
     def test_each_file_has_its_type_and_its_bytes(self):
         for path, (content_type, name) in FILES.items():
             with self.subTest(path), self.get(path) as answer:
                 self.assertTrue(answer.headers['content-type'].startswith(content_type))
                 self.assertEqual(answer.read(), (ROOT / 'web' / name).read_bytes())
+
+    def test_a_file_that_one_has_is_not_sent_again(self):
+        for path in FILES:
+            with self.subTest(path):
+                with self.get(path) as answer:
+                    etag = answer.headers['etag']
+                    self.assertNotIn('unsafe', answer.headers['content-security-policy'])
+                with self.assertRaises(urllib.error.HTTPError) as unchanged:
+                    self.get(path, {'If-None-Match': etag})
+                self.assertEqual(unchanged.exception.code, 304)
+                self.assertEqual(unchanged.exception.headers['etag'], etag)
+                self.assertEqual(unchanged.exception.read(), b'')
+                unchanged.exception.close()
 
     def test_there_is_nothing_else(self):
         for path in ['/index.htm', '/../etc/passwd', '/web/app.js', '//']:

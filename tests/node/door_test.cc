@@ -118,6 +118,62 @@ TEST_CASE("door: the page is served whole with --dev, however slowly it is read"
     CHECK(cluster.connect("/echo").peer.status == 101);
 }
 
+TEST_CASE("door: a file of the page that the browser has is not sent again") {
+    Cluster cluster(dev_config());
+    const node::Asset& page = node::assets().front();
+    const std::string etag(page.etag);
+    struct Row {
+        std::string if_none_match;
+        int status;
+    };
+    for (const Row& row : std::array<Row, 9>{{{etag, 304},
+                                              {"W/" + etag, 304},
+                                              {"\"x\", " + etag + " ", 304},
+                                              {"\"x\",W/" + etag + ",\"y\"", 304},
+                                              {"*", 304},
+                                              {"\"x\"", 200},
+                                              {"", 200},
+                                              {etag.substr(1), 200},
+                                              {"X" + etag, 200}}}) {
+        CAPTURE(row.if_none_match);
+        Client& client = cluster.dial();
+        client.socket->say("GET " + std::string(page.path) +
+                           " HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: " + row.if_none_match +
+                           "\r\n\r\n");
+        cluster.settle();
+        client.read();
+        CHECK(client.peer.status == row.status);
+        CHECK(client.peer.head.find("\r\nETag: " + etag + "\r\n") != std::string::npos);
+        CHECK(client.peer.head.find("\r\nCache-Control: no-cache\r\n") != std::string::npos);
+        CHECK(client.peer.body() == (row.status == 200 ? page.body : ""));
+        CHECK(client.socket->shut);
+    }
+}
+
+TEST_CASE("door: the page may load nothing but its own files, and run nothing inline") {
+    Cluster cluster(dev_config());
+    Client& client = cluster.dial();
+    client.socket->say("GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n");
+    cluster.settle();
+    client.read();
+    const std::string& head = client.peer.head;
+    const std::size_t begin = head.find("\r\nContent-Security-Policy: default-src 'none';");
+    REQUIRE(begin != std::string::npos);
+    const std::string policy = head.substr(begin, head.find('\r', begin + 2) - begin);
+    CHECK(policy.find("unsafe") == std::string::npos);
+    CHECK(policy.find("connect-src 'self' ws://127.0.0.1:8080 wss://127.0.0.1:8080;") !=
+          std::string::npos);
+    CHECK(policy.find('*') == std::string::npos);
+
+    // A policy has no words for an IPv6 address; 'self' must do.
+    Client& six = cluster.dial();
+    six.socket->say("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n");
+    cluster.settle();
+    six.read();
+    CHECK(six.peer.status == 200);
+    CHECK(six.peer.head.find("connect-src 'self';") != std::string::npos);
+}
+
 TEST_CASE("door: with --dev no page of somebody else gets in, by any name or path") {
     struct Row {
         const char* target;

@@ -43,8 +43,14 @@ struct Outcome {
 
 std::string show(const Request& r) {
     std::string text;
-    for (const std::string_view part :
-         {r.path, r.query, r.host, r.origin, r.authorization, r.forwarded_for, r.key}) {
+    for (const std::string_view part : {r.path,
+                                        r.query,
+                                        r.host,
+                                        r.origin,
+                                        r.authorization,
+                                        r.forwarded_for,
+                                        r.if_none_match,
+                                        r.key}) {
         text += std::string(part) + "|";
     }
     for (const int n : {int{r.head_size},
@@ -302,6 +308,7 @@ TEST_CASE("http: the request says what its lines said") {
         "Authorization: Bearer abc\r\n"
         "X-Forwarded-For: 1.1.1.1\r\n"
         "X-Forwarded-For: 2.2.2.2\r\n"
+        "If-None-Match:  \"a\", W/\"b\"\r\n"
         "Sec-WebSocket-Key:dGhlIHNhbXBsZSBub25jZQ==\r\n"
         "Sec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Protocol: chat\r\n"
@@ -316,9 +323,10 @@ TEST_CASE("http: the request says what its lines said") {
     CHECK(request.origin == "https://example.org");
     CHECK(request.authorization == "Bearer abc");
     CHECK(request.forwarded_for == "2.2.2.2");
+    CHECK(request.if_none_match == "\"a\", W/\"b\"");
     CHECK(request.key == "dGhlIHNhbXBsZSBub25jZQ==");
     CHECK(request.head_size == text.size());
-    CHECK(request.header_lines == 12);
+    CHECK(request.header_lines == 13);
     CHECK(request.version_minor == 1);
     CHECK(request.upgrade_websocket);
     CHECK(request.connection_upgrade);
