@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <latch>
 #include <thread>
@@ -147,8 +148,13 @@ bool Server::Impl::bind(std::string& error) noexcept {
         for (Worker& worker : workers) {
             auto listener = io::listen_tcp(address, options);
             if (!listener.ok()) {
-                error =
-                    "cannot listen on " + describe(io::format_address(address), listener.error());
+                // ENOENT is no answer of bind() or listen(): the kernel has no control of this
+                // name.
+                const bool unknown = listener.error().os == ENOENT && !config.congestion.empty();
+                error = unknown ? "--congestion '" + config.congestion +
+                                      "': see net.ipv4.tcp_available_congestion_control"
+                                : "cannot listen on " +
+                                      describe(io::format_address(address), listener.error());
                 return false;
             }
             if (&worker == &workers.front()) {

@@ -230,6 +230,14 @@ TEST_CASE("server: what it cannot listen on it names") {
     }
 }
 
+TEST_CASE("server: a congestion control that the kernel does not have is named") {
+    Config config = small_config(Io::epoll);
+    config.congestion = "nonesuch";
+    std::string error;
+    CHECK(Server::create(config, {}, error) == nullptr);
+    CHECK_MESSAGE(error.find("--congestion 'nonesuch'") != std::string::npos, error);
+}
+
 TEST_CASE("server: the log says what of the log memory each shard can use") {
     struct Row {
         std::uint64_t shards;
