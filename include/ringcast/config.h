@@ -251,7 +251,7 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      8192,
      16,
      1 << 20,
-     "messages under way from one shard to another before publishers wait"},
+     "messages (each begun 4 KiB is one) from one shard to another before publishers wait"},
 }};
 
 inline constexpr std::array<SwitchFlag, 3> switch_flags{{

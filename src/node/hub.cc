@@ -111,6 +111,7 @@ Hub::Subscribing Hub::subscribe(io::ConnIndex conn,
         join(conn, link, *topic, kind, id);
     } else {
         ask_home(*topic, kind, {.conn = conn, .serial = session.serial, .id = std::string(id)});
+        pause_without_credit(conn);
     }
     return Subscribing::done;
 }
@@ -256,10 +257,14 @@ void Hub::publish(io::ConnIndex from, const Publication& publication) noexcept {
     const std::uint64_t hash = hash_of(publication.topic);
     const std::uint32_t home = home_of(hash);
     const std::uint64_t serial = from == io::no_conn ? 0 : sessions_[from].serial;
+    if (from == io::no_conn && mesh_.out_of_credit(shard_)) return;
     if (home == shard_) {
         feed::Topic* topic = find_or_create(publication.topic, hash);
         const bool taken = topic != nullptr && sequence(*topic, publication);
-        if (taken) return;
+        if (taken) {
+            if (readers_abroad(*topic) != 0) pause_without_credit(from);
+            return;
+        }
         refuse(from,
                serial,
                shard_,
@@ -284,10 +289,17 @@ void Hub::publish(io::ConnIndex from, const Publication& publication) noexcept {
     copy_bytes(
         mail->bytes[0].bytes().data(), publication.payload.data(), publication.payload.size());
     mesh_.post(home, std::move(mail));
-    if (from != io::no_conn && mesh_.out_of_credit(shard_)) {
-        counters_.publish_pauses++;
-        sessions_.pause(from, pause::credit);
-    }
+    pause_without_credit(from);
+}
+
+void Hub::pause_without_credit(io::ConnIndex conn) noexcept {
+    if (conn == io::no_conn || !mesh_.out_of_credit(shard_)) return;
+    if ((sessions_[conn].pauses & pause::credit) == 0) counters_.publish_pauses++;
+    sessions_.pause(conn, pause::credit);
+}
+
+std::uint64_t Hub::readers_abroad(const feed::Topic& topic) const noexcept {
+    return (topic.interest[0] | topic.interest[1]) & ~bit_of(shard_);
 }
 
 // Home: gives the record its number and sends it wherever it is read. False: it is too large.
@@ -330,7 +342,7 @@ bool Hub::sequence(feed::Topic& topic, const Publication& publication) noexcept 
 void Hub::post_records(const feed::Topic& topic,
                        feed::Seq offset,
                        const std::array<Parcel, 2>& parcels) noexcept {
-    std::uint64_t abroad = (topic.interest[0] | topic.interest[1]) & ~bit_of(shard_);
+    std::uint64_t abroad = readers_abroad(topic);
     for (std::uint32_t shard = 0; abroad != 0; shard++, abroad >>= 1) {
         if ((abroad & 1) == 0) continue;
         auto mail = std::make_unique<Mail>();
@@ -452,6 +464,7 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
+        case MailKind::settling:
         case MailKind::settled:
         case MailKind::counters:
             break;

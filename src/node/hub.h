@@ -12,6 +12,9 @@
 // first record after the answer. A request stands until it is answered, even when all who waited
 // have left, so there is never more than one and no answer is mistaken for another.
 //
+// Who makes mail without credit for it (node/mesh.h) is not read from any more: publishers and
+// subscribers, whether home is here or elsewhere. The server's own feed leaves a sample out.
+//
 // One thread owns a Hub.
 
 #include <array>
@@ -103,6 +106,7 @@ class Hub {
               feed::Topic& topic,
               feed::LaneKind kind,
               std::string_view id) noexcept;
+    void pause_without_credit(io::ConnIndex conn) noexcept;
     void tell_home(const feed::Topic& topic, feed::LaneKind kind, bool wanted) noexcept;
     void relink(Session& session, std::uint32_t link) noexcept;
     void ask_home(feed::Topic& topic, feed::LaneKind kind, Waiter waiter) noexcept;
@@ -110,6 +114,8 @@ class Hub {
     void leave(io::ConnIndex conn, std::uint32_t link) noexcept;
     void give_up(feed::Topic& topic, feed::LaneKind kind) noexcept;
     [[nodiscard]] bool sequence(feed::Topic& topic, const Publication& publication) noexcept;
+    // The other shards with readers, a bit each.
+    [[nodiscard]] std::uint64_t readers_abroad(const feed::Topic& topic) const noexcept;
     void post_records(const feed::Topic& topic,
                       feed::Seq offset,
                       const std::array<Parcel, 2>& parcels) noexcept;

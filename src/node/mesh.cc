@@ -8,6 +8,12 @@
 
 namespace ringcast::node {
 
+namespace {
+
+constexpr std::size_t channel_count = 2;
+
+}  // namespace
+
 struct Parcel::Block {
     std::atomic<std::uint32_t> owners{1};
     std::size_t size = 0;
@@ -49,11 +55,16 @@ MutBytes Parcel::bytes() const noexcept {
 }
 
 struct alignas(64) Mesh::Box {
-    MpscQueue queue;
+    MpscQueue queues[channel_count];
     io::Reactor* reactor = nullptr;
+
+    [[nodiscard]] MpscQueue& of(Channel channel) noexcept {
+        return queues[static_cast<std::size_t>(channel)];
+    }
 };
 
-// How much mail is under way from one shard to another. The sender adds, the receiver subtracts.
+// How much mail of a channel is under way from one shard to another, in units. The sender adds, the
+// receiver subtracts.
 struct alignas(64) Mesh::Credit {
     std::atomic<std::uint64_t> under_way{0};
     // The sender waits for this to fall to half the limit. Pairs with the receiver's exchange.
@@ -69,21 +80,31 @@ namespace {
     return shard_count;
 }
 
+// The same at both ends: nobody writes into mail that is under way.
+[[nodiscard]] std::uint64_t cost_of(const Mail& mail) noexcept {
+    std::uint64_t cost = 1;
+    for (const Parcel& parcel : mail.bytes)
+        cost += parcel.bytes().size() / mail_unit;
+    return cost;
+}
+
 }  // namespace
 
 Mesh::Mesh(std::uint32_t shard_count, std::uint64_t mail_max)
     : shard_count_(checked(shard_count)),
       mail_max_(mail_max),
       boxes_(std::make_unique<Box[]>(shard_count_)),
-      credits_(std::make_unique<Credit[]>(std::size_t{shard_count_} * shard_count_)) {
+      credits_(
+          std::make_unique<Credit[]>(std::size_t{shard_count_} * shard_count_ * channel_count)) {
     RC_CHECK(mail_max > 1);
 }
 
 // Not by take(): the reactors that it would wake are gone by now.
 Mesh::~Mesh() {
     for (std::uint32_t shard = 0; shard < shard_count_; shard++) {
-        while (MpscNode* node = boxes_[shard].queue.pop()) {
-            delete static_cast<Mail*>(node);
+        for (MpscQueue& queue : boxes_[shard].queues) {
+            while (MpscNode* node = queue.pop())
+                delete static_cast<Mail*>(node);
         }
     }
 }
@@ -93,29 +114,31 @@ void Mesh::attach(std::uint32_t shard, io::Reactor& reactor) noexcept {
     boxes_[shard].reactor = &reactor;
 }
 
-Mesh::Credit& Mesh::credit(std::uint32_t from, std::uint32_t to) noexcept {
+Mesh::Credit& Mesh::credit(std::uint32_t from, std::uint32_t to, Channel channel) noexcept {
     RC_CHECK(from < shard_count_);
     RC_CHECK(to < shard_count_);
-    return credits_[std::size_t{from} * shard_count_ + to];
+    const std::size_t pair = std::size_t{from} * shard_count_ + to;
+    return credits_[pair * channel_count + static_cast<std::size_t>(channel)];
 }
 
 void Mesh::post(std::uint32_t to, std::unique_ptr<Mail> mail) noexcept {
     RC_CHECK(mail != nullptr);
-    credit(mail->from, to).under_way.fetch_add(1, std::memory_order_relaxed);
+    const Channel channel = channel_of(mail->kind);
+    credit(mail->from, to, channel).under_way.fetch_add(cost_of(*mail), std::memory_order_relaxed);
     Box& box = boxes_[to];
-    if (box.queue.push_and_needs_wake(*mail.release()) && box.reactor != nullptr) {
+    if (box.of(channel).push_and_needs_wake(*mail.release()) && box.reactor != nullptr) {
         box.reactor->wake();
     }
 }
 
-std::unique_ptr<Mail> Mesh::take(std::uint32_t shard) noexcept {
-    RC_CHECK(shard < shard_count_);
-    MpscNode* node = boxes_[shard].queue.pop();
+std::unique_ptr<Mail> Mesh::pop(std::uint32_t shard, Channel channel) noexcept {
+    MpscNode* node = boxes_[shard].of(channel).pop();
     if (node == nullptr) return nullptr;
     std::unique_ptr<Mail> mail(static_cast<Mail*>(node));
 
-    Credit& used = credit(mail->from, shard);
-    const std::uint64_t left = used.under_way.fetch_sub(1) - 1;
+    Credit& used = credit(mail->from, shard, channel);
+    const std::uint64_t cost = cost_of(*mail);
+    const std::uint64_t left = used.under_way.fetch_sub(cost) - cost;
     // Sequentially consistent with out_of_credit(): either it sees this subtraction, or we see its
     // flag.
     if (left <= mail_max_ / 2 && used.awaited.load() && used.awaited.exchange(false)) {
@@ -125,18 +148,41 @@ std::unique_ptr<Mail> Mesh::take(std::uint32_t shard) noexcept {
     return mail;
 }
 
+std::unique_ptr<Mail> Mesh::take(std::uint32_t shard) noexcept {
+    RC_CHECK(shard < shard_count_);
+    return pop(shard, Channel::news);
+}
+
+std::unique_ptr<Mail> Mesh::take_request(std::uint32_t shard) noexcept {
+    RC_CHECK(shard < shard_count_);
+    if (boxes_[shard].of(Channel::request).empty()) return nullptr;
+    if (out_of_credit(shard, Channel::news)) return nullptr;
+    return pop(shard, Channel::request);
+}
+
 bool Mesh::prepare_sleep(std::uint32_t shard) noexcept {
-    return boxes_[shard].queue.prepare_sleep();
+    Box& box = boxes_[shard];
+    if (!box.of(Channel::news).prepare_sleep()) return false;
+    if (box.of(Channel::request).prepare_sleep()) return true;
+    // Requests are there, but must wait: whoever gives the credit back wakes us.
+    if (out_of_credit(shard, Channel::news)) return true;
+    box.of(Channel::news).awake();
+    return false;
 }
 
 void Mesh::awake(std::uint32_t shard) noexcept {
-    boxes_[shard].queue.awake();
+    for (MpscQueue& queue : boxes_[shard].queues)
+        queue.awake();
 }
 
 bool Mesh::out_of_credit(std::uint32_t from) noexcept {
+    return out_of_credit(from, Channel::news) || out_of_credit(from, Channel::request);
+}
+
+bool Mesh::out_of_credit(std::uint32_t from, Channel channel) noexcept {
     bool out = false;
     for (std::uint32_t to = 0; to < shard_count_; to++) {
-        Credit& used = credit(from, to);
+        Credit& used = credit(from, to, channel);
         if (used.under_way.load(std::memory_order_relaxed) <= mail_max_) {
             // Below the limit, but if we are waiting then wait for half of it: no flutter.
             if (!used.awaited.load(std::memory_order_relaxed)) continue;

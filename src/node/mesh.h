@@ -2,17 +2,32 @@
 
 // Mail between shards: the only thing two shards have in common.
 //
-// Every shard has one box, a lock-free queue that all others push into and it alone empties. Mail
-// from one shard to another stays in order, which is what makes a topic's order the same
-// everywhere: its home shard numbers the records and posts them.
+// Every shard has a box with two lock-free queues that all others push into and it alone empties.
+// *Requests* make their receiver post: a publication becomes a record for every shard that reads
+// its topic. *News* is all the rest: whoever takes it posts nothing, or once per connection. Mail
+// of one channel from one shard to another stays in order, which is what makes a topic's order the
+// same everywhere: its home shard numbers the records and posts them.
 //
-// Nothing is dropped. Mail is bounded by credits instead: a shard that has more than `mail_max`
-// messages under way to another pauses the publishers it reads from (node/hub.h) until half of them
-// are done.
+// Nothing is dropped, and post() never fails or waits. Mail is bounded by credits instead, counted
+// for each sender, receiver and channel: `mail_max` units, one for a mail and one more for each
+// 4 KiB of its bytes. A shard that is out of credit makes no mail until half of it is done:
+// - its clients whose messages make mail are not read from (node/hub.h), so TCP slows them down;
+// - when it lacks credit for news, it leaves the requests of others in its box (take_request()),
+//   so these run out of credit for requests, and do not read their publishers either.
+// So from one shard to another there are never more than mail_max units, the last mail that went
+// over, and what the reads under way held when it ran out: one receive buffer a client.
 //
-// post() may be called by the thread of shard `from` only; take() by the owner of the box only.
+// Nobody waits for himself. A request may wait for credit for news; news waits for nothing: every
+// shard takes it in every turn, whatever it lacks itself, and that alone gives the credit back. So
+// two shards that publish to each other and are both out of credit for requests, for news, or for
+// both, go on: the news between them is taken, then their requests, then their clients are read.
+// With one kind of credit they could stand still: each with the other's requests in its box, which
+// wait for credit that just these requests use up.
+//
+// post() may be called by the thread of shard `from` only; the rest by the owner of the box only.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -26,6 +41,7 @@
 namespace ringcast::node {
 
 constexpr std::uint32_t shard_count_max = 64;  // a bit each in feed::Topic::interest
+constexpr std::size_t mail_unit = 4096;        // bytes that cost as much credit as a mail
 
 // Bytes that several shards read: encoded once, freed by whoever is last.
 class Parcel {
@@ -58,9 +74,18 @@ enum class MailKind : std::uint8_t {
     claim,     // to the registry's home: a client connected under an id of its own choice
     release,   // to the registry's home: it is gone
     evict,     // to the shard of an older client of the same id
-    settled,   // to all, when stopping: what was published before is behind this
+    settling,  // to all, when stopping: what was asked of them before is before this
+    settled,   // to all: what was published before the stop is before this
     counters,  // to shard 0: a snapshot, for the host.server feed
 };
+
+enum class Channel : std::uint8_t { request, news };
+
+[[nodiscard]] constexpr Channel channel_of(MailKind kind) noexcept {
+    const bool request =
+        kind == MailKind::publish || kind == MailKind::interest || kind == MailKind::settling;
+    return request ? Channel::request : Channel::news;
+}
 
 struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
@@ -90,15 +115,18 @@ class Mesh {
     void attach(std::uint32_t shard, io::Reactor& reactor) noexcept;
 
     void post(std::uint32_t to, std::unique_ptr<Mail> mail) noexcept;
-    // The next mail of `shard`, or null.
+    // The next news for `shard`, or null.
     [[nodiscard]] std::unique_ptr<Mail> take(std::uint32_t shard) noexcept;
+    // The next request; null also while `shard` lacks the credit for what might follow from it.
+    [[nodiscard]] std::unique_ptr<Mail> take_request(std::uint32_t shard) noexcept;
 
-    // Before shard `shard` sleeps: false if there is mail after all. After waking: awake().
+    // Before shard `shard` sleeps: false if there is mail after all that it may take. After waking:
+    // awake().
     [[nodiscard]] bool prepare_sleep(std::uint32_t shard) noexcept;
     void awake(std::uint32_t shard) noexcept;
 
-    // Too much mail is under way from `from` to any shard: stop reading publishers. If so, that
-    // shard is woken when enough of it is done.
+    // Too much mail is under way from `from` to any shard: stop reading clients that make more. If
+    // so, that shard is woken when enough of it is done.
     [[nodiscard]] bool out_of_credit(std::uint32_t from) noexcept;
 
     [[nodiscard]] std::uint32_t shard_count() const noexcept { return shard_count_; }
@@ -111,7 +139,9 @@ class Mesh {
   private:
     struct alignas(64) Box;
     struct alignas(64) Credit;
-    [[nodiscard]] Credit& credit(std::uint32_t from, std::uint32_t to) noexcept;
+    [[nodiscard]] Credit& credit(std::uint32_t from, std::uint32_t to, Channel channel) noexcept;
+    [[nodiscard]] bool out_of_credit(std::uint32_t from, Channel channel) noexcept;
+    [[nodiscard]] std::unique_ptr<Mail> pop(std::uint32_t shard, Channel channel) noexcept;
 
     std::uint32_t shard_count_;
     std::uint64_t mail_max_;

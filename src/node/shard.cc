@@ -97,15 +97,16 @@ void Shard::turn() noexcept {
     wait();
     counters_.turns++;
     sessions_.set_now(tick_now());
+    // Before the mail, which may use the credit up again: our own clients get their share.
+    if (sessions_.anyone_waiting() && !mesh_.out_of_credit(setup_.index)) {
+        sessions_.resume_waiting();
+    }
     drain_mail();
     wheel_.advance(
         sessions_.now(),
         [](void* context, std::uint32_t id) noexcept { static_cast<Shard*>(context)->fire(id); },
         this);
     check_stop();
-    if (sessions_.anyone_waiting() && !mesh_.out_of_credit(setup_.index)) {
-        sessions_.resume_waiting();
-    }
     take_out_leavers();
     pump_.run();
     take_out_leavers();
@@ -142,36 +143,45 @@ void Shard::catch_up(Nanos planned) noexcept {
     }
 }
 
+// News and requests have a budget each, so that neither keeps the other waiting for good.
 void Shard::drain_mail() noexcept {
-    for (std::uint32_t i = 0; i < mail_per_turn; i++) {
-        const std::unique_ptr<Mail> mail = mesh_.take(setup_.index);
-        if (mail == nullptr) return;
-        switch (mail->kind) {
-            case MailKind::publish:
-            case MailKind::record:
-            case MailKind::interest:
-            case MailKind::started:
-            case MailKind::refused:
-                hub_.receive(*mail);
-                break;
-            case MailKind::claim:
-            case MailKind::release:
-            case MailKind::evict:
-                registry_.receive(*mail);
-                break;
-            case MailKind::settled:
-                on_settled(mail->offset);
-                break;
-            case MailKind::counters:
-                if (host_feed_ == nullptr) break;
-                host_feed_->set(mail->from,
-                                {.connections = mail->serial,
-                                 .delivered = mail->offset,
-                                 .published = mail->epoch});
-                break;
+    for (const auto take : {&Mesh::take, &Mesh::take_request}) {
+        std::uint32_t left = mail_per_turn;
+        while (left > 0) {
+            const std::unique_ptr<Mail> mail = (mesh_.*take)(setup_.index);
+            if (mail == nullptr) break;
+            on_mail(*mail);
+            left--;
         }
+        sleepless_ = sleepless_ || left == 0;
     }
-    sleepless_ = true;
+}
+
+void Shard::on_mail(const Mail& mail) noexcept {
+    switch (mail.kind) {
+        case MailKind::publish:
+        case MailKind::record:
+        case MailKind::interest:
+        case MailKind::started:
+        case MailKind::refused:
+            hub_.receive(mail);
+            return;
+        case MailKind::claim:
+        case MailKind::release:
+        case MailKind::evict:
+            registry_.receive(mail);
+            return;
+        case MailKind::settling:
+        case MailKind::settled:
+            on_settled(mail.offset);
+            return;
+        case MailKind::counters:
+            if (host_feed_ == nullptr) return;
+            host_feed_->set(
+                mail.from,
+                {.connections = mail.serial, .delivered = mail.offset, .published = mail.epoch});
+            return;
+    }
 }
 
 void Shard::take_out_leavers() noexcept {
@@ -304,15 +314,16 @@ std::uint64_t Shard::drain_reserve() const noexcept {
 void Shard::post_settled(std::uint32_t round) noexcept {
     for (std::uint32_t shard = 0; shard < mesh_.shard_count(); shard++) {
         auto mail = std::make_unique<Mail>();
-        mail->kind = MailKind::settled;
+        mail->kind = round == 0 ? MailKind::settling : MailKind::settled;
         mail->from = setup_.index;
         mail->offset = round;
         mesh_.post(shard, std::move(mail));
     }
 }
 
-// Mail stays in order. So after round 0 from everybody, home has numbered all that was published
-// before the stop; after round 1, its records are in the logs here, and clients may go.
+// Mail of a channel stays in order. So after round 0, a request, from everybody, home has numbered
+// all that was published before the stop; after round 1, which is news as records are, these are in
+// the logs here, and clients may go.
 void Shard::on_settled(std::uint64_t round) noexcept {
     RC_CHECK(round < settled_.size());
     settled_[round]++;

@@ -100,6 +100,7 @@ class Shard final : private io::Handler {
     void wait() noexcept;
     void catch_up(Nanos planned) noexcept;
     void drain_mail() noexcept;
+    void on_mail(const Mail& mail) noexcept;
     void take_out_leavers() noexcept;
     void check_stop() noexcept;
     void fire(std::uint32_t timer) noexcept;

@@ -12,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/hash.h"
 #include "node/shard.h"
 #include "tests/support/fake_reactor.h"
 #include "tests/support/json.h"
@@ -64,7 +65,7 @@ class Cluster {
                      std::uint64_t seed = 1,
                      std::uint32_t connections_max = 200,
                      std::size_t arena_size = 1024 * 1024)
-        : random(seed), mesh(shard_count, config.mail_max) {
+        : hash_seed(seed), random(seed), mesh(shard_count, config.mail_max) {
         for (std::uint32_t index = 0; index < shard_count; index++) {
             auto memory = io::MemFile::create("test", arena_size);
             auto parser = wire::EnvelopeParser::make(config.message_max);
@@ -107,6 +108,14 @@ class Cluster {
         return client;
     }
 
+    // A topic's name whose home is `shard`.
+    [[nodiscard]] std::string topic_at(std::uint32_t shard, std::string_view prefix = "t") const {
+        for (int i = 0;; i++) {
+            std::string name = std::string(prefix) + std::to_string(i);
+            if ((hash_bytes(as_bytes(name), hash_seed) >> 32) % shards.size() == shard) return name;
+        }
+    }
+
     void turn(std::uint32_t shard) { shards[shard]->turn(); }
     // Turns of all until nothing happens any more.
     void settle() {
@@ -130,6 +139,7 @@ class Cluster {
         settle();
     }
 
+    std::uint64_t hash_seed;
     Random random;
     VirtualClock clock;
     Mesh mesh;

@@ -298,6 +298,111 @@ TEST_CASE("hub: on two and three shards, stepped in any order, too") {
     }
 }
 
+TEST_CASE("hub: a shard that takes no mail stops its publishers, wherever home is, and no more") {
+    struct Row {
+        std::uint32_t home;
+        std::size_t size;
+    };
+    constexpr std::uint32_t away = 2;  // the shard that stands still
+    for (const Row row : {Row{0, 10}, {0, 10'000}, {1, 10}, {1, 10'000}}) {
+        CAPTURE(row.home);
+        CAPTURE(row.size);
+        Config config = open_config();
+        config.messages_per_second = 0;
+        config.mail_max = 64;
+        Cluster cluster(config, 3, 1, 20, 16 * units::mib);
+        const std::string topic = cluster.topic_at(row.home);
+        Client& reader = cluster.greet(away);
+        CHECK(ask(cluster, reader, request("subscribe", topic, 1)).text("type") == "subscribed");
+        constexpr std::uint64_t each = 200;
+        std::vector<Client*> publishers;
+        for (int i = 0; i < 4; i++)
+            publishers.push_back(&cluster.greet(0));
+        for (Client* publisher : publishers) {
+            for (std::uint64_t i = 0; i < each; i++)
+                publisher->say(request("publish", topic, i, std::string(row.size, 'x')));
+        }
+        const std::uint64_t heard_before = cluster.shards[0]->counters().messages_in;
+        for (int i = 0; i < 1000; i++) {
+            cluster.turn(0);
+            cluster.turn(1);
+        }
+        // At most the credit, the one that went over it, and one read of each publisher.
+        const std::uint64_t cost = 1 + row.size / mail_unit;
+        const std::uint64_t most = config.mail_max / cost + 1 + publishers.size();
+        const std::uint64_t heard = cluster.shards[0]->counters().messages_in - heard_before;
+        const std::uint64_t numbered = cluster.shards[row.home]->counters().published;
+        CHECK(numbered >= config.mail_max / cost);
+        CHECK(numbered <= most);
+        CHECK(heard - numbered <= (row.home == 0 ? 0 : most));
+        CHECK(numbered * row.size <= (config.mail_max + cost * 5) * mail_unit);
+        for (const Client* publisher : publishers)
+            CHECK(publisher->socket->paused);
+        CHECK(cluster.shards[0]->counters().publish_pauses >= publishers.size());
+
+        // What needs no mail goes on meanwhile.
+        Client& local = cluster.dial(0);
+        local.socket->say(upgrade_request("/ws"));
+        local.say(request("subscribe", cluster.topic_at(0, "local"), 1));
+        local.say(request("publish", cluster.topic_at(0, "local"), 2, "x"));
+        for (int i = 0; i < 10; i++)
+            cluster.turn(0);
+        CHECK(local.take().size() == 3);
+
+        cluster.settle();
+        std::uint64_t next = 1;
+        for (const Frame& frame : reader.take())
+            CHECK(Json(frame.payload).number("offset") == next++);
+        CHECK(next == publishers.size() * each + 1);
+        for (const Client* publisher : publishers)
+            CHECK(!publisher->socket->paused);
+    }
+}
+
+TEST_CASE("hub: two shards that are out of credit for each other both go on") {
+    for (std::uint64_t seed = 1; seed <= 20; seed++) {
+        CAPTURE(seed);
+        Config config = open_config();
+        config.messages_per_second = 0;
+        config.mail_max = 16;
+        Cluster cluster(config, 2, seed, 20, 4 * units::mib);
+        const std::vector<std::string> topics{cluster.topic_at(0), cluster.topic_at(1)};
+        std::vector<Client*> readers;
+        std::vector<Client*> publishers;
+        for (std::uint32_t shard = 0; shard < 2; shard++) {
+            readers.push_back(&cluster.greet(shard));
+            publishers.push_back(&cluster.greet(shard));
+            publishers.push_back(&cluster.greet(shard));
+            for (const std::string& topic : topics)
+                readers.back()->say(request("subscribe", topic, 1));
+        }
+        cluster.settle();
+        for (Client* reader : readers)
+            CHECK(reader->take().size() == 2);
+        constexpr std::uint64_t each = 200;
+        for (std::size_t who = 0; who < publishers.size(); who++) {
+            for (std::uint64_t i = 0; i < each; i++)
+                publishers[who]->say(request("publish", topics[who % 2], i, "x"));
+        }
+        // Each runs for long stretches without the other, until both are out of everything.
+        for (int i = 0; i < 40; i++) {
+            const auto shard = static_cast<std::uint32_t>(cluster.random.below(2));
+            for (std::uint64_t turns = cluster.random.below(60); turns > 0; turns--)
+                cluster.turn(shard);
+        }
+        cluster.settle();
+        for (Client* reader : readers) {
+            std::map<std::string, std::uint64_t> next;
+            for (const Frame& frame : reader->take()) {
+                const Json update(frame.payload);
+                REQUIRE(update.number("offset") == ++next[update.text("topic")]);
+            }
+            for (const std::string& topic : topics)
+                CHECK(next[topic] == 2 * each);
+        }
+    }
+}
+
 TEST_CASE("hub: a subscription taken back before home answers is not answered") {
     Cluster cluster(open_config(), 2);
     // On both shards, so that one of them is not home.

@@ -104,6 +104,73 @@ TEST_CASE("mesh: a sender out of credit waits until half of its mail is done, an
     CHECK(zero.wakes() == 1);
 }
 
+TEST_CASE("mesh: requests wait while their receiver lacks credit for news, and news never waits") {
+    VirtualClock clock;
+    FakeReactor zero(clock, 1);
+    FakeReactor one(clock, 2);
+    Mesh mesh(2, 10);
+    mesh.attach(0, zero);
+    mesh.attach(1, one);
+    const auto post_request = [&](std::uint64_t number) {
+        auto mail = mail_of(0, number);
+        mail->kind = MailKind::publish;
+        mesh.post(1, std::move(mail));
+    };
+    post_request(1);
+    CHECK(mesh.take(1) == nullptr);
+    CHECK(!mesh.prepare_sleep(1));
+    for (std::uint64_t i = 0; i < 11; i++)
+        mesh.post(0, mail_of(1, i));  // what shard 1 owes nobody takes yet
+    CHECK(mesh.take_request(1) == nullptr);
+    REQUIRE(mesh.prepare_sleep(1));  // there is nothing that it may do
+    post_request(2);
+    CHECK(one.wakes() == 0);
+    mesh.post(1, mail_of(0, 3));
+    CHECK(one.wakes() == 1);
+    mesh.awake(1);
+    CHECK(mesh.take(1) != nullptr);
+    for (int i = 0; i < 6; i++)
+        CHECK(mesh.take(0) != nullptr);
+    CHECK(one.wakes() == 2);
+    for (const std::uint64_t number : {1u, 2u}) {
+        const auto mail = mesh.take_request(1);
+        REQUIRE(mail != nullptr);
+        CHECK(mail->offset == number);
+    }
+    CHECK(mesh.take_request(1) == nullptr);
+    CHECK(mesh.prepare_sleep(1));
+    post_request(4);
+    CHECK(one.wakes() == 3);
+}
+
+TEST_CASE("mesh: bytes cost credit as mail does, and each kind of mail has its own") {
+    struct Row {
+        MailKind kind;
+        std::size_t size;
+        std::uint64_t fit;
+    };
+    for (const Row row : {Row{MailKind::record, 0, 12},
+                          {MailKind::record, mail_unit - 1, 12},
+                          {MailKind::record, mail_unit, 6},
+                          {MailKind::publish, 3 * mail_unit, 3},
+                          {MailKind::publish, 100 * mail_unit, 0}}) {
+        CAPTURE(row.size);
+        Mesh mesh(2, 12);
+        for (std::uint64_t i = 0; i <= row.fit; i++) {
+            CHECK(!mesh.out_of_credit(0));
+            auto mail = mail_of(0, i);
+            mail->kind = row.kind;
+            mail->bytes[i % 2] = Parcel::make(row.size);
+            mesh.post(1, std::move(mail));
+        }
+        CHECK(mesh.out_of_credit(0));
+        const bool requests = row.kind == MailKind::publish;
+        while ((requests ? mesh.take_request(1) : mesh.take(1)) != nullptr) {
+        }
+        CHECK(!mesh.out_of_credit(0));
+    }
+}
+
 TEST_CASE("mesh: what was never taken is freed, though the reactors are gone by then") {
     VirtualClock clock;
     auto zero = std::make_unique<FakeReactor>(clock, 1);
