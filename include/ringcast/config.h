@@ -188,7 +188,7 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      1'000'000,
      1,
      100'000'000,
-     "topics at a time; past it a new one is refused"},
+     "topics of the whole server; one without readers or messages is kept for a minute"},
     {"log-memory",
      &Config::log_memory,
      Unit::bytes,

@@ -44,13 +44,12 @@ struct LaneSink {
 
 class Lane {
   public:
-    // Where a fan-out over the rows stands, and whether the lane is on its owner's lists: the
+    // Where a fan-out over the rows stands, and whether the lane is on its owner's list: the
     // owner's alone, kept here so that it is found with the lane.
     struct Walk {
         std::uint32_t at = 0;    // the row to visit next
         std::uint32_t left = 0;  // rows still to visit
         bool queued = false;
-        bool listed = false;
     };
     Walk walk;
 

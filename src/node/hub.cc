@@ -1,5 +1,6 @@
 #include "node/hub.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
@@ -15,6 +16,11 @@ namespace ringcast::node {
 using feed::LaneKind;
 
 namespace {
+
+// A topic that nobody needs is kept so long, for those who come back soon.
+constexpr std::uint64_t forget_after = 60 * units::s;
+// Topics that a sweep looks at for that: well under a millisecond.
+constexpr std::uint32_t forget_visits = 16 * 1024;
 
 constexpr std::array<LaneKind, 2> all_lanes{LaneKind::envelope, LaneKind::raw};
 
@@ -76,10 +82,13 @@ std::uint32_t Hub::home_of(std::uint64_t hash) const noexcept {
 
 feed::Topic* Hub::find_or_create(std::string_view name, std::uint64_t hash) noexcept {
     feed::Topic* topic = topics_.find(name, hash);
-    if (topic != nullptr) return topic;
-    if (topics_.count() >= config_.topics_max) return nullptr;
-    topic = &topics_.create(name, hash);
-    topic->epoch = reactor_.random() | 1;  // 0 is never an epoch
+    if (topic == nullptr) {
+        const bool home = home_of(hash) == shard_;
+        if (home && !mesh_.admit_topic(config_.topics_max)) return nullptr;
+        topic = &topics_.create(name, hash);
+        if (home) topic->epoch = reactor_.random() | 1;  // 0 is never an epoch
+    }
+    topic->used = sessions_.now();
     return topic;
 }
 
@@ -237,13 +246,14 @@ void Hub::give_up(feed::Topic& topic, LaneKind kind) noexcept {
     topic.lanes[index_of(kind)].reset();
     if (home_of(topic.hash) == shard_) {
         topic.interest[index_of(kind)] &= ~bit_of(shard_);
+        topic.used = sessions_.now();
         return;
     }
     tell_home(topic, kind, false);
     drop_if_unused(topic);
 }
 
-// Home keeps a topic, since it alone knows its offset; any other shard forgets it with its readers.
+// Home keeps a topic for a while (forget_some); any other shard forgets it with its readers.
 void Hub::drop_if_unused(feed::Topic& topic) noexcept {
     if (home_of(topic.hash) == shard_) return;
     for (const LaneKind kind : all_lanes) {
@@ -421,27 +431,41 @@ void Hub::append(feed::Topic& topic, LaneKind kind, Bytes record, feed::Seq offs
     const feed::Seq seq = lane.commit();
     RC_CHECK(seq == offset);  // one order everywhere, and no hole in it
     pump_.mark(topic, kind);
-    if (lane.walk.listed) return;
-    lane.walk.listed = true;
-    holding_.push_back(topic.id());
+    holding_.add(topic.id());
 }
 
 void Hub::sweep() noexcept {
-    std::size_t kept = 0;
-    for (const std::uint32_t id : holding_) {
-        feed::Topic* topic = topics_.get(id);
-        if (topic == nullptr) continue;
+    sweep_logs();
+    forget_some();
+}
+
+void Hub::sweep_logs() noexcept {
+    holding_.keep_if([this](std::uint32_t id) {
+        const feed::Topic* topic = topics_.get(id);
         bool holds = false;
         for (const LaneKind kind : all_lanes) {
-            feed::Lane* lane = topic->lane(kind);
-            if (lane == nullptr || !lane->walk.listed) continue;
+            feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(kind);
+            if (lane == nullptr) continue;
             lane->release_if_drained();
-            lane->walk.listed = lane->log().held_bytes() != 0;
-            holds = holds || lane->walk.listed;
+            holds = holds || lane->log().held_bytes() != 0;
         }
-        if (holds) holding_[kept++] = id;
+        return holds;
+    });
+}
+
+// A part of the table each time, in turns.
+void Hub::forget_some() noexcept {
+    const std::uint32_t end = topics_.id_end();
+    const Tick now = sessions_.now();
+    for (std::uint32_t visits = std::min(forget_visits, end); visits > 0; visits--) {
+        if (forget_next_ >= end) forget_next_ = 0;
+        feed::Topic* topic = topics_.get(forget_next_++);
+        if (topic == nullptr || home_of(topic->hash) != shard_) continue;
+        if ((topic->interest[0] | topic->interest[1]) != 0) continue;
+        if (now - topic->used < ticks_of(forget_after)) continue;
+        topics_.erase(*topic);
+        mesh_.leave_topic();
     }
-    holding_.resize(kept);
 }
 
 void Hub::receive(const Mail& mail) noexcept {
@@ -507,6 +531,7 @@ void Hub::on_interest(const Mail& mail) noexcept {
         feed::Topic* topic = topics_.find(mail.name, mail.hash);
         RC_CHECK(topic != nullptr);  // home never forgets a topic that somebody reads
         topic->interest[index_of(kind)] &= ~bit_of(mail.from);
+        topic->used = sessions_.now();
         return;
     }
     feed::Topic* topic = find_or_create(mail.name, mail.hash);

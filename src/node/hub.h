@@ -15,6 +15,11 @@
 // Who makes mail without credit for it (node/mesh.h) is not read from any more: publishers and
 // subscribers, whether home is here or elsewhere. The server's own feed leaves a sample out.
 //
+// Home alone knows a topic's offset, so it keeps a topic that nobody reads for a while (a minute
+// since its last message or reader, then until the sweep comes by) and forgets it then. When the
+// name comes back it is a new topic: another epoch, offsets from 1. --topics-max counts topics at
+// their homes, so each once for the whole server; any other shard has only those with readers.
+//
 // One thread owns a Hub.
 
 #include <array>
@@ -29,6 +34,7 @@
 #include "feed/topic.h"
 #include "io/reactor.h"
 #include "node/counters.h"
+#include "node/id_list.h"
 #include "node/mesh.h"
 #include "node/pump.h"
 #include "node/sessions.h"
@@ -84,8 +90,9 @@ class Hub {
     // Mail of the kinds publish, record, interest, started, refused.
     void receive(const Mail& mail) noexcept;
 
-    // Drained logs give their memory back. Now and then.
+    // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
+    [[nodiscard]] std::size_t to_sweep() const noexcept { return holding_.size(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
 
   private:
@@ -100,6 +107,8 @@ class Hub {
     [[nodiscard]] feed::Topic& topic_of(const Subscription& subscription) noexcept;
     [[nodiscard]] std::uint32_t home_of(std::uint64_t hash) const noexcept;
     [[nodiscard]] feed::Topic* find_or_create(std::string_view name, std::uint64_t hash) noexcept;
+    void sweep_logs() noexcept;
+    void forget_some() noexcept;
     void open_lane(feed::Topic& topic, feed::LaneKind kind, feed::Seq next) noexcept;
     void join(io::ConnIndex conn,
               std::uint32_t link,
@@ -169,7 +178,8 @@ class Hub {
     wire::EnvelopeParser& parser_;
     Counters& counters_;
     std::unordered_map<std::uint64_t, std::vector<Waiter>> requests_;  // to home, by request_key()
-    std::vector<std::uint32_t> holding_;  // topics that may hold segments, for sweep()
+    IdList holding_;                 // topics that may hold segments, for sweep()
+    std::uint32_t forget_next_ = 0;  // the topic that forget_some() looks at next
 };
 
 }  // namespace ringcast::node

@@ -80,6 +80,17 @@ namespace {
     return shard_count;
 }
 
+void count_out(std::atomic<std::uint64_t>& counter) noexcept {
+    const std::uint64_t before = counter.fetch_sub(1, std::memory_order_relaxed);
+    RC_CHECK(before > 0);
+}
+
+[[nodiscard]] bool count_in(std::atomic<std::uint64_t>& counter, std::uint64_t limit) noexcept {
+    if (counter.fetch_add(1, std::memory_order_relaxed) < limit) return true;
+    count_out(counter);
+    return false;
+}
+
 // The same at both ends: nobody writes into mail that is under way.
 [[nodiscard]] std::uint64_t cost_of(const Mail& mail) noexcept {
     std::uint64_t cost = 1;
@@ -200,14 +211,19 @@ bool Mesh::out_of_credit(std::uint32_t from, Channel channel) noexcept {
 }
 
 bool Mesh::admit(std::uint64_t limit) noexcept {
-    if (connections_.fetch_add(1, std::memory_order_relaxed) < limit) return true;
-    leave();
-    return false;
+    return count_in(connections_, limit);
 }
 
 void Mesh::leave() noexcept {
-    const std::uint64_t before = connections_.fetch_sub(1, std::memory_order_relaxed);
-    RC_CHECK(before > 0);
+    count_out(connections_);
+}
+
+bool Mesh::admit_topic(std::uint64_t limit) noexcept {
+    return count_in(topics_, limit);
+}
+
+void Mesh::leave_topic() noexcept {
+    count_out(topics_);
 }
 
 }  // namespace ringcast::node

@@ -135,6 +135,9 @@ class Mesh {
     // the limit holds however unevenly the kernel spreads the clients.
     [[nodiscard]] bool admit(std::uint64_t limit) noexcept;
     void leave() noexcept;
+    // Topics of all shards together, each counted by its home.
+    [[nodiscard]] bool admit_topic(std::uint64_t limit) noexcept;
+    void leave_topic() noexcept;
 
   private:
     struct alignas(64) Box;
@@ -148,6 +151,7 @@ class Mesh {
     std::unique_ptr<Box[]> boxes_;
     std::unique_ptr<Credit[]> credits_;
     alignas(64) std::atomic<std::uint64_t> connections_{0};
+    alignas(64) std::atomic<std::uint64_t> topics_{0};
 };
 
 }  // namespace ringcast::node

@@ -431,32 +431,117 @@ TEST_CASE("hub: over --topics-max a new topic is refused by name, and nothing el
         config.topics_max = 2;
         Cluster cluster(config, shards);
         Client& client = cluster.greet();
-        std::vector<std::string> taken;
         for (std::uint64_t id = 1; id <= 12; id++) {
             const std::string name = "t" + std::to_string(id);
             const Json answer = ask(cluster, client, request("subscribe", name, id));
             CHECK(answer.number("id") == id);
             CHECK(answer.text("topic") == name);
-            if (answer.text("type") == "subscribed") {
-                taken.push_back(name);
+            if (id <= 2) {
+                CHECK(answer.text("type") == "subscribed");
                 continue;
             }
             CHECK(answer.text("payload.code") == "too_many_topics");
-            if (shards == 1) {  // else its home may still have room
-                const Json refused = ask(cluster, client, request("publish", name, id + 100, "x"));
-                CHECK(refused.text("payload.code") == "too_many_topics");
-                CHECK(refused.number("id") == id + 100);
-            }
+            const Json refused = ask(cluster, client, request("publish", name, id + 100, "x"));
+            CHECK(refused.text("payload.code") == "too_many_topics");
+            CHECK(refused.number("id") == id + 100);
             CHECK(ask(cluster, client, request("unsubscribe", name, id)).text("payload.code") ==
                   "not_subscribed");
         }
-        CHECK(taken.size() == 2);
-        for (const std::string& name : taken) {
+        for (const std::string name : {"t1", "t2"}) {
             const Json update = ask(cluster, client, request("publish", name, 50, "x"));
             CHECK(update.text("type") == "data_update");
             CHECK(update.number("offset") == 1);
         }
     }
+}
+
+TEST_CASE("hub: --topics-max counts the topics of all shards, each once") {
+    Config config = open_config();
+    config.topics_max = 30;
+    Cluster cluster(config, 3);
+    // Readers on every shard do not make more of them.
+    for (std::uint32_t shard = 0; shard < 3; shard++) {
+        Client& client = cluster.greet(shard);
+        for (std::uint64_t id = 1; id <= 30; id++) {
+            const Json answer =
+                ask(cluster, client, request("subscribe", "t" + std::to_string(id), id));
+            CHECK(answer.text("type") == "subscribed");
+        }
+        const Json answer = ask(cluster, client, request("subscribe", "u", 31));
+        CHECK(answer.text("payload.code") == "too_many_topics");
+    }
+}
+
+TEST_CASE("hub: a topic that nobody needs is forgotten after a while, and begins a new epoch") {
+    for (const std::uint32_t shards : {1u, 3u}) {
+        CAPTURE(shards);
+        Config config = open_config();
+        config.ping_interval = units::hour;
+        config.topics_max = 12;
+        Cluster cluster(config, shards);
+        Client& client = cluster.greet();
+        Client& other = cluster.greet(shards - 1);
+        std::map<std::string, std::string> epochs;
+        const auto visit = [&](const std::string& name) {
+            const Json answer = ask(cluster, client, request("subscribe", name, 1));
+            REQUIRE(answer.text("type") == "subscribed");
+            REQUIRE(ask(cluster, client, request("unsubscribe", name, 2)).valid());
+            const std::string epoch = answer.text("payload.epoch");
+            const bool same = std::exchange(epochs[name], epoch) == epoch;
+            return std::pair(same, answer.number("payload.offset"));
+        };
+        const auto publish = [&](const std::string& name) {
+            client.say(request("publish", name, 3, "x"));
+            cluster.settle();
+        };
+        // Of each kind one per shard: forgotten, published now and then, read elsewhere.
+        for (std::uint32_t shard = 0; shard < shards; shard++) {
+            for (const char* kind : {"quiet", "busy", "read"}) {
+                const std::string name = cluster.topic_at(shard, kind);
+                static_cast<void>(visit(name));
+                publish(name);
+            }
+            const std::string read = cluster.topic_at(shard, "read");
+            CHECK(ask(cluster, other, request("subscribe", read, 1)).text("type") == "subscribed");
+        }
+        for (int i = 0; i < 5; i++) {
+            cluster.advance(20 * nanos_per_s);
+            for (std::uint32_t shard = 0; shard < shards; shard++)
+                publish(cluster.topic_at(shard, "busy"));
+        }
+        for (std::uint32_t shard = 0; shard < shards; shard++) {
+            using Seen = std::pair<bool, std::uint64_t>;
+            CHECK(visit(cluster.topic_at(shard, "quiet")) == Seen(false, 0));
+            CHECK(visit(cluster.topic_at(shard, "busy")) == Seen(true, 6));
+            CHECK(visit(cluster.topic_at(shard, "read")) == Seen(true, 1));
+        }
+        // Their places are free again, however often names come and go.
+        for (int round = 0; round < 4; round++) {
+            cluster.advance(40 * nanos_per_s);
+            cluster.advance(40 * nanos_per_s);
+            for (std::uint32_t i = 0; i < 12 - shards; i++)
+                publish("r" + std::to_string(round) + "-" + std::to_string(i));
+            CHECK(client.take().empty());
+        }
+    }
+}
+
+TEST_CASE("hub: a sweep forgets a bounded number of topics, and all in time") {
+    HubRig node{Config()};
+    constexpr std::size_t count = 40'000;
+    for (std::size_t i = 0; i < count; i++)
+        node.publish("t" + std::to_string(i), "1");
+    CHECK(node.rig.topics.count() == count);
+    for (int i = 0; i < 10; i++)
+        node.hub.sweep();
+    CHECK(node.rig.topics.count() == count);
+    node.rig.sessions.set_now(node.rig.sessions.now() + ticks_of(61 * units::s));
+    node.hub.sweep();
+    CHECK(node.rig.topics.count() >= count - 16'384);
+    CHECK(node.rig.topics.count() < count);
+    for (int i = 0; i < 2; i++)
+        node.hub.sweep();
+    CHECK(node.rig.topics.count() == 0);
 }
 
 TEST_CASE("hub: a record that cannot fit is refused to its sender and takes no offset") {
@@ -528,7 +613,9 @@ TEST_CASE("hub: a lane that goes with its last reader leaves no memory behind") 
         CHECK(!node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
     }
     CHECK(node.rig.pool.bytes_in_use() == 0);
+    CHECK(node.hub.to_sweep() == 1);  // one topic, listed once
     node.hub.sweep();
+    CHECK(node.hub.to_sweep() == 0);
     node.rig.settle();
     CHECK(node.rig.topics.count() == 1);  // its offset is remembered
 }

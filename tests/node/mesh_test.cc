@@ -205,7 +205,7 @@ TEST_CASE("mesh: the bytes of a parcel live as long as anybody has them") {
     CHECK(Parcel::make(0).bytes().empty());
 }
 
-TEST_CASE("mesh: the connections of all shards together stay within the limit") {
+TEST_CASE("mesh: connections and topics of all shards together stay within their limits") {
     Mesh mesh(1, 4);
     CHECK(mesh.admit(2));
     CHECK(mesh.admit(2));
@@ -214,6 +214,11 @@ TEST_CASE("mesh: the connections of all shards together stay within the limit") 
     mesh.leave();
     CHECK(mesh.admit(2));
     CHECK(!mesh.admit(2));
+    // Topics have a count of their own.
+    CHECK(mesh.admit_topic(1));
+    CHECK(!mesh.admit_topic(1));
+    mesh.leave_topic();
+    CHECK(mesh.admit_topic(1));
 }
 
 TEST_CASE("mesh: two threads, parcels shared, credit kept, nothing lost") {
