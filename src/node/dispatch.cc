@@ -222,8 +222,8 @@ void Dispatch::handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noe
 
 void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
     switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id)) {
-        case Hub::Subscribing::done:
-            return;  // `subscribed` comes from home
+        case Hub::Subscribing::asked:
+            return;  // the hub answers
         case Hub::Subscribing::duplicate:
             error(conn, inbound, "already_subscribed", "one subscription a topic");
             return;
@@ -232,12 +232,6 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
                   inbound,
                   "too_many_subscriptions",
                   "no more for one client (--topics-per-client-max)");
-            return;
-        case Hub::Subscribing::too_many_topics:
-            error(conn,
-                  inbound,
-                  "too_many_topics",
-                  "the server holds as many topics as it may (--topics-max)");
             return;
     }
 }

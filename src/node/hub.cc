@@ -108,7 +108,10 @@ Hub::Subscribing Hub::subscribe(io::ConnIndex conn,
         return Subscribing::too_many_of_client;
     }
     if (topic == nullptr) topic = find_or_create(name, hash);
-    if (topic == nullptr) return Subscribing::too_many_topics;
+    if (topic == nullptr) {
+        tell_refusal(conn, id, name, Refusal::too_many_topics);
+        return Subscribing::asked;
+    }
 
     const std::uint32_t link =
         session.subscriptions.add({.topic = topic->id(), .row = no_row, .lane = kind});
@@ -122,7 +125,7 @@ Hub::Subscribing Hub::subscribe(io::ConnIndex conn,
         ask_home(*topic, kind, {.conn = conn, .serial = session.serial, .id = std::string(id)});
         pause_without_credit(conn);
     }
-    return Subscribing::done;
+    return Subscribing::asked;
 }
 
 void Hub::open_lane(feed::Topic& topic, LaneKind kind, feed::Seq next) noexcept {
@@ -615,30 +618,29 @@ void Hub::refuse(io::ConnIndex conn,
     mesh_.post(shard, std::move(mail));
 }
 
+// The same words and code wherever home is. A raw client cannot be told which of its messages it
+// was, so it is closed.
 void Hub::tell_refusal(io::ConnIndex conn,
                        std::string_view id,
                        std::string_view topic,
                        Refusal refusal) noexcept {
-    switch (refusal) {
-        case Refusal::too_many_topics:
-            tell_error(sessions_,
-                       reactor_,
-                       conn,
-                       {.id = id,
-                        .topic = topic,
-                        .code = "too_many_topics",
-                        .message = "the server holds as many topics as it may (--topics-max)"});
-            return;
-        case Refusal::too_large:
-            tell_error(sessions_,
-                       reactor_,
-                       conn,
-                       {.id = id,
-                        .topic = topic,
-                        .code = "too_large",
-                        .message = "the message does not fit into the log (--log-memory)"});
-            return;
+    const bool full = refusal == Refusal::too_many_topics;
+    const std::string_view message =
+        full ? "the server holds as many topics as it may (--topics-max)"
+             : "the message does not fit into the log (--log-memory)";
+    if (sessions_[conn].role != Role::envelope) {
+        const std::uint16_t code =
+            full ? wire::close_code::try_again_later : wire::close_code::too_big;
+        sessions_.close(conn, code, message);
+        return;
     }
+    tell_error(sessions_,
+               reactor_,
+               conn,
+               {.id = id,
+                .topic = topic,
+                .code = full ? "too_many_topics" : "too_large",
+                .message = message});
 }
 
 }  // namespace ringcast::node

@@ -69,10 +69,10 @@ class Hub {
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
 
-    enum class Subscribing : std::uint8_t { done, duplicate, too_many_topics, too_many_of_client };
+    enum class Subscribing : std::uint8_t { asked, duplicate, too_many_of_client };
 
-    // Subscribes an open session. With `id` given (even empty) and an envelope lane, the client is
-    // told `subscribed` as soon as home has answered.
+    // Subscribes an open session. `asked`: home answers, now or by mail, and the hub tells the
+    // client: `subscribed` with this id, or that the server has no room for the topic.
     [[nodiscard]] Subscribing subscribe(io::ConnIndex conn,
                                         std::string_view topic,
                                         feed::LaneKind lane,

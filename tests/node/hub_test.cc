@@ -568,6 +568,35 @@ TEST_CASE("hub: a record that cannot fit is refused to its sender and takes no o
     }
 }
 
+TEST_CASE("hub: what cannot be done closes a raw client with one code, wherever home is") {
+    for (const std::uint32_t shards : {1u, 3u}) {
+        CAPTURE(shards);
+        Config config = open_config();
+        config.topics_max = 3;
+        Cluster cluster(config, shards, 1, 40, 64 * 1024);
+        std::vector<std::string> names;
+        for (std::uint32_t i = 0; i < 3; i++) {
+            names.push_back(cluster.topic_at(i % shards, "full" + std::to_string(i)));
+            cluster.connect("/raw?topic=" + names.back());
+        }
+        for (std::uint32_t shard = 0; shard < shards; shard++) {
+            CAPTURE(shard);
+            const std::string name = cluster.topic_at(shard, "new");
+            CHECK(cluster.connect("/raw?topic=" + name).close_code() == 1013);
+            CHECK(cluster.connect("/raw?topic=" + names[0] + "&topic=" + name).close_code() ==
+                  1013);
+            Client& publisher = cluster.connect("/raw?publish=" + name);
+            publisher.socket->say(client_frame(Op::text, "x"));
+            cluster.settle();
+            CHECK(publisher.close_code() == 1013);
+            Client& talker = cluster.connect("/raw?publish=" + names[shard]);
+            talker.socket->say(client_frame(Op::binary, std::string(20'000, 'x')));
+            cluster.settle();
+            CHECK(talker.close_code() == 1009);
+        }
+    }
+}
+
 TEST_CASE("hub: a sweep gives the memory of drained logs back, and of no others") {
     HubRig node{Config()};
     FakeSocket& quick = node.rig.connect_open();
@@ -575,11 +604,11 @@ TEST_CASE("hub: a sweep gives the memory of drained logs back, and of no others"
     for (const std::string name : {"a", "b", "c"}) {
         const bool both =
             node.hub.subscribe(quick.conn, name, LaneKind::envelope, {}) ==
-                Hub::Subscribing::done &&
-            node.hub.subscribe(quick.conn, name, LaneKind::raw, {}) == Hub::Subscribing::done;
+                Hub::Subscribing::asked &&
+            node.hub.subscribe(quick.conn, name, LaneKind::raw, {}) == Hub::Subscribing::asked;
         REQUIRE(both);
     }
-    REQUIRE(node.hub.subscribe(slow.conn, "a", LaneKind::envelope, {}) == Hub::Subscribing::done);
+    REQUIRE(node.hub.subscribe(slow.conn, "a", LaneKind::envelope, {}) == Hub::Subscribing::asked);
     node.rig.settle();
     slow.room = 0;
     for (const std::string name : {"a", "b", "c"})
@@ -607,7 +636,7 @@ TEST_CASE("hub: a lane that goes with its last reader leaves no memory behind") 
     FakeSocket& socket = node.rig.connect_open();
     for (int i = 0; i < 100; i++) {
         REQUIRE(node.hub.subscribe(socket.conn, "t", LaneKind::envelope, {}) ==
-                Hub::Subscribing::done);
+                Hub::Subscribing::asked);
         node.publish("t", "1");
         CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
         CHECK(!node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
