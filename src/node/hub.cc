@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
 #include "base/check.h"
@@ -272,18 +271,9 @@ void Hub::publish(io::ConnIndex from, const Publication& publication) noexcept {
     const std::uint64_t serial = from == io::no_conn ? 0 : sessions_[from].serial;
     if (from == io::no_conn && mesh_.out_of_credit(shard_)) return;
     if (home == shard_) {
-        feed::Topic* topic = find_or_create(publication.topic, hash);
-        const bool taken = topic != nullptr && sequence(*topic, publication);
-        if (taken) {
-            if (readers_abroad(*topic) != 0) pause_without_credit(from);
-            return;
-        }
-        refuse(from,
-               serial,
-               shard_,
-               publication.id,
-               publication.topic,
-               topic == nullptr ? Refusal::too_many_topics : Refusal::too_large);
+        const feed::Topic* topic =
+            take_in(publication, hash, {.conn = from, .serial = serial, .shard = shard_});
+        if (topic != nullptr && readers_abroad(*topic) != 0) pause_without_credit(from);
         return;
     }
     auto mail = std::make_unique<Mail>();
@@ -315,6 +305,22 @@ std::uint64_t Hub::readers_abroad(const feed::Topic& topic) const noexcept {
     return (topic.interest[0] | topic.interest[1]) & ~bit_of(shard_);
 }
 
+// Home: the topic that took the publication, or null: its sender is told why.
+feed::Topic* Hub::take_in(const Publication& publication,
+                          std::uint64_t hash,
+                          const Sender& sender) noexcept {
+    feed::Topic* topic = find_or_create(publication.topic, hash);
+    if (topic == nullptr) {
+        refuse(sender, publication, Refusal::too_many_topics);
+        return nullptr;
+    }
+    if (!sequence(*topic, publication)) {
+        refuse(sender, publication, Refusal::too_large);
+        return nullptr;
+    }
+    return topic;
+}
+
 // Home: gives the record its number and sends it wherever it is read. False: it is too large.
 bool Hub::sequence(feed::Topic& topic, const Publication& publication) noexcept {
     RC_CHECK(home_of(topic.hash) == shard_);
@@ -322,11 +328,14 @@ bool Hub::sequence(feed::Topic& topic, const Publication& publication) noexcept 
     if (!publication.json && topic.interest[index_of(LaneKind::envelope)] != 0) {
         form = parser_.payload_form(publication.payload, publication.text);
     }
-    const feed::Seq offset = topic.next;
+    const Record record{.publication = publication,
+                        .form = form,
+                        .offset = topic.next,
+                        .wall_ns = reactor_.wall_now()};
     std::array<std::size_t, 2> sizes{};
     for (const LaneKind kind : all_lanes) {
         if (topic.interest[index_of(kind)] == 0) continue;
-        sizes[index_of(kind)] = encoded_size(topic, kind, publication, form, offset);
+        sizes[index_of(kind)] = encoded_size(record, kind);
         if (sizes[index_of(kind)] > record_size_max_) return false;
     }
     topic.next++;
@@ -339,16 +348,16 @@ bool Hub::sequence(feed::Topic& topic, const Publication& publication) noexcept 
         if (interest == 0) continue;
         if (interest == bit_of(shard_)) {
             // Nobody else reads it: encoded straight into the log.
-            encode(topic, kind, publication, form, offset, topic.lane(kind)->reserve(size));
-            append(topic, kind, {}, offset);
+            encode(record, kind, topic.lane(kind)->reserve(size));
+            append(topic, kind, {}, record.offset);
             continue;
         }
         Parcel& parcel = parcels[index_of(kind)];
         parcel = Parcel::make(size);
-        encode(topic, kind, publication, form, offset, parcel.bytes());
-        if ((interest & bit_of(shard_)) != 0) append(topic, kind, parcel.bytes(), offset);
+        encode(record, kind, parcel.bytes());
+        if ((interest & bit_of(shard_)) != 0) append(topic, kind, parcel.bytes(), record.offset);
     }
-    post_records(topic, offset, parcels);
+    post_records(topic, record.offset, parcels);
     return true;
 }
 
@@ -371,57 +380,6 @@ void Hub::post_records(const feed::Topic& topic,
         }
         mesh_.post(shard, std::move(mail));
     }
-}
-
-// What the envelope lane gets. Every envelope has an id: the sender's, or else the offset.
-wire::DataUpdate Hub::update_of(const feed::Topic& topic,
-                                const Publication& publication,
-                                wire::PayloadForm form,
-                                feed::Seq offset,
-                                OffsetText& text) const noexcept {
-    std::string_view id = publication.id;
-    if (id.empty()) {
-        const auto end = std::to_chars(text.data(), text.data() + text.size(), offset).ptr;
-        id = {text.data(), static_cast<std::size_t>(end - text.data())};
-    }
-    return {.id = id,
-            .wall_ns = reactor_.wall_now(),
-            .topic = topic.name(),
-            .offset = offset,
-            .key = publication.key,
-            .payload = {publication.payload, form}};
-}
-
-std::size_t Hub::encoded_size(const feed::Topic& topic,
-                              LaneKind kind,
-                              const Publication& publication,
-                              wire::PayloadForm form,
-                              feed::Seq offset) const noexcept {
-    if (kind == LaneKind::raw) {
-        return wire::header_size(publication.payload.size()) + publication.payload.size();
-    }
-    OffsetText text;
-    return wire::encoded_size(update_of(topic, publication, form, offset, text));
-}
-
-void Hub::encode(const feed::Topic& topic,
-                 LaneKind kind,
-                 const Publication& publication,
-                 wire::PayloadForm form,
-                 feed::Seq offset,
-                 MutBytes out) const noexcept {
-    if (kind == LaneKind::raw) {
-        const bool text = publication.json || publication.text;
-        const std::size_t header =
-            wire::encode_header(out.data(),
-                                text ? wire::Opcode::text : wire::Opcode::binary,
-                                publication.payload.size());
-        RC_CHECK(header + publication.payload.size() == out.size());
-        copy_bytes(out.data() + header, publication.payload.data(), publication.payload.size());
-        return;
-    }
-    OffsetText text;
-    wire::encode(update_of(topic, publication, form, offset, text), out);
 }
 
 // Adds a record to the lane of this shard; an empty one was encoded in place already.
@@ -500,22 +458,14 @@ void Hub::receive(const Mail& mail) noexcept {
 }
 
 void Hub::on_publish(const Mail& mail) noexcept {
-    feed::Topic* topic = find_or_create(mail.name, mail.hash);
-    const bool taken =
-        topic != nullptr && sequence(*topic,
-                                     {.topic = mail.name,
-                                      .id = mail.id,
-                                      .key = mail.key,
-                                      .payload = Bytes(mail.bytes[0].bytes()).first(mail.offset),
-                                      .json = mail.json,
-                                      .text = mail.flag});
-    if (taken) return;
-    refuse(mail.conn,
-           mail.serial,
-           mail.from,
-           mail.id,
-           mail.name,
-           topic == nullptr ? Refusal::too_many_topics : Refusal::too_large);
+    const Publication publication{.topic = mail.name,
+                                  .id = mail.id,
+                                  .key = mail.key,
+                                  .payload = Bytes(mail.bytes[0].bytes()).first(mail.offset),
+                                  .json = mail.json,
+                                  .text = mail.flag};
+    static_cast<void>(take_in(
+        publication, mail.hash, {.conn = mail.conn, .serial = mail.serial, .shard = mail.from}));
 }
 
 void Hub::on_record(const Mail& mail) noexcept {
@@ -596,26 +546,21 @@ void Hub::on_refused(const Mail& mail) noexcept {
     tell_refusal(mail.conn, mail.id, mail.name, static_cast<Refusal>(mail.offset));
 }
 
-void Hub::refuse(io::ConnIndex conn,
-                 std::uint64_t serial,
-                 std::uint32_t shard,
-                 std::string_view id,
-                 std::string_view topic,
-                 Refusal refusal) noexcept {
-    if (conn == io::no_conn) return;  // the server's own feed: it goes on with the next sample
-    if (shard == shard_) {
-        tell_refusal(conn, id, topic, refusal);
+void Hub::refuse(const Sender& sender, const Publication& publication, Refusal refusal) noexcept {
+    if (sender.conn == io::no_conn) return;  // the server's own feed goes on with the next sample
+    if (sender.shard == shard_) {
+        tell_refusal(sender.conn, publication.id, publication.topic, refusal);
         return;
     }
     auto mail = std::make_unique<Mail>();
     mail->kind = MailKind::refused;
     mail->from = shard_;
-    mail->conn = conn;
-    mail->serial = serial;
-    mail->id = id;
-    mail->name = topic;
+    mail->conn = sender.conn;
+    mail->serial = sender.serial;
+    mail->id = publication.id;
+    mail->name = publication.topic;
     mail->offset = static_cast<std::uint64_t>(refusal);
-    mesh_.post(shard, std::move(mail));
+    mesh_.post(sender.shard, std::move(mail));
 }
 
 // The same words and code wherever home is. A raw client cannot be told which of its messages it

@@ -37,21 +37,11 @@
 #include "node/id_list.h"
 #include "node/mesh.h"
 #include "node/pump.h"
+#include "node/record.h"
 #include "node/sessions.h"
 #include "wire/envelope.h"
-#include "wire/envelope_writer.h"
 
 namespace ringcast::node {
-
-// What a client (or the server itself) publishes.
-struct Publication {
-    std::string_view topic = {};
-    std::string_view id = {};  // the sender's; may be empty
-    std::string_view key = {};
-    Bytes payload = {};  // 64 readable bytes behind it (wire::payload_padding)
-    bool json = false;   // an envelope's payload: JSON text, already validated
-    bool text = true;    // else: text or binary
-};
 
 class Hub {
   public:
@@ -101,6 +91,12 @@ class Hub {
         std::uint64_t serial = 0;
         std::string id;
     };
+    // Who published it, on which shard.
+    struct Sender {
+        io::ConnIndex conn = io::no_conn;
+        std::uint64_t serial = 0;
+        std::uint32_t shard = 0;
+    };
     // Why home takes no record, or no reader.
     enum class Refusal : std::uint8_t { too_many_topics, too_large };
 
@@ -122,29 +118,15 @@ class Hub {
     void stop_waiting(const feed::Topic& topic, feed::LaneKind kind, std::uint64_t serial) noexcept;
     void leave(io::ConnIndex conn, std::uint32_t link) noexcept;
     void give_up(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    [[nodiscard]] feed::Topic* take_in(const Publication& publication,
+                                       std::uint64_t hash,
+                                       const Sender& sender) noexcept;
     [[nodiscard]] bool sequence(feed::Topic& topic, const Publication& publication) noexcept;
     // The other shards with readers, a bit each.
     [[nodiscard]] std::uint64_t readers_abroad(const feed::Topic& topic) const noexcept;
     void post_records(const feed::Topic& topic,
                       feed::Seq offset,
                       const std::array<Parcel, 2>& parcels) noexcept;
-    using OffsetText = std::array<char, 20>;  // any 64-bit number in decimal
-    [[nodiscard]] wire::DataUpdate update_of(const feed::Topic& topic,
-                                             const Publication& publication,
-                                             wire::PayloadForm form,
-                                             feed::Seq offset,
-                                             OffsetText& text) const noexcept;
-    [[nodiscard]] std::size_t encoded_size(const feed::Topic& topic,
-                                           feed::LaneKind kind,
-                                           const Publication& publication,
-                                           wire::PayloadForm form,
-                                           feed::Seq offset) const noexcept;
-    void encode(const feed::Topic& topic,
-                feed::LaneKind kind,
-                const Publication& publication,
-                wire::PayloadForm form,
-                feed::Seq offset,
-                MutBytes out) const noexcept;
     void append(feed::Topic& topic, feed::LaneKind kind, Bytes record, feed::Seq offset) noexcept;
 
     void on_publish(const Mail& mail) noexcept;
@@ -152,12 +134,7 @@ class Hub {
     void on_interest(const Mail& mail) noexcept;
     void on_started(const Mail& mail) noexcept;
     void on_refused(const Mail& mail) noexcept;
-    void refuse(io::ConnIndex conn,
-                std::uint64_t serial,
-                std::uint32_t shard,
-                std::string_view id,
-                std::string_view topic,
-                Refusal refusal) noexcept;
+    void refuse(const Sender& sender, const Publication& publication, Refusal refusal) noexcept;
     void tell_refusal(io::ConnIndex conn,
                       std::string_view id,
                       std::string_view topic,
