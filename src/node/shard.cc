@@ -124,7 +124,6 @@ void Shard::wait() noexcept {
         until = base + std::max<Nanos>(ticks, 1) * tick_length;
     }
     const Nanos before = reactor_->now();
-    sessions_.set_now(tick_now());
     reactor_->wait(until);
     mesh_.awake(setup_.index);
     const Nanos after = reactor_->now();
@@ -135,7 +134,6 @@ void Shard::wait() noexcept {
 // Woken long after we meant to be (SIGSTOP, a stalled machine): hear everybody out first.
 void Shard::catch_up(Nanos planned) noexcept {
     counters_.late_turns++;
-    sessions_.set_now(tick_now());
     for (std::uint32_t round = 0; round < catch_up_rounds_max; round++) {
         const std::uint64_t before = events_;
         reactor_->wait(planned);
@@ -194,8 +192,14 @@ void Shard::take_out_leavers() noexcept {
     leaving.clear();
 }
 
-void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept {
+// The sleep may have been long, and its first event ends it: what is heard is heard now.
+void Shard::note_event() noexcept {
     events_++;
+    sessions_.set_now(tick_now());
+}
+
+void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept {
+    note_event();
     counters_.accepted++;
     Session& session = sessions_.create(conn);
     session.admitted = mesh_.admit(setup_.connections_max);
@@ -204,12 +208,12 @@ void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept
 }
 
 void Shard::on_received(io::ConnIndex conn, MutBytes bytes) noexcept {
-    events_++;
+    note_event();
     dispatch_.receive(conn, bytes);
 }
 
 void Shard::on_ended(io::ConnIndex conn, int os_error) noexcept {
-    events_++;
+    note_event();
     Session& session = sessions_[conn];
     session.peer_closed = true;
     const bool begun = session.state == State::open || session.state == State::closing;
@@ -225,7 +229,7 @@ void Shard::on_ended(io::ConnIndex conn, int os_error) noexcept {
 }
 
 void Shard::on_writable(io::ConnIndex conn) noexcept {
-    events_++;
+    note_event();
     std::uint8_t& gate = sessions_.gate_of(conn);
     gate &= static_cast<std::uint8_t>(~gate::blocked);
     // It took bytes, so somebody is there.
@@ -239,7 +243,7 @@ void Shard::on_connected(io::ConnIndex /*conn*/, int /*os_error*/) noexcept {
 }
 
 void Shard::on_closed(io::ConnIndex conn) noexcept {
-    events_++;
+    note_event();
     take_out_leavers();
     const bool admitted = sessions_[conn].admitted;
     sessions_.erase(conn);

@@ -5,8 +5,9 @@
 //
 // A turn: wait (which reads the clock and hands over what completed), drain mail, advance the
 // timers, take leavers out of their topics, pump. Events only change state and mark; sends start in
-// the pump alone. After a late wake-up all waiting input is handled before any timer, so that a
-// process that was stopped for a while does not take its silence for that of its peers.
+// the pump alone. Events bear the time at which the sleep ended, never that of its beginning. After
+// a late wake-up all waiting input is handled before any timer, so that a process that was stopped
+// for a while does not take its silence for that of its peers.
 //
 // A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
 // published before is in the logs of its readers. Then each client is closed with 1012 as soon as
@@ -97,6 +98,7 @@ class Shard final : private io::Handler {
     void on_connected(io::ConnIndex conn, int os_error) noexcept override;
     void on_closed(io::ConnIndex conn) noexcept override;
 
+    void note_event() noexcept;
     void wait() noexcept;
     void catch_up(Nanos planned) noexcept;
     void drain_mail() noexcept;

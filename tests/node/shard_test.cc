@@ -235,6 +235,36 @@ TEST_CASE("shard: a late wake-up hears its input before it looks at its timers")
     CHECK(cluster.shards[0]->counters().pong_timeouts == 1);
 }
 
+TEST_CASE("shard: a newcomer has its whole handshake time-out, however long the shard slept") {
+    Config config = open_config();
+    config.handshake_timeout = 300 * units::ms;
+    Cluster cluster(config);
+    cluster.settle();
+    cluster.clock.advance(static_cast<Nanos>(900 * units::ms));
+    Client& newcomer = cluster.dial();  // ends the sleep
+    cluster.settle();
+    CHECK(newcomer.socket->live);
+    cluster.advance(static_cast<Nanos>(290 * units::ms));
+    CHECK(newcomer.socket->live);
+    cluster.advance(static_cast<Nanos>(10 * units::ms));
+    CHECK(!newcomer.socket->live);
+}
+
+TEST_CASE("shard: what ends a sleep is heard now, not when the sleep began") {
+    Config config = open_config();
+    config.ping_interval = 1200 * units::ms;
+    Cluster cluster(config);
+    Client& client = cluster.greet();
+    for (int i = 0; i < 20; i++) {
+        cluster.clock.advance(static_cast<Nanos>(900 * units::ms));
+        client.say(R"({"type":"ping"})");  // ends the sleep
+        cluster.settle();
+        CHECK(Json(client.take_one()).text("type") == "pong");
+        cluster.advance(static_cast<Nanos>(590 * units::ms));
+        CHECK(client.take().empty());
+    }
+}
+
 TEST_CASE("shard: a slot serves one client after another and mixes up none") {
     Cluster cluster(patient_config(), 1, 7, 4);
     for (std::size_t round = 0; round < 50; round++) {
