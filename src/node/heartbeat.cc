@@ -1,5 +1,7 @@
 #include "node/heartbeat.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace ringcast::node {
@@ -11,14 +13,22 @@ namespace {
     return static_cast<std::int32_t>(a - b) < 0;
 }
 
+// The last tick of the session's phase that lies within an interval of silence. Phases repeat twice
+// an interval. (Ticks are unsigned: all of this is right on a clock that wraps.)
+[[nodiscard]] Tick ping_due(const Session& session, const Timings& timings) noexcept {
+    const Tick latest = session.heard + timings.ping_interval;
+    const Tick step = std::max<Tick>(1, timings.ping_interval / 2);
+    return latest - (latest - session.phase) % step;
+}
+
 }  // namespace
 
 Tick next_due(const Session& session, bool blocked, const Timings& timings) noexcept {
     RC_CHECK(session.state != State::gone);
     if (session.state != State::open) return session.deadline;
 
-    Tick due = session.awaiting_pong ? session.pinged + timings.pong_timeout
-                                     : session.heard + timings.ping_interval;
+    Tick due =
+        session.awaiting_pong ? session.pinged + timings.pong_timeout : ping_due(session, timings);
     if (blocked) {
         const Tick stalled = session.blocked + timings.stall_timeout;
         if (before(stalled, due)) due = stalled;
@@ -43,7 +53,7 @@ Due look(Session& session, bool blocked, const Timings& timings, Tick now) noexc
         session.awaiting_pong = false;
         if (session.pauses != 0) session.heard = now;
     }
-    if (before(now, session.heard + timings.ping_interval)) return Due::nothing;
+    if (before(now, ping_due(session, timings))) return Due::nothing;
     session.awaiting_pong = true;
     session.pinged = now;
     // Life in the very tick of the ping must not count as its answer.

@@ -4,9 +4,13 @@
 // and the tick: no clock, no effect but on the session's own fields.
 //
 // Any byte from the peer is life, and so is progress of our own sends: a peer that takes bytes is
-// there, even when it has not got as far as our ping. A ping is sent only after a whole interval of
-// silence. Dead peers without a byte in either direction are found within interval + time-out + one
-// tick (RFC 6455, 5.5.2 asks for no particular policy).
+// there, even when it has not got as far as our ping. Dead peers without a byte in either direction
+// are found within interval + time-out + one tick (RFC 6455, 5.5.2 asks for no particular policy).
+//
+// Each session has a phase, drawn when it is made, and is pinged at ticks of that phase only: at
+// the last one within an interval of silence, so after more than half an interval of it. Clients
+// who spoke together (all of them after a restart, or in answer to one record) are thus not pinged
+// together, and a client who does nothing but answer pings still has one an interval.
 
 #include "base/time.h"
 #include "base/wheel.h"

@@ -103,6 +103,7 @@ struct Session {
     Bucket messages;
     Bucket controls;
     Tick heard = 0;                // the last sign of life
+    Tick phase = 0;                // a tick of its own from which its pings are counted
     Tick pinged = 0;               // when, while `awaiting_pong`
     Tick blocked = 0;              // since when the socket takes nothing, while the gate says so
     Tick deadline = 0;             // of the handshake, or of closing

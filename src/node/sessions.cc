@@ -38,10 +38,8 @@ Session& Sessions::create(io::ConnIndex conn) noexcept {
     Session& session = slab_.emplace(conn);
     session.become(State::accepted);
     session.serial = next_serial_++;
-    // Pings of clients that came together must not stay together: the first one is due after
-    // half an interval to a whole one.
-    const auto spread = static_cast<Tick>(reactor_.random() % (timings_.ping_interval / 2 + 1));
-    session.heard = now_ - spread;
+    session.heard = now_;
+    session.phase = now_ - static_cast<Tick>(reactor_.random() % timings_.ping_interval);
     session.deadline = now_ + timings_.handshake_timeout;
     // Its predecessor may still stand on the ready list: that entry serves the new one.
     gates_[conn] = static_cast<std::uint8_t>((gates_[conn] & gate::ready) | gate::not_open);

@@ -151,6 +151,7 @@ void walk(std::uint64_t seed, Tick origin) {
     Session session;
     session.state = State::open;
     session.heard = origin;
+    session.phase = origin - static_cast<Tick>(random.below(timings.ping_interval));
     Tick last_heard = origin;
     Tick pinged = origin;
     bool waiting = false;
@@ -167,7 +168,8 @@ void walk(std::uint64_t seed, Tick origin) {
         if (due != now) continue;
         const Due found = look(session, false, timings, now);
         if (found == Due::ping) {
-            CHECK(now - last_heard >= timings.ping_interval);  // never early
+            CHECK(now - last_heard > timings.ping_interval / 2);  // never early
+            CHECK(now - last_heard <= timings.ping_interval);     // never late
             pinged = now;
             waiting = true;
         } else if (found == Due::pong_missing) {
@@ -198,6 +200,7 @@ TEST_CASE("heartbeat: what is due in each state, wherever the clock stands") {
             Session session;
             session.state = row.state;
             session.heard = origin + row.heard;
+            session.phase = origin;
             session.awaiting_pong = row.awaiting_pong;
             session.pinged = origin + row.pinged;
             session.pauses = row.pauses;
@@ -217,6 +220,7 @@ TEST_CASE("heartbeat: the timer is set to the earliest that may be due") {
     Session session;
     session.state = State::open;
     session.heard = UINT32_MAX - 100;
+    session.phase = session.heard;
     CHECK(next_due(session, false, timings) == Tick{149});
     session.blocked = UINT32_MAX - 200;
     CHECK(next_due(session, true, timings) == Tick{99});
@@ -227,6 +231,41 @@ TEST_CASE("heartbeat: the timer is set to the earliest that may be due") {
     session.state = State::closing;
     session.deadline = 7;
     CHECK(next_due(session, true, timings) == Tick{7});
+}
+
+TEST_CASE("heartbeat: the ping is the last of its phase within an interval of silence") {
+    struct Step {
+        Tick phase;
+        Tick heard;
+        Tick due;
+    };
+    // Pings may be due at phase, phase + 125, phase + 250, ...
+    constexpr Step steps[] = {
+        {0, 0, 250},
+        {0, 1, 250},
+        {0, 124, 250},
+        {0, 125, 375},
+        {7, 124, 257},
+        {7, 132, 382},
+        {7, 131, 257},
+        {1'000, 1'001, 1'250},
+    };
+    for (const Tick origin : {Tick{0}, Tick{UINT32_MAX - 130}, Tick{UINT32_MAX - 1'100}}) {
+        for (const Step& step : steps) {
+            CAPTURE(origin);
+            CAPTURE(step.phase);
+            CAPTURE(step.heard);
+            Session session;
+            session.state = State::open;
+            session.phase = origin + step.phase;
+            session.heard = origin + step.heard;
+            CHECK(next_due(session, false, timings) == origin + step.due);
+        }
+    }
+    Session session;
+    session.state = State::open;
+    constexpr Timings shortest{.ping_interval = 1, .pong_timeout = 1};
+    CHECK(next_due(session, false, shortest) == 1);
 }
 
 TEST_CASE("heartbeat: a live peer is never closed, a dead one is found in time") {

@@ -32,11 +32,12 @@ class Rig final : public io::Handler {
           sessions(config, reactor, wheel, counters, capacity),
           arena(static_cast<std::byte*>(std::aligned_alloc(feed::page_size, arena_size))),
           pool({.base = arena.get(), .size = arena_size}),
-          pump(config, reactor, sessions, topics, counters) {
+          pump(config, reactor, sessions, topics, counters),
+          capacity_(capacity) {
         reactor.set_handler(*this);
     }
     ~Rig() {
-        for (io::ConnIndex conn = 0; conn < 64; conn++) {
+        for (io::ConnIndex conn = 0; conn < capacity_; conn++) {
             if (sessions.find(conn) == nullptr) continue;
             sessions.abort(conn);
             forget(conn);
@@ -68,13 +69,16 @@ class Rig final : public io::Handler {
     void advance(Nanos span) {
         clock.advance(span);
         reactor.wait(0);
-        sessions.set_now(static_cast<Tick>((reactor.now() - started) / tick_length));
+        tell_time();
         wheel.advance(
             sessions.now(),
             [](void* context, std::uint32_t id) noexcept {
                 static_cast<Rig*>(context)->sessions.on_timer(id);
             },
             this);
+    }
+    void tell_time() noexcept {
+        sessions.set_now(static_cast<Tick>((reactor.now() - started) / tick_length));
     }
     // One turn without a tick.
     void turn() {
@@ -135,9 +139,11 @@ class Rig final : public io::Handler {
     }
 
     void on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept override {
+        tell_time();
         sessions.create(conn);
     }
     void on_received(io::ConnIndex conn, MutBytes bytes) noexcept override {
+        tell_time();
         sessions[conn].heard = sessions.now();
         heard += as_text(bytes);
     }
@@ -145,6 +151,7 @@ class Rig final : public io::Handler {
         if (os_error != 0) sessions.abort(conn);
     }
     void on_writable(io::ConnIndex conn) noexcept override {
+        tell_time();
         sessions.gate_of(conn) &= static_cast<std::uint8_t>(~gate::blocked);
         sessions[conn].heard = sessions.now();
         sessions.arm(conn);
@@ -186,6 +193,8 @@ class Rig final : public io::Handler {
     static void save_tail(void* context, feed::Reader reader, Bytes rest) noexcept {
         static_cast<Rig*>(context)->sessions.push_tail(reader, rest);
     }
+
+    std::uint32_t capacity_;
 };
 
 }  // namespace ringcast::node::test

@@ -1,6 +1,8 @@
 #include "node/sessions.h"
 
+#include <numeric>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -244,7 +246,7 @@ TEST_CASE("sessions: a silent client is pinged, then cut; a handshake has its de
     }
     CHECK(open.take() == ping_frame);
     CHECK(rig.counters.pong_timeouts == 1);
-    CHECK(ticks >= 100);  // the first interval is half as long at least
+    CHECK(ticks >= 100);  // silence of half an interval at least, and the time-out
     CHECK(ticks <= 151);
 }
 
@@ -266,4 +268,59 @@ TEST_CASE("sessions: a socket that takes nothing is given up in time, and any by
     rig.advance(tick_length);
     CHECK(socket.closed);
     CHECK(rig.counters.stalls == 1);
+}
+
+TEST_CASE("sessions: clients who spoke in the same tick are not pinged in the same tick") {
+    constexpr std::uint32_t count = 1000;
+    Config config;
+    config.ping_interval = 2 * units::s;
+    config.pong_timeout = 1 * units::s;
+    Rig rig(config, 1, 1024 * 1024, count);
+    std::vector<FakeSocket*> sockets;
+    for (std::uint32_t i = 0; i < count; i++) {
+        sockets.push_back(&rig.connect_open());
+    }
+    for (int storm = 0; storm < 3; storm++) {
+        CAPTURE(storm);
+        for (FakeSocket* socket : sockets) {
+            socket->say("x");
+        }
+        rig.advance(tick_length);
+        std::vector<std::size_t> pings(200);
+        for (std::size_t tick = 0; tick < pings.size(); tick++) {
+            rig.advance(tick_length);
+            rig.settle();
+            for (FakeSocket* socket : sockets) {
+                pings[tick] += socket->take().size() / ping_frame.size();
+            }
+        }
+        // Each once, in the second half of the interval: 10 a tick on the average.
+        CHECK(std::accumulate(pings.begin(), pings.end(), std::size_t{0}) == count);
+        CHECK(std::accumulate(pings.begin(), pings.begin() + 100, std::size_t{0}) == 0);
+        for (std::size_t tick = 100; tick < 200; tick++) {
+            CHECK(pings[tick] <= 30);
+        }
+        for (auto tenth = pings.begin() + 100; tenth != pings.end(); tenth += 10) {
+            CHECK(std::accumulate(tenth, tenth + 10, std::size_t{0}) >= 50);
+        }
+    }
+}
+
+TEST_CASE("sessions: an idle client is pinged once an interval, not more often for the spread") {
+    Config config;
+    config.ping_interval = 2 * units::s;
+    config.pong_timeout = 1 * units::s;
+    Rig rig(config);
+    FakeSocket& socket = rig.connect_open();
+    std::size_t pings = 0;
+    for (int tick = 0; tick < 20 * 200; tick++) {
+        rig.advance(tick_length);
+        rig.settle();
+        if (socket.take() == ping_frame) {
+            pings++;
+            socket.say("pong");
+        }
+    }
+    CHECK(pings >= 19);
+    CHECK(pings <= 21);
 }
