@@ -3,7 +3,13 @@
 // A rate limit in eight bytes: the generic cell rate algorithm (ITU-T I.371, Annex A). Instead of
 // counting tokens it keeps the moment at which the bucket would be full again.
 //
-// One thread owns a Bucket.
+// And how much more than the rate is too much. What the rate does not allow is refused, which costs
+// us next to nothing, so a client may do it for ever: a library that pings a little too often must
+// not lose its connection. But whoever keeps sending more than ten times the rate does not listen.
+// So each refused one counts one, each allowed one takes nine back, and over a thousand it is
+// enough. That is a rule without a clock: a burst is forgiven by good behaviour, not by waiting.
+//
+// One thread owns a Bucket and an Excess.
 
 #include <algorithm>
 #include <cstdint>
@@ -37,6 +43,24 @@ class Bucket {
 
   private:
     Nanos ready_ = 0;
+};
+
+class Excess {
+  public:
+    void allowed() noexcept {
+        count_ = static_cast<std::uint16_t>(count_ - std::min(count_, forgiven));
+    }
+    // True: it is enough.
+    [[nodiscard]] bool refused() noexcept {
+        count_ = static_cast<std::uint16_t>(std::min(count_ + 1, most + 1));
+        return count_ > most;
+    }
+
+  private:
+    static constexpr std::uint16_t forgiven = 9;
+    static constexpr std::uint16_t most = 1000;
+
+    std::uint16_t count_ = 0;
 };
 
 }  // namespace ringcast::node

@@ -9,13 +9,6 @@
 
 namespace ringcast::node {
 
-namespace {
-
-// So many refused messages or pings in a row, and the client is closed: it does not listen.
-constexpr std::uint32_t excess_max = 1000;
-
-}  // namespace
-
 Dispatch::Dispatch(const Config& config,
                    io::Reactor& reactor,
                    Sessions& sessions,
@@ -94,11 +87,12 @@ void Dispatch::on_ping(io::ConnIndex conn, Bytes payload) noexcept {
     // count each of them.
     if (session.role != Role::echo && !session.controls.take(control_rate_, reactor_.now())) {
         counters_.rate_limited++;
-        if (++session.excess > excess_max) {
+        if (session.excess_controls.refused()) {
             sessions_.close(conn, close_codes::rate_limited, "too many pings");
         }
         return;
     }
+    session.excess_controls.allowed();
     std::array<std::byte, wire::control_frame_size_max> frame;
     const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::pong, payload);
     sessions_.push(conn, Bytes(frame.data(), size));
@@ -136,12 +130,12 @@ void Dispatch::on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) n
 bool Dispatch::within_rate(io::ConnIndex conn) noexcept {
     Session& session = sessions_[conn];
     if (session.messages.take(message_rate_, reactor_.now())) {
-        session.excess = 0;
+        session.excess_messages.allowed();
         return true;
     }
     counters_.rate_limited++;
     // A raw client cannot be told which message was refused, so the first one ends it.
-    if (++session.excess > excess_max || session.role == Role::raw) {
+    if (session.excess_messages.refused() || session.role == Role::raw) {
         sessions_.close(conn, close_codes::rate_limited, "too many messages");
     }
     return false;

@@ -102,12 +102,13 @@ struct Session {
     std::uint64_t serial = 0;                      // of this shard, never reused
     Bucket messages;
     Bucket controls;
-    Tick heard = 0;                // the last sign of life
-    Tick phase = 0;                // a tick of its own from which its pings are counted
-    Tick pinged = 0;               // when, while `awaiting_pong`
-    Tick blocked = 0;              // since when the socket takes nothing, while the gate says so
-    Tick deadline = 0;             // of the handshake, or of closing
-    std::uint32_t excess = 0;      // messages and pings over the rate, in a row
+    Tick heard = 0;     // the last sign of life
+    Tick phase = 0;     // a tick of its own from which its pings are counted
+    Tick pinged = 0;    // when, while `awaiting_pong`
+    Tick blocked = 0;   // since when the socket takes nothing, while the gate says so
+    Tick deadline = 0;  // of the handshake, or of closing
+    Excess excess_messages;
+    Excess excess_controls;
     std::uint16_t torn = no_link;  // the subscription inside one of whose records we stand
     std::uint16_t next_link = 0;   // the subscription that is served first next time
     std::uint8_t pauses = 0;

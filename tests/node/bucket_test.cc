@@ -78,3 +78,34 @@ TEST_CASE("bucket: no limit takes everything, and the fastest rate is one a nano
     // The slowest with the longest burst does not overflow.
     CHECK(Rate::of(1, 1'000'000'000).slack == (1'000'000'000LL - 1) * nanos_per_s);
 }
+
+TEST_CASE("excess: a thousand refused are borne, one more is enough, and stays so") {
+    Excess excess;
+    for (int i = 0; i < 1000; i++)
+        CHECK_FALSE(excess.refused());
+    for (int i = 0; i < 100'000; i++)
+        CHECK(excess.refused());
+}
+
+TEST_CASE("excess: nine refused to one allowed are borne for ever, ten are not") {
+    for (const int refused : {9, 10}) {
+        CAPTURE(refused);
+        Excess excess;
+        bool enough = false;
+        for (int second = 0; second < 2000; second++) {
+            excess.allowed();
+            for (int i = 0; i < refused; i++)
+                enough = excess.refused() || enough;
+        }
+        CHECK(enough == (refused == 10));
+    }
+}
+
+TEST_CASE("excess: good behaviour is not saved up") {
+    Excess excess;
+    for (int i = 0; i < 10'000; i++)
+        excess.allowed();
+    for (int i = 0; i < 1000; i++)
+        CHECK_FALSE(excess.refused());
+    CHECK(excess.refused());
+}

@@ -120,6 +120,49 @@ TEST_CASE("dispatch: of too many pings only some are answered, and the connectio
     CHECK(client.socket->live);
 }
 
+TEST_CASE("dispatch: only who keeps sending more than ten times the rate is closed for it") {
+    struct Row {
+        std::string_view name;
+        int messages;  // in each tenth of a second; allowed is one
+        int pings;     // the same
+        std::uint16_t code;
+    };
+    constexpr std::uint16_t stays = 0;
+    constexpr std::uint16_t closed = node::close_codes::rate_limited;
+    constexpr std::array<Row, 8> rows{{
+        {"pings at twice the rate", 0, 2, stays},
+        {"pings at ten times the rate", 0, 10, stays},
+        {"pings at twelve times the rate", 0, 12, closed},
+        {"messages at twice the rate", 2, 0, stays},
+        {"messages at ten times the rate", 10, 0, stays},
+        {"messages at twelve times the rate", 12, 0, closed},
+        {"good messages do not pay for pings", 1, 12, closed},
+        {"nor good pings for messages", 12, 1, closed},
+    }};
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        Config config = open_config();
+        config.ping_interval = units::hour;
+        config.messages_per_second = 10;
+        config.messages_burst = 1;
+        config.control_per_second = 10;
+        Cluster cluster(config);
+        Client& client = cluster.greet();
+        for (int i = 0; i < 1500 && client.close_code() == 0; i++) {
+            std::string said;
+            for (int j = 0; j < row.messages; j++)
+                said += client_frame(Op::text, R"({"type":"ping"})");
+            for (int j = 0; j < row.pings; j++)
+                said += client_frame(Op::ping, {});
+            client.socket->say(said);
+            cluster.clock.advance(static_cast<Nanos>(100 * units::ms));
+            cluster.turn(0);
+            static_cast<void>(client.take());
+        }
+        CHECK(client.close_code() == row.code);
+    }
+}
+
 TEST_CASE("dispatch: raw carries text as text and binary as binary, and only where it may") {
     Cluster cluster(open_config());
     Client& reader = cluster.connect("/raw?topic=a");
