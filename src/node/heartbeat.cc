@@ -21,11 +21,16 @@ namespace {
     return latest - (latest - session.phase) % step;
 }
 
+// Not in the middle of its life: shaking hands, closing, or open while the peer has ended.
+[[nodiscard]] bool has_deadline(const Session& session) noexcept {
+    return session.state != State::open || session.peer_closed;
+}
+
 }  // namespace
 
 Tick next_due(const Session& session, bool blocked, const Timings& timings) noexcept {
     RC_CHECK(session.state != State::gone);
-    if (session.state != State::open) return session.deadline;
+    if (has_deadline(session)) return session.deadline;
 
     Tick due =
         session.awaiting_pong ? session.pinged + timings.pong_timeout : ping_due(session, timings);
@@ -38,7 +43,7 @@ Tick next_due(const Session& session, bool blocked, const Timings& timings) noex
 
 Due look(Session& session, bool blocked, const Timings& timings, Tick now) noexcept {
     RC_CHECK(session.state != State::gone);
-    if (session.state != State::open) {
+    if (has_deadline(session)) {
         return before(now, session.deadline) ? Due::nothing : Due::deadline_passed;
     }
     if (blocked && !before(now, session.blocked + timings.stall_timeout)) return Due::stalled;

@@ -119,7 +119,7 @@ bool Pump::offer(io::ConnIndex conn) noexcept {
     }
     if (session->state != State::open) return false;
     if (offer_records(conn, *session)) return true;
-    if ((now & gate::ends) != 0) sessions_.close_for_restart(conn);
+    if ((now & gate::ends) != 0) sessions_.caught_up(conn);
     return false;
 }
 

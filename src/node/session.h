@@ -5,8 +5,8 @@
 //   state        enters by                                   leaves by
 //   accepted     on_accepted                                 first bytes, or the deadline
 //   handshaking  first bytes                                 101 sent, another status, the deadline
-//   open         101                                         close frame, error, silence, policy
-//   closing      our last frame or response is in the outbox  peer's close, or the deadline
+//   open         101                                         close frame, FIN, error, silence,
+//   policy closing      our last frame or response is in the outbox  peer's close, or the deadline
 //   draining     Reactor::close was called                   on_closed
 //   gone         the slot is free
 //
@@ -106,7 +106,7 @@ struct Session {
     Tick phase = 0;     // a tick of its own from which its pings are counted
     Tick pinged = 0;    // when, while `awaiting_pong`
     Tick blocked = 0;   // since when the socket takes nothing, while the gate says so
-    Tick deadline = 0;  // of the handshake, or of closing
+    Tick deadline = 0;  // of the handshake, of closing, or after a FIN
     Excess excess_messages;
     Excess excess_controls;
     std::uint16_t torn = no_link;  // the subscription inside one of whose records we stand

@@ -170,6 +170,27 @@ void Sessions::restart(io::ConnIndex conn) noexcept {
     mark_ready(conn);
 }
 
+void Sessions::wind_up(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    RC_CHECK(session.peer_closed);
+    if (session.state == State::open) {
+        session.deadline = now_ + timings_.close_timeout;
+        gates_[conn] |= gate::ends;
+        arm(conn);
+    }
+    mark_ready(conn);
+}
+
+void Sessions::caught_up(io::ConnIndex conn) noexcept {
+    RC_CHECK(slab_[conn].state == State::open);
+    RC_CHECK((gates_[conn] & gate::ends) != 0);
+    if (slab_[conn].peer_closed) {
+        finish(conn);
+    } else {
+        close_for_restart(conn);
+    }
+}
+
 void Sessions::finish(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     if (session.state == State::closing || session.state == State::draining) return;

@@ -7,6 +7,14 @@
 // which node/pump.h sends; close() and abort() put it on the leaving list, from which the shard
 // takes it out of its topics at a moment when nobody walks them.
 //
+// What is still owed when a session ends. A restart and a FIN of the peer wait for it, bounded in
+// time: the one is our doing, and behind the other somebody may still read (RFC 793, 3.5). A close
+// frame is answered "as soon as practical" (RFC 6455, 5.5.1), that is behind the frame that has
+// begun and the answers that wait: its sender need not look at records any more, and most do not,
+// while they all wait for the answer. A client that was replaced (4501) is somewhere else already;
+// its old connection is often a dead one, and nobody must receive the same twice. All other endings
+// are for what the peer did wrong.
+//
 // Gates: one byte a connection, in an array of their own, so that a fan-out over ten thousand
 // readers touches ten kilobytes and no session. A closed gate keeps lane records back.
 //
@@ -38,7 +46,7 @@ constexpr std::uint8_t torn = 16;     // inside a record: the rest of it goes fi
 constexpr std::uint8_t keeps_back = 31;
 constexpr std::uint8_t ready = 32;    // on the ready list
 constexpr std::uint8_t leaving = 64;  // on the leaving list
-constexpr std::uint8_t ends = 128;    // is closed as soon as it has every record
+constexpr std::uint8_t ends = 128;    // is ended as soon as it has every record
 }  // namespace gate
 
 class Sessions {
@@ -82,6 +90,12 @@ class Sessions {
     // Until then it stays open, so whoever calls this bounds the time.
     void restart(io::ConnIndex conn) noexcept;
     void close_for_restart(io::ConnIndex conn) noexcept;  // now
+    // The peer sent FIN and no close frame (1006 to its application: RFC 6455, 7.1.5). It may still
+    // read, so an open one is ended when it has every record that there is, or cut at the close
+    // time-out; whoever is gone for good answers the first send with a reset.
+    void wind_up(io::ConnIndex conn) noexcept;
+    // It has every record, and gate::ends is set: ends it.
+    void caught_up(io::ConnIndex conn) noexcept;
     // Ends it when what waits is sent, without a close frame (HTTP, or the peer is gone halfway).
     void finish(io::ConnIndex conn) noexcept;
     // Cuts it now.

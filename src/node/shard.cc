@@ -221,11 +221,8 @@ void Shard::on_ended(io::ConnIndex conn, int os_error) noexcept {
         sessions_.abort(conn);
         return;
     }
-    // FIN without a close frame: code 1006 to the application (RFC 6455, 7.1.5). It may still read,
-    // so what waits is sent before we go.
     session.deaf = true;
-    sessions_.finish(conn);
-    sessions_.mark_ready(conn);
+    sessions_.wind_up(conn);
 }
 
 void Shard::on_writable(io::ConnIndex conn) noexcept {

@@ -233,6 +233,18 @@ TEST_CASE("heartbeat: the timer is set to the earliest that may be due") {
     CHECK(next_due(session, true, timings) == Tick{7});
 }
 
+TEST_CASE("heartbeat: who sent FIN while open has a deadline, and nothing else") {
+    Session session;
+    session.state = State::open;
+    session.peer_closed = true;
+    session.deadline = 2000;
+    for (const bool blocked : {false, true}) {
+        CHECK(next_due(session, blocked, timings) == 2000);
+        CHECK(look(session, blocked, timings, 1999) == Due::nothing);
+        CHECK(look(session, blocked, timings, 2000) == Due::deadline_passed);
+    }
+}
+
 TEST_CASE("heartbeat: the ping is the last of its phase within an interval of silence") {
     struct Step {
         Tick phase;

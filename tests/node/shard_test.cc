@@ -214,6 +214,104 @@ TEST_CASE("shard: who has not read all shortly before the drain time-out gets th
     CHECK(!reader.peer.inside_frame());
 }
 
+TEST_CASE("shard: who sent FIN may still read, gets what is owed, and then our FIN") {
+    for (std::uint64_t seed = 1; seed <= 20; seed++) {
+        CAPTURE(seed);
+        Cluster cluster(patient_config(), 2, seed);
+        Client& reader = cluster.greet(0);
+        Client& publisher = cluster.greet(1);
+        reader.say(subscribe("t"));
+        cluster.settle();
+        static_cast<void>(reader.take());
+        reader.socket->room = cluster.random.below(300);
+        reader.socket->stingy = true;
+        for (std::size_t i = 0; i < 5; i++)
+            publisher.say(publish("t", i));
+        cluster.settle();
+        reader.socket->fin();
+        cluster.settle();
+        CHECK(reader.socket->live);
+        reader.socket->room = FakeSocket::endless;
+        cluster.settle();
+        CHECK(count_in_order(reader.take()) == 5);
+        CHECK(reader.close_code() == 0);  // it said no goodbye, and gets none
+        CHECK_FALSE(reader.peer.inside_frame());
+        CHECK_FALSE(reader.socket->live);
+        CHECK(cluster.shards[0]->session_count() == 0);
+    }
+}
+
+TEST_CASE("shard: who sent FIN and reads too slowly is cut at the close time-out, never pinged") {
+    Config config = open_config();
+    config.ping_interval = units::s;
+    config.close_timeout = 3 * units::s;
+    Cluster cluster(config);
+    Client& reader = cluster.greet();
+    reader.say(subscribe("t"));
+    cluster.settle();
+    static_cast<void>(reader.take());
+    reader.socket->room = 0;
+    Client& publisher = cluster.greet();
+    for (std::size_t i = 0; i < 50; i++)
+        publisher.say(publish("t", i));
+    cluster.settle();
+    reader.socket->fin();
+    cluster.settle();
+    for (std::size_t i = 0; i < 29; i++) {
+        reader.socket->room = 10;  // it takes some, and more comes
+        publisher.say(publish("t", 50 + i));
+        cluster.advance(static_cast<Nanos>(100 * units::ms));
+    }
+    CHECK(reader.socket->live);
+    cluster.advance(static_cast<Nanos>(100 * units::ms));
+    CHECK_FALSE(reader.socket->live);
+    CHECK(count_in_order(reader.take()) == 2);
+    CHECK(cluster.shards[0]->counters().stalls == 0);
+    CHECK(cluster.shards[0]->counters().pong_timeouts == 0);
+}
+
+TEST_CASE("shard: who is gone with all it owned is forgotten at the first send") {
+    Cluster cluster(patient_config());
+    Client& reader = cluster.greet();
+    reader.say(subscribe("t"));
+    cluster.settle();
+    reader.socket->room = 0;
+    Client& publisher = cluster.greet();
+    publisher.say(publish("t", 0));
+    cluster.settle();
+    reader.socket->broken = 32;  // EPIPE
+    reader.socket->fin();
+    cluster.settle();
+    CHECK_FALSE(reader.socket->live);
+}
+
+TEST_CASE("shard: a close frame and a newer connection end the rest at a whole record, at once") {
+    for (const bool replaced : {false, true}) {
+        CAPTURE(replaced);
+        Cluster cluster(patient_config());
+        Client& reader = cluster.greet(0, "/ws?client_id=me");
+        reader.say(subscribe("t"));
+        cluster.settle();
+        static_cast<void>(reader.take());
+        reader.socket->room = 100;  // a record and a part of the next
+        Client& publisher = cluster.greet();
+        for (std::size_t i = 0; i < 5; i++)
+            publisher.say(publish("t", i));
+        cluster.settle();
+        if (replaced) {
+            cluster.greet(0, "/ws?client_id=me");
+        } else {
+            reader.socket->say(client_close(1000));
+        }
+        cluster.settle();
+        reader.socket->room = FakeSocket::endless;
+        cluster.settle();
+        CHECK(count_in_order(reader.take()) == 2);
+        CHECK(reader.close_code() == (replaced ? 4501 : 1000));
+        CHECK(reader.socket->live == replaced);  // its answer is still missing
+    }
+}
+
 TEST_CASE("shard: a late wake-up hears its input before it looks at its timers") {
     Config config = open_config();
     config.ping_interval = 10 * units::s;
