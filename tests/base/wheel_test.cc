@@ -1,16 +1,14 @@
 #include "base/wheel.h"
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "base/random.h"
+#include "tests/base/wheel_walk.h"
 
-using ringcast::Random;
-using ringcast::Tick;
-using ringcast::Wheel;
+using namespace ringcast;
 
 namespace {
 
@@ -26,111 +24,6 @@ Ids fired_by(Wheel& wheel, Tick now) {
     return ids;
 }
 
-std::int32_t distance(Tick from, Tick to) {
-    return static_cast<std::int32_t>(to - from);
-}
-
-// The plain model: due ticks in order, counted from the first tick so that they do not wrap.
-class Model {
-  public:
-    explicit Model(std::uint32_t id_count) : entry_of_(id_count, entries_.end()) {}
-
-    void arm(std::uint32_t id, std::int64_t due) {
-        cancel(id);
-        entry_of_[id] = entries_.emplace(due, id);
-    }
-    void cancel(std::uint32_t id) {
-        if (entry_of_[id] == entries_.end()) return;
-        entries_.erase(entry_of_[id]);
-        entry_of_[id] = entries_.end();
-    }
-    [[nodiscard]] bool armed(std::uint32_t id) const { return entry_of_[id] != entries_.end(); }
-    [[nodiscard]] bool empty() const { return entries_.empty(); }
-    [[nodiscard]] std::size_t size() const { return entries_.size(); }
-    [[nodiscard]] std::int64_t earliest() const { return entries_.begin()->first; }
-    // Due tick of `id`, which leaves.
-    std::int64_t take(std::uint32_t id) {
-        const std::int64_t due = entry_of_[id]->first;
-        cancel(id);
-        return due;
-    }
-
-  private:
-    std::multimap<std::int64_t, std::uint32_t> entries_;
-    std::vector<std::multimap<std::int64_t, std::uint32_t>::iterator> entry_of_;
-};
-
-// Distances of all sizes, so that every level is used.
-std::int64_t any_distance(Random& random) {
-    return static_cast<std::int64_t>(random.next() >> random.between(33, 63));
-}
-
-struct Walk {
-    Walk(Random& chance, Tick start, std::uint32_t id_count)
-        : random(chance), first(start), wheel(start, id_count), model(id_count), ids(id_count) {}
-
-    [[nodiscard]] Tick tick(std::int64_t at) const { return first + static_cast<Tick>(at); }
-
-    void arm(std::uint32_t id, std::int64_t due) {
-        wheel.arm(id, tick(due));
-        model.arm(id, std::max(due, now));  // what is overdue counts as due now
-    }
-
-    static void on_fire(void* context, std::uint32_t id) noexcept {
-        auto& walk = *static_cast<Walk*>(context);
-        REQUIRE(walk.model.armed(id));
-        REQUIRE_FALSE(walk.wheel.armed(id));
-        const std::int64_t due = walk.model.take(id);
-        REQUIRE(due >= walk.last_due);
-        REQUIRE(due <= walk.now);
-        walk.last_due = due;
-        walk.fired++;
-        if (walk.random.chance(1, 4)) {
-            walk.rearmed.emplace_back(id, walk.now + any_distance(walk.random) - 2);
-            walk.wheel.arm(id, walk.tick(walk.rearmed.back().second));
-        }
-        if (walk.random.chance(1, 8)) {
-            const auto other = static_cast<std::uint32_t>(walk.random.below(walk.ids));
-            walk.wheel.cancel(other);
-            walk.model.cancel(other);
-            std::erase_if(walk.rearmed, [&](const auto& entry) { return entry.first == other; });
-        }
-    }
-
-    void advance(std::int64_t to) {
-        now = to;
-        last_due = INT64_MIN;
-        wheel.advance(tick(now), on_fire, this);
-        REQUIRE((model.empty() || model.earliest() > now));
-        for (const auto& [id, due] : rearmed) {
-            model.arm(id, std::max(due, now));
-        }
-        rearmed.clear();
-    }
-
-    void check() {
-        REQUIRE(wheel.armed_count() == model.size());
-        const Tick fallback = tick(now) + 12345;
-        const Tick next = wheel.next_due(fallback);
-        if (model.empty()) {
-            REQUIRE(next == fallback);
-        } else {
-            REQUIRE(distance(next, tick(model.earliest())) >= 0);
-            REQUIRE(distance(tick(now), next) >= (model.earliest() > now ? 1 : 0));
-        }
-    }
-
-    Random& random;
-    Tick first;
-    Wheel wheel;
-    Model model;
-    std::uint32_t ids;
-    std::int64_t now = 0;
-    std::int64_t last_due = 0;
-    std::uint64_t fired = 0;
-    std::vector<std::pair<std::uint32_t, std::int64_t>> rearmed;
-};
-
 }  // namespace
 
 TEST_CASE("wheel: any walk fires what a sorted map would, in its order, never early") {
@@ -140,28 +33,10 @@ TEST_CASE("wheel: any walk fires what a sorted map would, in its order, never ea
         // Half of the walks start shortly before ticks wrap.
         const Tick start = seed % 2 == 0 ? static_cast<Tick>(random.next())
                                          : static_cast<Tick>(0 - random.below(5000));
-        Walk walk(random, start, static_cast<std::uint32_t>(random.between(1, 300)));
-        for (int step = 0; step < 3000; step++) {
-            const auto id = static_cast<std::uint32_t>(random.below(walk.ids));
-            switch (random.below(8)) {
-                case 0:
-                    walk.wheel.cancel(id);
-                    walk.model.cancel(id);
-                    break;
-                case 1:
-                    walk.advance(walk.now + any_distance(random));
-                    break;
-                case 2:
-                    walk.advance(walk.now + distance(walk.tick(walk.now),
-                                                     walk.wheel.next_due(walk.tick(walk.now))));
-                    break;
-                default:
-                    walk.arm(id, walk.now + any_distance(random) - 3);
-            }
-            REQUIRE(walk.wheel.armed(id) == walk.model.armed(id));
-            walk.check();
-        }
-        REQUIRE(walk.fired > 0);
+        test::WheelWalk walk(random, start, static_cast<std::uint32_t>(random.between(1, 300)));
+        for (int step = 0; step < 3000; step++)
+            walk.step();
+        REQUIRE(walk.fired() > 0);
     }
 }
 
@@ -186,7 +61,7 @@ TEST_CASE("wheel: following next_due reaches an entry in a few steps, however fa
     int steps = 0;
     while (wheel.armed(0)) {
         const Tick next = wheel.next_due(0);
-        REQUIRE(distance(wheel.now(), next) > 0);
+        REQUIRE(test::distance(wheel.now(), next) > 0);
         (void)fired_by(wheel, next);
         steps++;
     }

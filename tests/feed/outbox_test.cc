@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
 #include "tests/feed/support.h"
 
 using namespace ringcast;

@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/random.h"
 #include "feed/log.h"
 #include "tests/feed/support.h"
 

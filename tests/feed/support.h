@@ -1,6 +1,6 @@
 #pragma once
 
-// What the tests of this room share: chance from a seed, records to publish, and an arena that
+// What the tests of this room share: texts by chance, records to publish, and an arena that
 // behaves like the kernel at its worst. Everything read from it that was punched or never written
 // is a marker byte, and whatever was sent by reference is watched: if one of its bytes changes
 // before it is punched, a peer would have been sent garbage.
@@ -17,14 +17,14 @@
 #include <doctest/doctest.h>
 
 #include "base/bytes.h"
-#include "base/random.h"
 #include "feed/pool.h"
 
 namespace ringcast::test {
 
-inline std::string random_text(Random& random, std::size_t size) {
+template <typename Chance>
+std::string random_text(Chance& chance, std::size_t size) {
     std::string text(size, '\0');
-    const std::uint64_t salt = random.next();
+    const std::uint64_t salt = chance.next();
     for (std::size_t i = 0; i < size; i++)
         text[i] = static_cast<char>('a' + (salt + i * 7 + (i >> 5) * (salt & 15)) % 26);
     return text;

@@ -9,6 +9,7 @@
 #include <malloc.h>
 
 #include "base/hash.h"
+#include "base/random.h"
 #include "tests/feed/support.h"
 
 using namespace ringcast;
