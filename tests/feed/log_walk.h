@@ -6,6 +6,7 @@
 // comes from is the caller's: a seed in unit tests, the input in a fuzzer. Broken properties are
 // REQUIREs of doctest.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -28,6 +29,7 @@ class LogWalk {
   public:
     LogWalk(Chance& chance, const LogSettings& settings)
         : chance_(chance),
+          size_max_(settings.size_max),
           memory_(settings.pages),
           pool_(memory_.arena()),
           log_(pool_, 1, settings.size_max, {.call = &LogWalk::retire, .context = this}),
@@ -57,6 +59,9 @@ class LogWalk {
         REQUIRE(log_.first() == first_);
         REQUIRE(log_.next() == first_ + texts_.size());
         REQUIRE(log_.held_bytes() + other_.held_bytes() == pool_.bytes_in_use());
+        // One record may need more than the limit; nothing else may stand beside it then.
+        const std::size_t single = feed::SegmentPool::rounded(log_.record_size_max() + 4);
+        REQUIRE(log_.held_bytes() <= std::max(size_max_, single));
         REQUIRE(memory_.unchanged());
     }
 
@@ -115,6 +120,7 @@ class LogWalk {
     [[nodiscard]] const std::string& text_of(feed::Seq seq) const { return texts_[seq - first_]; }
 
     Chance& chance_;
+    std::size_t size_max_;
     WatchedArena memory_;
     feed::SegmentPool pool_;
     feed::Seq first_ = 1;

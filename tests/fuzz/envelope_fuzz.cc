@@ -1,6 +1,7 @@
 // Property: any bytes are refused with a named error or read; a payload that was read is itself one
 // JSON value and lies inside the message; whatever was read can be written, in exactly the size
-// announced, and read again with the same meaning.
+// announced, and read again with the same meaning, and so can the answers. The same bytes,
+// published without an envelope, can be wrapped in one.
 
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "tests/fuzz/split.h"
 #include "wire/envelope_writer.h"
 #include "wire/frame.h"
+#include "wire/utf8.h"
 
 using namespace ringcast;
 using namespace ringcast::wire;
@@ -30,9 +32,68 @@ EnvelopeError read(const std::string& copy, Inbound& inbound) {
     return parser().parse(as_bytes(copy).first(copy.size() - 64), inbound);
 }
 
+// Writes `message` and reads it: it is a whole frame of the size announced, and no error.
+template <typename Message>
+void demand_readable(const Message& message, Inbound& inbound, std::string& again) {
+    std::vector<std::byte> out(encoded_size(message));
+    encode(message, out);
+    FrameHeader header;
+    test::demand(decode_header(out, header), "there is a header");
+    test::demand(header.size + header.payload_size == out.size(), "the size is exact");
+    again = padded(as_text(Bytes(out).subspan(header.size)));
+    test::demand(read(again, inbound) == EnvelopeError::none, "what we write can be read");
+}
+
+void demand_round_trip(const DataUpdate& update, Inbound& inbound, std::string& again) {
+    demand_readable(update, inbound, again);
+    test::demand(inbound.id == update.id, "the id survives");
+    test::demand(inbound.topic == update.topic, "the topic survives");
+    test::demand(inbound.key == update.key, "the key survives");
+    test::demand(inbound.ack_required == update.ack_required, "ack_required survives");
+    test::demand(inbound.has_payload, "there is a payload");
+}
+
+// Everything else that the server says, with texts and a number that the client chose.
+void answer(std::string_view id, std::string_view topic, std::string_view text) {
+    const auto number = static_cast<std::uint64_t>(text.size());
+    const auto ns = static_cast<std::int64_t>(number << 40U);
+    Inbound inbound;
+    std::string again;
+    demand_readable(Welcome{.id = id, .wall_ns = ns, .client_id = text}, inbound, again);
+    demand_readable(Subscribed{.id = id, .topic = topic, .epoch = number}, inbound, again);
+    demand_readable(Unsubscribed{.id = id, .topic = topic}, inbound, again);
+    demand_readable(Ack{.id = id, .topic = topic, .offset = number}, inbound, again);
+    demand_readable(Pong{.id = id, .wall_ns = -ns}, inbound, again);
+    demand_readable(Gap{.topic = topic, .to = number, .reason = text}, inbound, again);
+    demand_readable(
+        ErrorReply{.id = id, .topic = topic, .code = text, .message = text}, inbound, again);
+    test::demand(inbound.id == id && inbound.topic == topic, "an answer names what it answers");
+}
+
+// The input as what somebody published without an envelope.
+void wrap(Bytes raw) {
+    const std::string copy = padded(as_text(raw));
+    const Bytes bytes = as_bytes(copy).first(raw.size());
+    const PayloadForm form = parser().payload_form(bytes, utf8_valid(bytes));
+    // JSON of the greatest depth that we read is one too deep inside an envelope.
+    const std::string deeper = padded("[" + std::string(as_text(raw)) + "]");
+    const Bytes deeper_bytes = as_bytes(deeper).first(raw.size() + 2);
+    if (form == PayloadForm::json &&
+        parser().payload_form(deeper_bytes, true) != PayloadForm::json) {
+        return;
+    }
+    Inbound inbound;
+    std::string again;
+    demand_round_trip(
+        {.id = "1", .topic = "t", .payload = {.bytes = bytes, .form = form}}, inbound, again);
+    const bool quoted = !inbound.payload.empty() && inbound.payload.front() == std::byte{'"'};
+    test::demand(form == PayloadForm::json || quoted, "what is no JSON becomes a string");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    wrap(std::as_bytes(std::span(data, size)));
     const std::string message = padded(as_text(std::as_bytes(std::span(data, size))));
     Inbound inbound;
     const EnvelopeError error = read(message, inbound);
@@ -40,7 +101,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (error != EnvelopeError::none) return 0;
 
     const std::string type(inbound.type_text);
-    const std::string id(inbound.id);
+    // A record always has an id: its offset, when the publisher gave none.
+    const std::string id(inbound.id.empty() ? "1" : inbound.id);
     const std::string topic(inbound.topic);
     const std::string key(inbound.key);
     const std::string payload(as_text(inbound.payload));
@@ -53,18 +115,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
 
     DataUpdate update{.id = id, .topic = topic, .offset = 1, .key = key};
+    update.ack_required = inbound.ack_required;
     update.payload = {.bytes = as_bytes(payload),
                       .form = inbound.has_payload ? PayloadForm::json : PayloadForm::text};
-    std::vector<std::byte> out(encoded_size(update));
-    encode(update, out);
-    FrameHeader header;
-    test::demand(decode_header(out, header), "there is a header");
-    test::demand(header.size + header.payload_size == out.size(), "the size is exact");
-    const std::string again = padded(as_text(Bytes(out).subspan(header.size)));
-    test::demand(read(again, inbound) == EnvelopeError::none, "what we write can be read");
-    test::demand(inbound.id == id, "the id survives");
-    test::demand(inbound.topic == topic, "the topic survives");
-    test::demand(inbound.key == key, "the key survives");
+    std::string again;
+    demand_round_trip(update, inbound, again);
     test::demand(payload.empty() || as_text(inbound.payload) == payload, "the payload survives");
+    answer(id, topic, payload.empty() ? type : payload);
     return 0;
 }

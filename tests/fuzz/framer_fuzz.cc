@@ -1,6 +1,7 @@
 // Property: for any bytes, cut anywhere, Framer gives exactly the events of the naive framer, and
-// never holds more than twice the bytes that arrived plus a constant. The first byte chooses the
-// cuts; the second tells whether masks are put right, so that deep states are reached quickly.
+// never holds more than twice the bytes that arrived plus a constant. In front of the input stand
+// the cuts (split.h), then a byte that tells whether masks are put right, so that deep states are
+// reached quickly.
 
 #include <string>
 #include <vector>
@@ -50,14 +51,15 @@ void put_masks(std::string& bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    if (size < 2) return 0;
-    std::string bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
-    if (data[1] % 4 != 0) put_masks(bytes);
+    Bytes input = std::as_bytes(std::span(data, size));
+    test::Cutter cutter(input);
+    if (input.empty()) return 0;
+    std::string bytes(as_text(input.subspan(1)));
+    if (std::to_integer<unsigned>(input[0]) % 4 != 0) put_masks(bytes);
 
     const std::vector<std::string> expected =
         test::NaiveFramer(limits.message_size_max, limits.fragments_max).read(bytes);
     Framer framer;
-    test::Cutter cutter(data[0]);
     Bytes rest = as_bytes(bytes);
     std::size_t arrived = 0;
     std::size_t seen = 0;
@@ -66,15 +68,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::vector<std::byte> copy(piece.begin(), piece.end());
         copy.shrink_to_fit();
         arrived += copy.size();
-        MutBytes input = copy;
+        MutBytes arriving = copy;
         while (true) {
-            const Framer::Event event = framer.next(input, limits);
+            const Framer::Event event = framer.next(arriving, limits);
             if (event.kind == FramerEvent::need_more) break;
             test::demand(seen < expected.size(), "more events than the naive framer");
             test::demand(show(event) == expected[seen], "the event of the naive framer");
             seen++;
         }
-        test::demand(input.empty(), "all input is consumed");
+        test::demand(arriving.empty(), "all input is consumed");
         test::demand(framer.held_bytes() <= 2 * arrived + 512, "memory follows the bytes");
     }
     test::demand(seen == expected.size(), "as many events as the naive framer");

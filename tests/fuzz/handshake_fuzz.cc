@@ -1,6 +1,7 @@
 // Property: for any bytes, cut anywhere, RequestParser ends as it does when it gets them whole:
 // the same verdict, the same request, the same number of bytes consumed; an accepted head ends with
-// an empty line, and decide() and the answers to it work. The first byte chooses the cuts.
+// an empty line and keeps to its limits, and decide() and the answers to it work. In front of the
+// input stand the cuts (split.h), then a byte that tells whether limits are small.
 
 #include <memory>
 #include <string>
@@ -22,9 +23,8 @@ struct Outcome {
     bool operator==(const Outcome&) const = default;
 };
 
-Outcome run(std::uint8_t seed, Bytes rest) {
-    auto parser = std::make_unique<RequestParser>();
-    test::Cutter cutter(seed);
+Outcome run(RequestLimits limits, test::Cutter cutter, Bytes rest) {
+    auto parser = std::make_unique<RequestParser>(limits);
     Outcome outcome;
     while (!rest.empty() && outcome.status == RequestParser::Status::need_more) {
         const std::string copy(as_text(cutter.cut(rest)));
@@ -72,12 +72,19 @@ Outcome run(std::uint8_t seed, Bytes rest) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    if (size < 1) return 0;
-    const Bytes input = std::as_bytes(std::span(data + 1, size - 1));
-    const Outcome whole = run(0, input);
-    test::demand(whole == run(data[0], input), "the same outcome however it is cut");
+    Bytes input = std::as_bytes(std::span(data, size));
+    const test::Cutter cutter(input);
+    if (input.empty()) return 0;
+    RequestLimits limits;
+    if (std::to_integer<unsigned>(input[0]) % 4 == 0) {
+        limits = {.head_size_max = 300, .head_lines_max = 8};
+    }
+    input = input.subspan(1);
+    const Outcome whole = run(limits, {}, input);
+    test::demand(whole == run(limits, cutter, input), "the same outcome however it is cut");
     if (whole.status == RequestParser::Status::done) {
         const std::string_view head = as_text(input.first(whole.consumed));
+        test::demand(head.size() <= limits.head_size_max, "a head keeps to its limit");
         test::demand(head.ends_with("\r\n\r\n"), "a head ends with an empty line");
         test::demand(head.find("\r\n\r\n") == head.size() - 4, "and with the first one");
     }

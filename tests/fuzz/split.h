@@ -1,7 +1,8 @@
 #pragma once
 
-// How fuzz targets cut their input: the first byte seeds the sizes of the pieces, the rest is the
-// input. Zero means whole.
+// How fuzz targets cut their input. The first byte says how many of the bytes behind it are sizes
+// of pieces (none to 31; none: the input stays whole). The sizes are used in turn, round and round;
+// what follows them is the input. So a fuzzer moves one cut by changing one byte.
 
 #include <algorithm>
 #include <cstddef>
@@ -15,15 +16,22 @@ namespace ringcast::test {
 
 class Cutter {
   public:
-    explicit Cutter(std::uint8_t seed) : state_(seed) {}
+    Cutter() = default;  // leaves everything whole
+    // Takes the sizes from the front of `input`.
+    explicit Cutter(Bytes& input) {
+        if (input.empty()) return;
+        const auto asked = std::to_integer<std::size_t>(input[0]) % 32;
+        const std::size_t count = std::min(asked, input.size() - 1);
+        sizes_ = input.subspan(1, count);
+        input = input.subspan(1 + count);
+    }
 
     // The next piece of `rest`, and `rest` without it.
     Bytes cut(Bytes& rest) {
         std::size_t size = rest.size();
-        if (state_ != 0) {
-            state_ = state_ * 1'103'515'245U + 12'345U;
-            const std::uint32_t drawn = state_ >> 16;
-            size = std::min<std::size_t>(size, 1 + drawn % ((drawn & 64) != 0 ? 200 : 5));
+        if (!sizes_.empty()) {
+            size = std::min(size, 1 + std::to_integer<std::size_t>(sizes_[turn_]));
+            turn_ = (turn_ + 1) % sizes_.size();
         }
         const Bytes piece = rest.first(size);
         rest = rest.subspan(size);
@@ -31,7 +39,8 @@ class Cutter {
     }
 
   private:
-    std::uint32_t state_;
+    Bytes sizes_;
+    std::size_t turn_ = 0;
 };
 
 // Ends the run: the property is broken.
