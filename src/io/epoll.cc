@@ -207,8 +207,8 @@ void Epoll::stop_listening() noexcept {
 }
 
 void Epoll::arm_listeners() noexcept {
+    accept_at_ = never;  // in any case: a full table is armed by the next close()
     if (slots_.full()) return;
-    accept_at_ = never;
     for (std::uint32_t i = 0; i < listeners_.size(); i++) {
         Listener& listener = listeners_[i];
         if (listener.armed || !listener.fd.valid()) continue;

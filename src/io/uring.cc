@@ -359,8 +359,8 @@ void Uring::stop_listening() noexcept {
 }
 
 void Uring::arm_accepts() noexcept {
+    accept_at_ = never;  // in any case: whoever has no index to give is armed by on_close()
     if (slots_.full() || !waiting_.empty()) return;
-    accept_at_ = never;
     for (std::uint32_t i = 0; i < listeners_.size(); i++) {
         Listener& listener = listeners_[i];
         if (listener.armed || listener.stopped) continue;

@@ -13,6 +13,19 @@
 
 namespace ringcast::io::test {
 
+namespace {
+
+// How often wait() returned in so long a time, in which nothing happens.
+[[nodiscard]] int turns_of(Reactor& reactor, Nanos time) {
+    const Nanos end = reactor.now() + time;
+    int turns = 0;
+    for (; reactor.now() < end && turns < 1'000'000; turns++)
+        reactor.wait(end);
+    return turns;
+}
+
+}  // namespace
+
 TEST_CASE("reactor: slices of the log file arrive as they were, also after a punch") {
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
@@ -76,11 +89,7 @@ TEST_CASE("reactor: out of descriptors nobody spins, and all are served when som
             REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
             REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == 5; }));
             // The back end looks again a few times a second; nothing else wakes us.
-            const Nanos end = server.reactor->now() + 300 * nanos_per_ms;
-            int turns = 0;
-            for (; server.reactor->now() < end; turns++)
-                server.reactor->wait(end);
-            REQUIRE(turns < 30);
+            REQUIRE(turns_of(*server.reactor, 300 * nanos_per_ms) < 30);
             REQUIRE(server.handler.accepted.size() == 5);
             // Those who are connected are not disturbed.
             const std::vector<ConnIndex> first = server.handler.accepted;
@@ -91,6 +100,70 @@ TEST_CASE("reactor: out of descriptors nobody spins, and all are served when som
             for (const ConnIndex conn : first)
                 server.handler.close(conn);
             REQUIRE(server.handler.run_until([&] { return server.handler.closed.size() == 30; }));
+            return true;
+        }));
+    }
+}
+
+TEST_CASE("reactor: full and out of descriptors at once nobody spins, and all are served later") {
+    for (const Variant& variant : variants()) {
+        if (variant.direct) continue;
+        CAPTURE(variant.name);
+        CHECK(in_child([&variant] {
+            constexpr std::size_t most = 8;
+            Server server(variant, {.connections_max = most});
+            std::vector<std::unique_ptr<Peer>> peers;
+            for (std::size_t i = 0; i < 30; i++)
+                peers.push_back(server.peer());
+            // A few more than there are indexes: a back end that runs ahead meets the limit.
+            rlimit limit{};
+            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+            limit.rlim_cur = static_cast<rlim_t>(peers.back()->fd()) + 1 + most + 4;
+            REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            REQUIRE(
+                server.handler.run_until([&] { return server.handler.accepted.size() == most; }));
+            REQUIRE(turns_of(*server.reactor, 300 * nanos_per_ms) < 30);
+            REQUIRE(server.handler.accepted.size() == most);
+            // Nor does whoever leaves start it.
+            server.handler.close(server.handler.accepted[0]);
+            REQUIRE(server.handler.run_until(
+                [&] { return server.handler.accepted.size() == most + 1; }));
+            REQUIRE(turns_of(*server.reactor, 300 * nanos_per_ms) < 30);
+            const std::vector<ConnIndex> first = server.handler.accepted;
+            server.handler.accepted_hook = [&](ConnIndex conn) { server.handler.close(conn); };
+            for (std::size_t i = 1; i < first.size(); i++)
+                server.handler.close(first[i]);
+            REQUIRE(server.handler.run_until([&] { return server.handler.closed.size() == 30; }));
+            return true;
+        }));
+    }
+}
+
+TEST_CASE("reactor: a connect() that fills it before the retry makes nobody spin either") {
+    for (const Variant& variant : variants()) {
+        if (variant.direct) continue;
+        CAPTURE(variant.name);
+        CHECK(in_child([&variant] {
+            Server server(variant, {.connections_max = 3});
+            std::vector<std::unique_ptr<Peer>> peers;
+            for (std::size_t i = 0; i < 4; i++)
+                peers.push_back(server.peer());
+            rlimit limit{};
+            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+            const rlimit before = limit;
+            limit.rlim_cur = static_cast<rlim_t>(peers.back()->fd()) + 1 + 2;
+            REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == 2; }));
+            server.handler.run_for(5 * nanos_per_ms);
+            REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+            const ConnIndex ours = server.handler.connect(server.address);
+            REQUIRE(server.reactor->live_count() == 3);
+            REQUIRE(turns_of(*server.reactor, 300 * nanos_per_ms) < 30);
+            REQUIRE(server.handler.accepted.size() == 2);
+            server.handler.accepted_hook = [&](ConnIndex conn) { server.handler.close(conn); };
+            server.handler.close(ours);
+            // Two from outside, and the one that we were ourselves.
+            REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == 5; }));
             return true;
         }));
     }
