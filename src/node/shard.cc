@@ -85,7 +85,7 @@ void Shard::arm(Timer timer, Nanos after) noexcept {
 
 void Shard::run() noexcept {
     while (!done()) {
-        turn();
+        turn(plan());
     }
 }
 
@@ -93,8 +93,8 @@ bool Shard::done() const noexcept {
     return stage_ >= Stage::closing && sessions_.count() == 0;
 }
 
-void Shard::turn() noexcept {
-    wait();
+void Shard::turn(Nanos until) noexcept {
+    wait(until);
     counters_.turns++;
     sessions_.set_now(tick_now());
     // Before the mail, which may use the credit up again: our own clients get their share.
@@ -112,22 +112,23 @@ void Shard::turn() noexcept {
     take_out_leavers();
 }
 
-void Shard::wait() noexcept {
+Nanos Shard::plan() noexcept {
     const bool at_once = sleepless_ || !pump_.idle() || !sessions_.leaving().empty() ||
                          !mesh_.prepare_sleep(setup_.index);
     sleepless_ = false;
-    Nanos until = 0;
-    if (!at_once) {
-        const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
-        const auto ticks = static_cast<Nanos>(static_cast<std::int32_t>(due - sessions_.now()));
-        const Nanos base = started_ + static_cast<Nanos>(tick_now()) * tick_length;
-        until = base + std::max<Nanos>(ticks, 1) * tick_length;
-    }
+    if (at_once) return 0;
+    const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
+    const auto ticks = static_cast<Nanos>(static_cast<std::int32_t>(due - sessions_.now()));
+    const Nanos base = started_ + static_cast<Nanos>(tick_now()) * tick_length;
+    return base + std::max<Nanos>(ticks, 1) * tick_length;
+}
+
+void Shard::wait(Nanos until) noexcept {
     const Nanos before = reactor_->now();
     reactor_->wait(until);
     mesh_.awake(setup_.index);
     const Nanos after = reactor_->now();
-    if (at_once && after - before > long_turn) counters_.long_turns++;
+    if (until == 0 && after - before > long_turn) counters_.long_turns++;
     if (after > std::max(until, before) + late) catch_up(after);
 }
 

@@ -3,11 +3,11 @@
 // One core's share of the server: its reactor, its clients, its topics. Shards share nothing and
 // send mail.
 //
-// A turn: wait (which reads the clock and hands over what completed), drain mail, advance the
-// timers, take leavers out of their topics, pump. Events only change state and mark; sends start in
-// the pump alone. Events bear the time at which the sleep ended, never that of its beginning. After
-// a late wake-up all waiting input is handled before any timer, so that a process that was stopped
-// for a while does not take its silence for that of its peers.
+// A turn: plan how long to sleep, wait (which reads the clock and hands over what completed), drain
+// mail, advance the timers, take leavers out of their topics, pump. Events only change state and
+// mark; sends start in the pump alone. Events bear the time at which the sleep ended, never that of
+// its beginning. After a late wake-up all waiting input is handled before any timer, so that a
+// process that was stopped for a while does not take its silence for that of its peers.
 //
 // A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
 // published before is in the logs of its readers. Then each client is closed with 1012 as soon as
@@ -73,7 +73,12 @@ class Shard final : private io::Handler {
 
     // Turns until it was asked to stop and everybody is gone.
     void run() noexcept;
-    void turn() noexcept;  // one of them, for tests and simulation
+    // A turn in two halves, for whoever runs several shards in one thread: plan() says how long the
+    // shard may sleep (0: not at all), and from then on mail wakes its reactor; turn() waits until
+    // that moment and does the rest. Always in pairs.
+    [[nodiscard]] Nanos plan() noexcept;
+    void turn(Nanos until) noexcept;
+    void turn() noexcept { turn(plan()); }
     [[nodiscard]] bool done() const noexcept;
 
     // Any thread. The first call: no new clients, 1012 to all, cut after the drain time-out; all
@@ -99,7 +104,7 @@ class Shard final : private io::Handler {
     void on_closed(io::ConnIndex conn) noexcept override;
 
     void note_event() noexcept;
-    void wait() noexcept;
+    void wait(Nanos until) noexcept;
     void catch_up(Nanos planned) noexcept;
     void drain_mail() noexcept;
     void on_mail(const Mail& mail) noexcept;
