@@ -1,0 +1,639 @@
+#include "tests/sim/client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tests/sim/world.h"
+
+namespace ringcast::sim {
+
+namespace {
+
+constexpr Nanos ms = nanos_per_ms;
+// Ticks, delays and the order of things: what may come on top of a time-out of the server.
+constexpr Nanos slack = 700 * ms;
+
+}  // namespace
+
+Client::Client(World& world, std::uint32_t index, Plan plan)
+    : world_(world),
+      index_(index),
+      plan_(std::move(plan)),
+      random_(world.client_random().next()),
+      next_id_(std::uint64_t{index} * 100'000 + 1) {
+    for (const std::uint32_t topic : plan_.topics) {
+        readings_.emplace_back().topic = topic;
+    }
+    misbehaves_ = plan_.kind == Kind::flooder;
+}
+
+void Client::alarm_in(Alarm alarm, Nanos after) {
+    world_.net().alarm(world_.now() + after,
+                       (std::uint64_t{index_} << 8) | static_cast<std::uint64_t>(alarm));
+}
+
+void Client::fail(const std::string& what) {
+    world_.fail("client " + std::to_string(index_) + " (kind " +
+                std::to_string(static_cast<int>(plan_.kind)) + ", variant " +
+                std::to_string(plan_.variant) + (plan_.raw ? ", raw" : "") + "): " + what);
+}
+
+void Client::note(const char* what, std::string_view detail) const {
+    if (!world_.options().trace) return;
+    world_.note("client " + std::to_string(index_) + " " + what + " " +
+                std::string(detail.substr(0, 120)));
+}
+
+void Client::on_alarm(Alarm alarm) {
+    if (alarm == Alarm::dial) {
+        dial();
+        return;
+    }
+    if (state_ == State::over || state_ == State::idle) return;
+    switch (alarm) {
+        case Alarm::dial:
+            return;
+        case Alarm::act:
+            act();
+            return;
+        case Alarm::drink:
+            drinking_ = false;
+            on_readable();
+            return;
+        case Alarm::trickle:
+            trickle();
+            return;
+        case Alarm::leave:
+            if (!calm_) leave();
+            return;
+        case Alarm::deadline:
+            check_deadline();
+            return;
+    }
+}
+
+void Client::dial() {
+    const Options& options = world_.options();
+    const auto delay =
+        static_cast<Nanos>(random_.between(5000, static_cast<std::uint64_t>(options.delay_max)));
+    const std::size_t up = random_.between(256, options.window_max);
+    const std::size_t down = random_.between(256, options.window_max);
+    link_ = world_.net().dial(plan_.reactor, delay, up, down);
+    state_ = State::asking;
+    dialed_at_ = world_.now();
+    std::string target = plan_.raw ? "/raw?" : "/ws?";
+    if (plan_.raw) {
+        for (const std::uint32_t topic : plan_.topics) {
+            target += "topic=" + world_.oracle().topic_name(topic) + "&";
+        }
+        if (plan_.publishes) {
+            target += "publish=" + world_.oracle().topic_name(plan_.publish_topic) + "&";
+        }
+    }
+    if (plan_.who != none) target += "client_id=c" + std::to_string(plan_.who);
+    const std::string request = upgrade_request(target);
+    note("dials",
+         "shard " + std::to_string(plan_.reactor) + " link " + std::to_string(link_) + " kind " +
+             std::to_string(static_cast<int>(plan_.kind)) + " " + target);
+    if (plan_.kind == Kind::slow_handshake) {
+        out_ = request;
+        misbehaves_ = true;
+        alarm_in(Alarm::trickle, 1);
+        alarm_in(Alarm::deadline, static_cast<Nanos>(options.config.handshake_timeout) + slack);
+        return;
+    }
+    if (plan_.kind == Kind::liar && plan_.variant < 6) {
+        lie();
+        return;
+    }
+    say(request);
+}
+
+// A byte or a few at a time, or never the rest.
+void Client::trickle() {
+    if (state_ != State::asking || out_.empty()) return;
+    const std::size_t most = plan_.variant % 3 == 0 ? 1 : 40;
+    const std::size_t sent =
+        world_.net().send(link_, std::string_view(out_).substr(0, std::min(most, out_.size())));
+    said_ += sent;
+    out_.erase(0, sent);
+    if (plan_.variant % 3 == 2 && random_.chance(1, 3)) return;
+    alarm_in(Alarm::trickle, static_cast<Nanos>(random_.between(1, 60)) * ms);
+}
+
+void Client::say(std::string_view bytes) {
+    if (state_ == State::over || fin_sent_) return;
+    out_ += bytes;
+    said_ += bytes.size();
+    flush();
+}
+
+void Client::say_frame(Op op, std::string_view payload) {
+    note("says", payload);
+    say(client_frame(op, payload, static_cast<std::uint32_t>(random_.next())));
+}
+
+void Client::flush() {
+    if (state_ == State::over || state_ == State::idle || out_.empty()) return;
+    if (plan_.kind == Kind::slow_handshake && state_ == State::asking) return;
+    const std::size_t sent = world_.net().send(link_, out_);
+    out_.erase(0, sent);
+}
+
+std::uint64_t Client::handed() const {
+    return link_ == io::no_link_id ? 0 : world_.net().link(link_).stream[io::client_side].read;
+}
+
+void Client::network_fault(Nanos until) {
+    excused_until_ = std::max(excused_until_, until);
+}
+
+bool Client::excused() const {
+    if (misbehaves_ || excused_until_ > world_.now()) return true;
+    return link_ != io::no_link_id && world_.net().link(link_).broken[io::server_side] != 0;
+}
+
+bool Client::healthy() const {
+    if (state_ != State::open || misbehaves_ || close_sent_ || fin_sent_) return false;
+    if (silent_since_ != never) return false;
+    const io::SimLink& link = world_.net().link(link_);
+    return link.broken[0] == 0 && link.broken[1] == 0 && !link.gone[io::server_side];
+}
+
+void Client::calm_down() {
+    calm_ = true;
+    if (state_ == State::idle) {
+        state_ = State::over;  // too late to come
+        return;
+    }
+    if (plan_.kind == Kind::slow) on_readable();
+}
+
+// Reading.
+
+void Client::on_readable() {
+    if (state_ == State::over || state_ == State::idle) return;
+    if (plan_.kind == Kind::slow && !calm_) {
+        if (drinking_) return;
+        drinking_ = true;
+        drain_input(random_.below(400));
+        alarm_in(Alarm::drink, static_cast<Nanos>(random_.between(1, 400)) * ms);
+        return;
+    }
+    if (silent_since_ != never && plan_.variant % 2 == 0) return;  // does not even read
+    drain_input(SIZE_MAX);
+}
+
+void Client::drain_input(std::size_t most) {
+    std::string bytes;
+    world_.net().read(link_, bytes, most);
+    if (!bytes.empty()) {
+        const int before = reader_.status();
+        reader_.feed(bytes);
+        if (before == 0 && reader_.status() != 0) on_open();
+        Frame frame;
+        while (state_ != State::over && reader_.next(frame)) {
+            on_frame(frame);
+        }
+        if (!reader_.fault().empty()) fail(reader_.fault());
+    }
+    look_at_end();
+}
+
+void Client::look_at_end() {
+    if (state_ == State::over) return;
+    if (world_.net().broken(link_)) {
+        finish(false);
+    } else if (world_.net().ended(link_)) {
+        finish(true);
+    }
+}
+
+// The answer to the request is here.
+void Client::on_open() {
+    const int status = reader_.status();
+    if (status != 101) {
+        const bool full = status == 503 && world_.full();
+        if (!full && status != expected_status_ && plan_.kind != Kind::slow_handshake) {
+            fail("status " + std::to_string(status));
+        }
+        misbehaves_ = true;
+        return;
+    }
+    if (expected_status_ != 0) fail("an upgrade instead of a refusal");
+    state_ = State::open;
+    if (plan_.kind == Kind::slow_handshake) misbehaves_ = false;
+    if (plan_.raw) {
+        for (Reading& reading : readings_) {
+            reading.state = Reading::State::on;
+        }
+    } else {
+        for (Reading& reading : readings_) {
+            request(reading, true);
+        }
+    }
+    if (plan_.act_every > 0) alarm_in(Alarm::act, plan_.act_every);
+    if (plan_.kind == Kind::leaver || plan_.kind == Kind::half_closer ||
+        plan_.kind == Kind::silent) {
+        alarm_in(Alarm::leave, static_cast<Nanos>(random_.between(1, 1500)) * ms);
+    }
+}
+
+void Client::on_frame(const Frame& frame) {
+    note(frame.op == Op::ping    ? "hears ping"
+         : frame.op == Op::close ? "hears close"
+                                 : "hears",
+         frame.payload);
+    switch (frame.op) {
+        case Op::ping:
+            if (silent_since_ == never && !close_sent_) say_frame(Op::pong, frame.payload);
+            return;
+        case Op::pong:
+            if (pongs_asked_ == 0) fail("a pong that nobody asked for");
+            return;
+        case Op::close:
+            on_close(frame);
+            return;
+        case Op::text:
+            if (plan_.raw) {
+                on_raw(frame);
+            } else {
+                on_envelope(frame.payload);
+            }
+            return;
+        case Op::binary:
+            if (!plan_.raw) fail("binary on /ws");
+            on_raw(frame);
+            return;
+        case Op::more:
+            return;
+    }
+}
+
+void Client::on_raw(const Frame& frame) {
+    const std::uint32_t publication = world_.oracle().identify(frame.payload);
+    if (publication == none) {
+        fail("a payload that nobody published");
+        return;
+    }
+    for (Reading& reading : readings_) {
+        if (reading.topic != world_.oracle()[publication].topic) continue;
+        const std::string problem = world_.oracle().raw_record(reading, frame.op, frame.payload);
+        if (!problem.empty()) fail(problem);
+        if (reading.clear_since == never) reading.clear_since = world_.now();
+        return;
+    }
+    fail("a record of a topic that was not asked for");
+}
+
+Reading* Client::reading_of(std::string_view topic) {
+    for (Reading& reading : readings_) {
+        if (world_.oracle().topic_name(reading.topic) == topic) return &reading;
+    }
+    return nullptr;
+}
+
+void Client::on_envelope(std::string_view text) {
+    const Envelope envelope = read_envelope(text);
+    if (!envelope.valid) {
+        fail("not an envelope: " + std::string(text.substr(0, 200)));
+        return;
+    }
+    if (!std::exchange(welcomed_, true)) {
+        if (envelope.type != "welcome") fail("no welcome first");
+        return;
+    }
+    if (envelope.type == "pong") {
+        if (pongs_asked_ == 0) fail("a pong that nobody asked for");
+        pongs_asked_--;
+        return;
+    }
+    if (envelope.type == "error") {
+        on_error(envelope);
+        return;
+    }
+    Reading* reading = reading_of(envelope.topic);
+    if (reading == nullptr) {
+        fail("about a topic that was not asked for: " + std::string(text.substr(0, 200)));
+        return;
+    }
+    std::string problem;
+    if (envelope.type == "data_update") {
+        problem = world_.oracle().record(*reading, envelope);
+    } else if (envelope.type == "gap") {
+        if (world_.options().config.slow_policy != SlowPolicy::gap) problem = "a gap by policy";
+        if (problem.empty())
+            problem = world_.oracle().gap(*reading, envelope.payload, world_.now());
+    } else {
+        on_answer(envelope);
+    }
+    if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading->topic) + ")");
+}
+
+void Client::on_answer(const Envelope& envelope) {
+    Reading& reading = *reading_of(envelope.topic);
+    const bool subscribed = envelope.type == "subscribed";
+    const std::uint64_t id = number(envelope.id);
+    if (!subscribed && envelope.type != "unsubscribed") {
+        fail("an unknown type: " + std::string(envelope.type));
+        return;
+    }
+    while (!reading.expected.empty() && reading.expected.front().id != id) {
+        if (!reading.expected.front().optional) break;
+        reading.expected.pop_front();
+    }
+    if (reading.expected.empty() || reading.expected.front().id != id ||
+        reading.expected.front().subscribe != subscribed) {
+        fail("an answer to nothing: " + std::string(envelope.type) + " " +
+             std::string(envelope.id));
+        return;
+    }
+    reading.expected.pop_front();
+    if (!subscribed) {
+        reading.end();
+        return;
+    }
+    const std::uint64_t offset = number(member(envelope.payload, "offset"));
+    const std::string problem = world_.oracle().subscribed(
+        reading, offset, member(envelope.payload, "epoch"), world_.now());
+    if (!problem.empty()) fail(problem);
+}
+
+void Client::on_error(const Envelope& envelope) {
+    const std::string_view code = member(envelope.payload, "code");
+    const std::uint64_t id = number(envelope.id);
+    const Config& config = world_.options().config;
+    const bool limited = code == "rate_limited" && config.messages_per_second != 0;
+    const bool crowded = code == "too_many_topics" && config.topics_max < world_.options().topics;
+    const bool many = code == "too_many_subscriptions" && config.topics_per_client_max < 128;
+    const bool usual = limited || crowded || many;
+    if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
+        fail("error " + std::string(code));
+        return;
+    }
+    // A refused request leaves its topic as it was.
+    for (Reading& reading : readings_) {
+        for (std::size_t i = 0; i < reading.expected.size(); i++) {
+            if (reading.expected[i].id != id) continue;
+            reading.expected.erase(reading.expected.begin() + static_cast<std::ptrdiff_t>(i));
+            return;
+        }
+    }
+    if (limited && pongs_asked_ > 0 && number(envelope.id) == 0) pongs_asked_--;
+}
+
+// Saying.
+
+void Client::request(Reading& reading, bool subscribe) {
+    const std::uint64_t id = next_id_++;
+    // What is asked before an unsubscribe may never be answered.
+    if (!subscribe) {
+        for (Reading::Expected& each : reading.expected) {
+            each.optional = each.optional || each.subscribe;
+        }
+    }
+    reading.expected.push_back({.id = id, .subscribe = subscribe});
+    say_frame(Op::text,
+              std::string("{\"type\":\"") + (subscribe ? "subscribe" : "unsubscribe") +
+                  "\",\"id\":\"" + std::to_string(id) + "\",\"topic\":\"" +
+                  world_.oracle().topic_name(reading.topic) + "\"}");
+}
+
+void Client::publish() {
+    if (state_ != State::open || close_sent_ || fin_sent_ || silent_since_ != never) return;
+    Oracle& oracle = world_.oracle();
+    Publication what;
+    what.topic = plan_.publish_topic;
+    what.client = index_;
+    what.size = static_cast<std::uint32_t>(random_.between(4, world_.options().body_max));
+    what.form = plan_.raw ? static_cast<Form>(random_.below(3)) : Form::json;
+    what.with_id = !plan_.raw;
+    what.refused = world_.may_refuse_messages() || misbehaves_;
+    what.sent_at = world_.now();
+    const std::uint32_t number = oracle.add(what);
+    const std::string body = oracle.body(number);
+    if (plan_.raw) {
+        say_frame(what.form == Form::binary ? Op::binary : Op::text,
+                  what.form == Form::json ? '"' + body + '"' : body);
+    } else {
+        say_frame(Op::text,
+                  "{\"type\":\"publish\",\"id\":\"" + std::to_string(number) + "\",\"topic\":\"" +
+                      oracle.topic_name(what.topic) + "\",\"payload\":\"" + body + "\"}");
+    }
+    oracle[number].end_byte = said_;
+}
+
+void Client::act() {
+    if (calm_ || state_ != State::open || close_sent_ || fin_sent_ || silent_since_ != never) {
+        return;
+    }
+    alarm_in(Alarm::act,
+             plan_.act_every / 2 +
+                 static_cast<Nanos>(random_.below(static_cast<std::uint64_t>(plan_.act_every))));
+    if (plan_.kind == Kind::liar) {
+        lie();
+    } else if (plan_.kind == Kind::flooder) {
+        flood();
+    } else if (plan_.publishes && random_.chance(3, 4)) {
+        const std::uint64_t burst = random_.chance(1, 8) ? random_.between(2, 12) : 1;
+        for (std::uint64_t i = 0; i < burst; i++) {
+            publish();
+        }
+    } else {
+        ask_something();
+    }
+}
+
+void Client::ask_something() {
+    if (plan_.raw || out_.size() > 4096 || pongs_asked_ > 3) return;  // answers must be read too
+    if (random_.chance(1, 4) || readings_.empty()) {
+        pongs_asked_++;
+        say_frame(Op::text, R"({"type":"ping"})");
+        return;
+    }
+    Reading& reading = readings_[random_.below(readings_.size())];
+    const bool quiet = reading.expected.empty();
+    if (reading.state == Reading::State::off && quiet) {
+        request(reading, true);
+    } else if (quiet || (reading.expected.size() == 1 && reading.expected.front().subscribe)) {
+        if (world_.may_refuse_messages()) return;  // one at a time, or we lose track
+        request(reading, false);
+        if (random_.chance(1, 2)) request(reading, true);
+    }
+}
+
+void Client::flood() {
+    const std::uint64_t count = random_.between(10, 300);
+    const std::uint32_t what = plan_.variant % 3;
+    for (std::uint64_t i = 0; i < count && out_.size() < 100'000; i++) {
+        if (what == 0) {
+            pongs_asked_++;
+            say_frame(Op::ping, "flood");
+        } else if (what == 1 && plan_.publishes) {
+            publish();
+        } else if (!plan_.raw) {
+            pongs_asked_++;
+            say_frame(Op::text, R"({"type":"ping"})");
+        }
+    }
+}
+
+// Leaving, and other ways not to stay.
+
+void Client::leave() {
+    if (state_ != State::open || close_sent_) return;
+    const Config& config = world_.options().config;
+    if (plan_.kind == Kind::silent) {
+        silent_since_ = world_.now();
+        misbehaves_ = true;
+        alarm_in(Alarm::deadline,
+                 static_cast<Nanos>(config.ping_interval + config.pong_timeout) + slack);
+        return;
+    }
+    misbehaves_ = true;
+    if (plan_.kind == Kind::half_closer) {
+        if (!out_.empty()) {
+            alarm_in(Alarm::leave, 20 * ms);
+            return;
+        }
+        fin_sent_ = true;
+        world_.net().shutdown(link_);
+        silent_since_ = world_.now();
+        alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
+        return;
+    }
+    world_.come_back(plan_, static_cast<Nanos>(random_.between(1, 500)) * ms);
+    switch (plan_.variant % 3) {
+        case 0:
+            world_.net().reset(link_);
+            state_ = State::over;
+            return;
+        case 1:
+            world_.net().close(link_);
+            state_ = State::over;
+            return;
+        default:
+            say(client_close(1000, 1));
+            close_sent_ = true;
+            expected_code_ = 1000;
+            silent_since_ = world_.now();
+            alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
+            return;
+    }
+}
+
+// The server must have let go by now, unless it stood still or the network did.
+void Client::check_deadline() {
+    const io::SimLink& link = world_.net().link(link_);
+    if (state_ == State::over || link.gone[io::server_side]) return;
+    if (plan_.kind == Kind::slow_handshake && state_ != State::asking) return;
+    // Whoever takes bytes is alive, as far as the server can tell.
+    const Nanos taken = link.stream[io::server_side].last_accepted;
+    const Nanos since =
+        plan_.kind == Kind::slow_handshake ? dialed_at_ : std::max(silent_since_, taken);
+    const Config& config = world_.options().config;
+    Nanos allowed = slack;
+    if (plan_.kind == Kind::slow_handshake) {
+        allowed += static_cast<Nanos>(config.handshake_timeout);
+    } else if (plan_.kind == Kind::silent) {
+        allowed += static_cast<Nanos>(config.ping_interval + config.pong_timeout);
+    } else {
+        allowed += static_cast<Nanos>(config.close_timeout);
+    }
+    // An accept that had to wait, and bytes on their way, count from when they arrived.
+    allowed += world_.stalled(plan_.reactor);
+    const Nanos network = std::max(excused_until_ - since, Nanos{0});
+    if (world_.now() - since < allowed + network || link.conn == io::no_conn) {
+        alarm_in(Alarm::deadline, 200 * ms);
+        return;
+    }
+    if (!out_.empty() || link.stream[io::client_side].unacked > 0) return;  // it never came so far
+    fail("still there " + std::to_string((world_.now() - since) / ms) + " ms after it fell silent");
+}
+
+void Client::finish(bool orderly) {
+    const State before = std::exchange(state_, State::over);
+    note(orderly ? "is at the end" : "is reset");
+    world_.net().close(link_);
+    if (excused()) return;
+    const std::string seen = "code " + std::to_string(close_code_);
+    if (before == State::asking && world_.stopped_at() != never) return;
+    if (close_code_ == 0) fail(orderly ? "closed without a word" : "reset without a word");
+    if (reader_.inside_frame()) fail("closed inside a frame, " + seen);
+    if (!orderly) fail("reset after the closing handshake, " + seen);
+    if (expected_code_ != 0 && expected_code_ != close_code_) fail("closed with " + seen);
+}
+
+void Client::vanish() {
+    if (state_ == State::over || state_ == State::idle) return;
+    state_ = State::over;
+    world_.net().reset(link_);
+}
+
+void Client::on_close(const Frame& frame) {
+    close_code_ = 1005;
+    if (frame.payload.size() >= 2) {
+        close_code_ =
+            static_cast<std::uint16_t>((static_cast<unsigned char>(frame.payload[0]) << 8) |
+                                       static_cast<unsigned char>(frame.payload[1]));
+    }
+    state_ = State::closing;
+    check_code(close_code_);
+    if (close_code_ == 1012) check_restart();
+    if (close_sent_ || silent_since_ != never) return;
+    close_sent_ = true;
+    say(client_close(close_code_ == 1005 ? 1000 : close_code_, 7));
+}
+
+void Client::check_code(std::uint16_t code) {
+    const Config& config = world_.options().config;
+    bool allowed = code == expected_code_ && expected_code_ != 0;
+    allowed = allowed || (code == 1012 && world_.stopped_at() != never);
+    allowed = allowed || (code == 4501 && world_.replaced(index_));
+    allowed = allowed ||
+              (code == 4029 && (config.messages_per_second != 0 || plan_.kind == Kind::flooder));
+    allowed = allowed || (code == 4008 && (plan_.raw || config.slow_policy == SlowPolicy::close ||
+                                           plan_.kind == Kind::slow || excused()));
+    const bool crowded = config.topics_max < world_.options().topics;
+    allowed = allowed || (plan_.raw && crowded && (code == 1013 || code == 1008));
+    if (!allowed) fail("closed with " + std::to_string(code));
+}
+
+// Before a 1012 comes everything that the server had when it was asked to stop.
+void Client::check_restart() {
+    if (excused() || plan_.kind == Kind::slow) return;
+    const auto drain = static_cast<Nanos>(world_.options().config.drain_timeout);
+    if (world_.now() > world_.stopped_at() + drain * 7 / 8) return;
+    Oracle& oracle = world_.oracle();
+    for (const Reading& reading : readings_) {
+        if (reading.state != Reading::State::on) continue;
+        for (std::uint32_t i = 0; i < oracle.count(); i++) {
+            const Publication& what = oracle[i];
+            if (what.topic != reading.topic || !what.required || what.refused) continue;
+            if (what.sent_at <= reading.clear_since) continue;
+            const std::uint32_t seen = reading.last_from(what.client);
+            if (seen != none && seen >= i) continue;
+            fail("1012 before record N" + std::to_string(i));
+            return;
+        }
+    }
+}
+
+std::string Client::pending() {
+    const std::string name = "client " + std::to_string(index_);
+    if (state_ == State::asking && plan_.kind != Kind::slow_handshake && !excused()) {
+        return name + " waits for the answer to its request";
+    }
+    if (!healthy()) return {};
+    for (const Reading& reading : readings_) {
+        for (const Reading::Expected& each : reading.expected) {
+            if (each.optional) continue;
+            return name + " waits for answer " + std::to_string(each.id) + " on topic " +
+                   std::to_string(reading.topic);
+        }
+    }
+    if (!out_.empty()) return name + " cannot say all it wants";
+    return {};
+}
+
+}  // namespace ringcast::sim

@@ -1,0 +1,133 @@
+#pragma once
+
+// One connection of one client: what it does, and what it holds the server to.
+//
+// A client acts at alarms (say something, read something, go) and reacts to bytes. Everything that
+// comes is checked at once: frames by RFC 6455, envelopes by docs/PROTOCOL.md, records by the
+// oracle, and the end of the connection by whether it had a right to come.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/random.h"
+#include "io/sim_net.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/words.h"
+
+namespace ringcast::sim {
+
+class World;
+
+enum class Kind : std::uint8_t {
+    good,            // reads at once, answers pings, publishes now and then
+    slow,            // the same, but reads a little, now and then
+    silent,          // opens, and then says nothing any more, not even pong
+    slow_handshake,  // its request trickles in, or stops halfway
+    flooder,         // more of everything than is allowed
+    liar,            // breaks the protocol
+    half_closer,     // FIN, and goes on reading
+    leaver,          // goes in some way, and comes back
+};
+
+struct Plan {
+    Kind kind = Kind::good;
+    bool raw = false;
+    bool publishes = false;
+    std::uint32_t reactor = 0;
+    std::uint32_t who = none;  // number of its client_id
+    std::vector<std::uint32_t> topics;
+    std::uint32_t publish_topic = 0;
+    std::uint32_t variant = 0;  // of a liar, a leaver, ...
+    Nanos act_every = 0;
+};
+
+class Client {
+  public:
+    enum class State : std::uint8_t { idle, asking, open, closing, over };
+    enum class Alarm : std::uint8_t { dial, act, drink, trickle, leave, deadline };
+
+    Client(World& world, std::uint32_t index, Plan plan);
+
+    void on_readable();
+    void on_room() { flush(); }
+    void on_alarm(Alarm alarm);
+
+    // From now on it reads at once and does nothing on its own.
+    void calm_down();
+    void publish();                   // one message on its topic
+    void network_fault(Nanos until);  // what happens to it until then is not the server's doing
+
+    [[nodiscard]] State state() const { return state_; }
+    [[nodiscard]] const Plan& plan() const { return plan_; }
+    [[nodiscard]] io::LinkId link() const { return link_; }
+    [[nodiscard]] std::vector<Reading>& readings() { return readings_; }
+    [[nodiscard]] bool dialed() const { return link_ != io::no_link_id; }
+    // An open connection from which everything may be expected.
+    [[nodiscard]] bool healthy() const;
+    // What is still missing here; empty if nothing.
+    [[nodiscard]] std::string pending();
+    [[nodiscard]] std::uint16_t close_code() const { return close_code_; }
+    [[nodiscard]] std::uint64_t handed() const;
+    // Ends it for good, at the end of the world.
+    void vanish();
+
+  private:
+    void dial();
+    void act();
+    void ask_something();
+    void flood();
+    void lie();
+    void leave();
+    void trickle();
+    void check_deadline();
+    void say(std::string_view bytes);
+    void say_frame(Op op, std::string_view payload);
+    void flush();
+    void drain_input(std::size_t most);
+    void look_at_end();
+    void on_frame(const Frame& frame);
+    void on_close(const Frame& frame);
+    void on_envelope(std::string_view text);
+    void on_answer(const Envelope& envelope);
+    void on_error(const Envelope& envelope);
+    void on_raw(const Frame& frame);
+    void on_open();
+    void check_code(std::uint16_t code);
+    void check_restart();
+    void request(Reading& reading, bool subscribe);
+    [[nodiscard]] Reading* reading_of(std::string_view topic);
+    [[nodiscard]] bool excused() const;
+    void finish(bool orderly);
+    void fail(const std::string& what);
+    void note(const char* what, std::string_view detail = {}) const;
+    void alarm_in(Alarm alarm, Nanos after);
+
+    World& world_;
+    std::uint32_t index_;
+    Plan plan_;
+    Random random_;
+    State state_ = State::idle;
+    io::LinkId link_ = io::no_link_id;
+    Reader reader_;
+    std::string out_;
+    std::uint64_t said_ = 0;  // bytes, those in out_ included
+    std::vector<Reading> readings_;
+    std::uint64_t next_id_;
+    std::uint32_t pongs_asked_ = 0;
+    std::uint16_t close_code_ = 0;
+    std::uint16_t expected_code_ = 0;  // a liar's
+    int expected_status_ = 0;          // ... before it is open
+    Nanos excused_until_ = 0;
+    Nanos silent_since_ = never;
+    Nanos dialed_at_ = 0;
+    bool calm_ = false;
+    bool welcomed_ = false;
+    bool close_sent_ = false;
+    bool fin_sent_ = false;
+    bool misbehaves_ = false;  // it may be closed at any time
+    bool drinking_ = false;
+};
+
+}  // namespace ringcast::sim

@@ -1,0 +1,253 @@
+// ringcast-sim: runs worlds, one a seed, and stops at the first that breaks a rule.
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string>
+#include <string_view>
+
+#include <unistd.h>
+
+#include "tests/sim/options.h"
+#include "tests/sim/world.h"
+
+namespace ringcast::sim {
+
+namespace {
+
+constexpr unsigned seed_limit_s = 60;  // of real time; a world takes milliseconds
+
+struct Arguments {
+    std::uint64_t first = 1;
+    std::uint64_t last = 1;
+    Wishes wishes;
+    std::string ledger;
+    std::string replay;  // the options but the seed, as they were given
+    bool verbose = false;
+    bool twice = false;
+};
+
+// What to print if a check of the server fails: made before, since a signal handler may not.
+char last_words[512];
+
+void on_death(int signal) {
+    const char* why = signal == SIGALRM ? "FAILED: a world that does not end\n" : "FAILED: abort\n";
+    [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, why, std::strlen(why));
+    written = ::write(STDERR_FILENO, last_words, std::strlen(last_words));
+    _exit(1);
+}
+
+[[nodiscard]] bool parse(std::string_view text, std::uint64_t& value, std::uint64_t most) {
+    if (text.empty() || text.size() > 20) return false;
+    value = 0;
+    for (const char c : text) {
+        if (c < '0' || c > '9') return false;
+        const auto digit = static_cast<std::uint64_t>(c - '0');
+        if (value > (most - digit) / 10) return false;
+        value = value * 10 + digit;
+    }
+    return true;
+}
+
+[[noreturn]] void refuse(const std::string& what) {
+    std::fprintf(stderr, "ringcast-sim: %s\n", what.c_str());
+    std::exit(2);
+}
+
+[[nodiscard]] std::uint64_t value_of(std::string_view option,
+                                     std::string_view text,
+                                     std::uint64_t most) {
+    std::uint64_t value = 0;
+    if (!parse(text, value, most) || value == 0) {
+        refuse(std::string(option) + " " + std::string(text) + ": wants a number from 1 to " +
+               std::to_string(most));
+    }
+    return value;
+}
+
+void read_range(std::string_view text, Arguments& arguments) {
+    const std::size_t dots = text.find("..");
+    const bool good = dots != std::string_view::npos &&
+                      parse(text.substr(0, dots), arguments.first, UINT64_MAX - 9) &&
+                      parse(text.substr(dots + 2), arguments.last, UINT64_MAX - 9) &&
+                      arguments.first <= arguments.last;
+    if (!good) refuse("--seeds " + std::string(text) + ": wants A..B with A <= B");
+}
+
+[[nodiscard]] Arguments read_arguments(int count, char** words) {
+    Arguments arguments;
+    bool seeded = false;
+    for (int i = 1; i < count; i++) {
+        const std::string_view option = words[i];
+        if (option == "--verbose") {
+            arguments.verbose = true;
+            continue;
+        }
+        if (option == "--trace") {
+            arguments.wishes.trace = true;
+            continue;
+        }
+        if (option == "--twice") {
+            arguments.twice = true;
+            continue;
+        }
+        const bool known = option == "--seed" || option == "--seeds" || option == "--ledger" ||
+                           option == "--conns" || option == "--shards" || option == "--topics";
+        if (!known) refuse("unknown option " + std::string(option));
+        if (i + 1 == count) refuse(std::string(option) + " wants a value");
+        const std::string_view text = words[++i];
+        if (option == "--ledger") {
+            arguments.ledger = text;
+            continue;
+        }
+        if (option == "--seed" || option == "--seeds") {
+            if (seeded) refuse("--seed and --seeds: one of them, once");
+            seeded = true;
+            if (option == "--seeds") {
+                read_range(text, arguments);
+            } else if (!parse(text, arguments.first, UINT64_MAX - 9)) {
+                refuse("--seed " + std::string(text) + ": wants a number");
+            } else {
+                arguments.last = arguments.first;
+            }
+            continue;
+        }
+        if (option == "--conns") {
+            arguments.wishes.connections =
+                static_cast<std::uint32_t>(value_of(option, text, 100'000));
+        } else if (option == "--shards") {
+            arguments.wishes.shards = static_cast<std::uint32_t>(value_of(option, text, 64));
+        } else {
+            arguments.wishes.topics = static_cast<std::uint32_t>(value_of(option, text, 10));
+        }
+        arguments.replay += " " + std::string(option) + " " + std::string(text);
+    }
+    if (!seeded) {
+        refuse(
+            "usage: ringcast-sim --seed N | --seeds A..B [--conns N] [--shards N] [--topics N] "
+            "[--ledger FILE] [--twice] [--trace] [--verbose]");
+    }
+    return arguments;
+}
+
+[[nodiscard]] double seconds_now() {
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+struct Totals {
+    std::uint64_t seeds = 0;
+    std::uint64_t repeated = 0;
+    std::uint64_t events = 0;
+    std::uint64_t faults = 0;
+    std::uint64_t deliveries = 0;
+    std::uint64_t gaps = 0;
+    std::uint64_t connections = 0;
+    std::uint64_t by_reference = 0;
+
+    void add(const Outcome& outcome) {
+        seeds++;
+        events += outcome.events;
+        faults += outcome.faults;
+        deliveries += outcome.deliveries;
+        gaps += outcome.gaps;
+        connections += outcome.connections;
+        by_reference += outcome.by_reference;
+    }
+};
+
+[[nodiscard]] Outcome run_seed(std::uint64_t seed, const Arguments& arguments) {
+    std::snprintf(last_words,
+                  sizeof(last_words),
+                  "seed %llu\nreplay: ringcast-sim --seed %llu%s\n",
+                  static_cast<unsigned long long>(seed),
+                  static_cast<unsigned long long>(seed),
+                  arguments.replay.c_str());
+    ::alarm(seed_limit_s);
+    World world(Options::draw(seed, arguments.wishes));
+    Outcome outcome = world.run();
+    ::alarm(0);
+    return outcome;
+}
+
+void write_ledger(const Arguments& arguments, const Totals& totals, bool failed) {
+    if (arguments.ledger.empty()) return;
+    std::FILE* file = std::fopen(arguments.ledger.c_str(), "a");
+    if (file == nullptr) refuse("--ledger " + arguments.ledger + ": " + std::strerror(errno));
+    std::fprintf(file,
+                 "seeds %llu..%llu%s: %llu run, %llu events, %llu faults, %llu deliveries, %s\n",
+                 static_cast<unsigned long long>(arguments.first),
+                 static_cast<unsigned long long>(arguments.last),
+                 arguments.replay.c_str(),
+                 static_cast<unsigned long long>(totals.seeds),
+                 static_cast<unsigned long long>(totals.events),
+                 static_cast<unsigned long long>(totals.faults),
+                 static_cast<unsigned long long>(totals.deliveries),
+                 failed ? "the last one failed" : "0 violations");
+    std::fclose(file);
+}
+
+// True: the seed holds.
+[[nodiscard]] bool check_seed(std::uint64_t seed, const Arguments& arguments, Totals& totals) {
+    Outcome outcome = run_seed(seed, arguments);
+    totals.add(outcome);
+    if (outcome.failure.empty() && (arguments.twice || seed % 20 == 0)) {
+        totals.repeated++;
+        if (run_seed(seed, arguments).hash != outcome.hash) {
+            outcome.failure = "the same seed took two ways: something is not of the seed";
+        }
+    }
+    if (arguments.verbose) {
+        std::printf("seed %llu hash %016llx events %llu turns %llu deliveries %llu\n",
+                    static_cast<unsigned long long>(seed),
+                    static_cast<unsigned long long>(outcome.hash),
+                    static_cast<unsigned long long>(outcome.events),
+                    static_cast<unsigned long long>(outcome.turns),
+                    static_cast<unsigned long long>(outcome.deliveries));
+    }
+    if (outcome.failure.empty()) return true;
+    std::fprintf(stderr, "FAILED: %s\n%s", outcome.failure.c_str(), last_words);
+    return false;
+}
+
+int run(int count, char** words) {
+    const Arguments arguments = read_arguments(count, words);
+    std::signal(SIGABRT, on_death);
+    std::signal(SIGALRM, on_death);
+    const double begin = seconds_now();
+    Totals totals;
+    bool holds = true;
+    for (std::uint64_t seed = arguments.first; holds && seed <= arguments.last; seed++) {
+        holds = check_seed(seed, arguments, totals);
+    }
+    const double span = seconds_now() - begin;
+    std::printf(
+        "%llu seeds (%llu run twice), %llu connections, %llu events, %llu faults, "
+        "%llu deliveries checked, %llu gaps, %llu slices by reference\n"
+        "%.1f s: %.0f seeds, %.0f events, %.0f deliveries a second\n",
+        static_cast<unsigned long long>(totals.seeds),
+        static_cast<unsigned long long>(totals.repeated),
+        static_cast<unsigned long long>(totals.connections),
+        static_cast<unsigned long long>(totals.events),
+        static_cast<unsigned long long>(totals.faults),
+        static_cast<unsigned long long>(totals.deliveries),
+        static_cast<unsigned long long>(totals.gaps),
+        static_cast<unsigned long long>(totals.by_reference),
+        span,
+        static_cast<double>(totals.seeds) / span,
+        static_cast<double>(totals.events) / span,
+        static_cast<double>(totals.deliveries) / span);
+    write_ledger(arguments, totals, !holds);
+    return holds ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace ringcast::sim
+
+int main(int count, char** words) {
+    return ringcast::sim::run(count, words);
+}

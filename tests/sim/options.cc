@@ -1,0 +1,98 @@
+#include "tests/sim/options.h"
+
+namespace ringcast::sim {
+
+namespace {
+
+// Off in `off` worlds out of eight, else up to `most`.
+[[nodiscard]] std::uint32_t often(Random& random, std::uint32_t most, std::uint32_t off = 4) {
+    if (random.chance(off, 8)) return 0;
+    return static_cast<std::uint32_t>(random.between(1, most));
+}
+
+[[nodiscard]] std::uint64_t power(Random& random, std::uint32_t least, std::uint32_t most) {
+    return std::uint64_t{1} << random.between(least, most);
+}
+
+void draw_config(Random& random, Options& options) {
+    Config& config = options.config;
+    config.anonymous_publish = true;
+    config.slow_policy = random.chance(1, 4) ? SlowPolicy::close : SlowPolicy::gap;
+    config.ping_interval = random.between(500, 4000) * units::ms;
+    // Longer than a second: a shorter stall than that is not a late turn (node/shard.cc).
+    config.pong_timeout = random.between(1500, 4000) * units::ms;
+    config.handshake_timeout = random.between(1500, 4000) * units::ms;
+    config.close_timeout = random.between(1500, 4000) * units::ms;
+    config.stall_timeout = random.between(1500, 6000) * units::ms;
+    config.drain_timeout = random.between(8000, 16000) * units::ms;
+    config.message_max = power(random, 12, 16);
+    config.topics_per_client_max = random.chance(1, 8) ? 2 : 128;
+    config.topics_max = random.chance(1, 8) ? random.between(1, options.topics) : 1000;
+    config.topic_log_max = power(random, 16, 20);
+    config.outbox_max = power(random, 12, 14);
+    config.mail_max = random.chance(1, 2) ? random.between(16, 64) : 8192;
+    config.sendfile_min = random.chance(1, 2) ? random.between(1, 512) : power(random, 10, 14);
+    config.messages_per_second = random.chance(1, 4) ? random.between(5, 50) : 0;
+    config.messages_burst = random.between(1, 20);
+}
+
+void draw_chances(Random& random, io::SimChances& chances) {
+    chances.slow = often(random, 100);
+    chances.split = often(random, 512);
+    chances.lossy_reset = often(random, 1024);
+    chances.short_send = often(random, 512);
+    chances.refused_send = often(random, 200);
+    chances.broken_send = often(random, 100, 6);
+    chances.single_bytes = often(random, 200, 6);
+    chances.cut_view = often(random, 512);
+    chances.starved = often(random, 200);
+    chances.late_close = often(random, 512);
+    chances.accept_pause = often(random, 200, 6);
+    chances.leak_pause = often(random, 1024);
+    chances.late_writable = often(random, 300);
+    if (random.chance(1, 4))
+        chances.completions_max = static_cast<std::uint32_t>(random.between(1, 8));
+}
+
+}  // namespace
+
+Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
+    Random random(seed ^ 0x0b71045);
+    Options options;
+    options.seed = seed;
+    options.trace = wishes.trace;
+    options.shards = static_cast<std::uint32_t>(random.between(1, 4));
+    options.topics = static_cast<std::uint32_t>(random.between(1, 6));
+    options.connections = static_cast<std::uint32_t>(random.between(4, 24));
+    if (wishes.shards != 0) options.shards = wishes.shards;
+    if (wishes.topics != 0) options.topics = wishes.topics;
+    if (wishes.connections != 0) options.connections = wishes.connections;
+    draw_config(random, options);
+    draw_chances(random, options.chances);
+    options.connections_max = options.connections * 4 + 64;
+    if (random.chance(1, 8)) options.connections_max = options.connections / 2 + 1;
+    options.arena_size = power(random, 16, 20);
+    options.storm = static_cast<Nanos>(random.between(500, 6000)) * nanos_per_ms;
+    options.delay_max = static_cast<Nanos>(random.between(10, 2000)) * 1000;
+    options.window_max = power(random, 9, 17);
+    options.body_max = power(random, 5, 12);
+    options.spurious_wake = often(random, 100);
+    options.stall = often(random, 4);
+    options.process_stop = often(random, 2, 6);
+    options.stall_max = static_cast<Nanos>(random.between(10, 20'000)) * nanos_per_ms;
+    options.clog = often(random, 200);
+    options.hole = often(random, 60, 6);
+    options.cut = often(random, 100);
+    options.wall_jump = often(random, 100);
+    options.slow = often(random, 300);
+    options.silent = often(random, 200);
+    options.slow_handshake = often(random, 200);
+    options.flooder = often(random, 200);
+    options.liar = often(random, 200);
+    options.half_closer = often(random, 200);
+    options.leaver = often(random, 400);
+    options.stop_under_load = random.chance(1, 2);
+    return options;
+}
+
+}  // namespace ringcast::sim

@@ -1,0 +1,66 @@
+#pragma once
+
+// What one seed decides before its world begins: the server's configuration, the network's weather
+// and who the clients are. Swarm testing: every probability is itself drawn, and many faults are
+// off in any one world, so that rare ones meet in odd company.
+
+#include <cstdint>
+
+#include "ringcast/config.h"
+
+#include "base/random.h"
+#include "base/time.h"
+#include "io/sim_net.h"
+
+namespace ringcast::sim {
+
+// From the command line; 0: the seed decides.
+struct Wishes {
+    std::uint32_t connections = 0;
+    std::uint32_t shards = 0;
+    std::uint32_t topics = 0;
+    bool trace = false;  // tell on standard error what the clients see
+};
+
+struct Options {
+    std::uint64_t seed = 0;
+    Config config;
+    std::uint32_t shards = 1;
+    std::uint32_t connections = 8;       // clients of the first phase
+    std::uint32_t connections_max = 64;  // that the server takes
+    std::uint32_t topics = 1;
+    std::size_t arena_size = 0;
+    io::SimChances chances;
+
+    Nanos storm = 0;      // how long the first phase lasts
+    Nanos delay_max = 0;  // of a link, one way
+    std::size_t window_max = 0;
+    std::size_t body_max = 0;  // of a published payload
+
+    // Of 1024, each time the schedule has the choice.
+    std::uint32_t spurious_wake = 0;
+    std::uint32_t stall = 0;         // one shard stands still for a while
+    std::uint32_t process_stop = 0;  // all of them do
+    Nanos stall_max = 0;
+    // Of 1024 a second and link.
+    std::uint32_t clog = 0;
+    std::uint32_t hole = 0;
+    std::uint32_t cut = 0;
+    std::uint32_t wall_jump = 0;
+
+    // How many of 1024 clients are of each kind; the rest are good.
+    std::uint32_t slow = 0;
+    std::uint32_t silent = 0;
+    std::uint32_t slow_handshake = 0;
+    std::uint32_t flooder = 0;
+    std::uint32_t liar = 0;
+    std::uint32_t half_closer = 0;
+    std::uint32_t leaver = 0;
+
+    bool stop_under_load = false;
+    bool trace = false;
+
+    [[nodiscard]] static Options draw(std::uint64_t seed, const Wishes& wishes);
+};
+
+}  // namespace ringcast::sim

@@ -1,0 +1,212 @@
+#include "tests/sim/oracle.h"
+
+#include <utility>
+
+namespace ringcast::sim {
+
+namespace {
+
+[[nodiscard]] std::string quoted(std::string_view text) {
+    return '"' + std::string(text) + '"';
+}
+
+[[nodiscard]] unsigned digit_of(char c) {
+    if (c >= 'A' && c <= 'Z') return static_cast<unsigned>(c - 'A');
+    if (c >= 'a' && c <= 'z') return static_cast<unsigned>(c - 'a') + 26;
+    if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0') + 52;
+    return c == '+' ? 62 : 63;
+}
+
+// The first bytes of what a base64 text holds: enough for a number.
+[[nodiscard]] std::string head_of_base64(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i + 4 <= text.size() && out.size() < 12; i += 4) {
+        unsigned group = 0;
+        for (std::size_t j = 0; j < 4; j++) {
+            group = (group << 6) | (digit_of(text[i + j]) & 63);
+        }
+        out += static_cast<char>((group >> 16) & 0xff);
+        out += static_cast<char>((group >> 8) & 0xff);
+        out += static_cast<char>(group & 0xff);
+    }
+    return out;
+}
+
+}  // namespace
+
+void Reading::begin(std::uint64_t next_offset, Nanos now) {
+    state = State::on;
+    next = next_offset;
+    last = none;
+    clear_since = now;
+    last_of.clear();
+}
+
+void Reading::end() {
+    state = State::off;
+    last = none;
+    clear_since = never;
+    last_of.clear();
+}
+
+std::uint32_t Reading::last_from(std::uint32_t client) const {
+    for (const auto& [who, what] : last_of) {
+        if (who == client) return what;
+    }
+    return none;
+}
+
+void Reading::remember(std::uint32_t client, std::uint32_t publication) {
+    for (auto& [who, what] : last_of) {
+        if (who != client) continue;
+        what = publication;
+        return;
+    }
+    last_of.emplace_back(client, publication);
+}
+
+Oracle::Oracle(std::uint32_t topic_count) : topics_(topic_count) {
+    for (std::uint32_t topic = 0; topic < topic_count; topic++) {
+        topics_[topic].name = "t" + std::to_string(topic) + std::string(topic * topic * 9, '-');
+        topics_[topic].order.push_back(none);  // offsets begin at 1
+    }
+}
+
+std::uint32_t Oracle::topic_of(std::string_view name) const {
+    for (std::uint32_t topic = 0; topic < topics_.size(); topic++) {
+        if (topics_[topic].name == name) return topic;
+    }
+    return none;
+}
+
+std::uint32_t Oracle::add(const Publication& publication) {
+    const std::uint32_t index = count();
+    publications_.push_back(publication);
+    const std::size_t place = std::size_t{publication.client} * topics_.size() + publication.topic;
+    if (place >= latest_.size()) latest_.resize(place + topics_.size(), none);
+    publications_.back().before = std::exchange(latest_[place], index);
+    return index;
+}
+
+std::uint32_t Oracle::latest(std::uint32_t client, std::uint32_t topic) const {
+    const std::size_t place = std::size_t{client} * topics_.size() + topic;
+    return place < latest_.size() ? latest_[place] : none;
+}
+
+std::string Oracle::body(std::uint32_t publication) const {
+    const Publication& what = publications_[publication];
+    std::string text = "N" + std::to_string(publication) + ":";
+    while (text.size() < what.size) {
+        text += static_cast<char>('a' + (text.size() * 7 + publication) % 26);
+    }
+    return text;
+}
+
+std::uint32_t Oracle::identify(std::string_view payload) const {
+    if (!payload.empty() && payload.front() == '"') payload.remove_prefix(1);
+    if (payload.size() < 3 || payload.front() != 'N') return none;
+    const std::uint64_t value = number(payload.substr(1));
+    return value < count() ? static_cast<std::uint32_t>(value) : none;
+}
+
+std::string Oracle::subscribed(Reading& reading,
+                               std::uint64_t offset,
+                               std::string_view epoch,
+                               Nanos now) {
+    Topic& topic = topics_[reading.topic];
+    if (topic.epoch.empty()) topic.epoch = epoch;
+    if (topic.epoch != epoch || epoch.size() != 16) return "another epoch";
+    reading.begin(offset + 1, now);
+    return {};
+}
+
+std::string Oracle::place(std::uint32_t publication, std::uint64_t offset) {
+    Publication& what = publications_[publication];
+    Topic& topic = topics_[what.topic];
+    if (what.offset == offset) return {};
+    if (what.offset != 0) return "one record under two offsets";
+    if (offset >= topic.order.size()) topic.order.resize(offset + 1, none);
+    if (topic.order[offset] != none) return "two records under one offset";
+    topic.order[offset] = publication;
+    what.offset = offset;
+    // One publisher's records keep their order; look at the neighbours that were placed.
+    for (std::uint32_t i = what.before; i != none; i = publications_[i].before) {
+        if (publications_[i].offset == 0) continue;
+        if (publications_[i].offset > offset) return "a publisher's records changed their order";
+        break;
+    }
+    return {};
+}
+
+std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
+    Publication& what = publications_[publication];
+    if (reading.last != none) {
+        Publication& former = publications_[reading.last];
+        if (former.after == none) former.after = publication;
+        if (former.after != publication) return "two readers saw different orders";
+    }
+    const std::uint32_t seen = reading.last_from(what.client);
+    if (seen != none && seen >= publication) return "a record came twice, or after a later one";
+    for (std::uint32_t i = what.before; i != none && i != seen; i = publications_[i].before) {
+        const Publication& missed = publications_[i];
+        if (missed.refused) continue;
+        if (missed.sent_at > reading.clear_since) {
+            return "record N" + std::to_string(i) + " never came, N" + std::to_string(publication) +
+                   " of the same publisher did";
+        }
+        break;
+    }
+    reading.remember(what.client, publication);
+    reading.last = publication;
+    reading.received++;
+    checked++;
+    return {};
+}
+
+std::string Oracle::record(Reading& reading, const Envelope& update) {
+    if (reading.state != Reading::State::on) return "a record without a subscription";
+    if (update.offset != reading.next) {
+        return "offset " + std::to_string(update.offset) + " instead of " +
+               std::to_string(reading.next);
+    }
+    reading.next++;
+    const bool encoded = !update.encoding.empty();
+    const std::uint32_t publication =
+        encoded && update.payload.size() > 2
+            ? identify(head_of_base64(update.payload.substr(1, update.payload.size() - 2)))
+            : identify(update.payload);
+    if (publication == none) return "a payload that nobody published";
+    const Publication& what = publications_[publication];
+    if (what.topic != reading.topic) return "a record of another topic";
+    if (encoded != (what.form == Form::binary)) return "the wrong encoding";
+    const std::string text = body(publication);
+    if (update.payload != quoted(encoded ? base64(text) : text)) return "a corrupt payload";
+    if (number(update.id) != (what.with_id ? publication : update.offset)) return "the wrong id";
+    std::string problem = place(publication, update.offset);
+    return problem.empty() ? follow(reading, publication) : problem;
+}
+
+std::string Oracle::raw_record(Reading& reading, Op op, std::string_view payload) {
+    const std::uint32_t publication = identify(payload);
+    const Publication& what = publications_[publication];
+    if ((op == Op::binary) != (what.form == Form::binary)) return "the wrong opcode";
+    const std::string text = body(publication);
+    if (payload != (what.form == Form::json ? quoted(text) : text)) return "a corrupt payload";
+    return follow(reading, publication);
+}
+
+std::string Oracle::gap(Reading& reading, std::string_view payload, Nanos now) {
+    if (reading.state != Reading::State::on) return "a gap without a subscription";
+    const std::uint64_t from = number(member(payload, "from"));
+    const std::uint64_t to = number(member(payload, "to"));
+    const std::uint64_t next = number(member(payload, "next"));
+    if (from != reading.next) {
+        return "a gap from " + std::to_string(from) + " instead of " + std::to_string(reading.next);
+    }
+    if (to < from || next != to + 1) return "a gap that does not add up";
+    reading.begin(next, now);
+    gaps++;
+    return {};
+}
+
+}  // namespace ringcast::sim

@@ -1,0 +1,123 @@
+#pragma once
+
+// What was published, and what that allows every reader to receive.
+//
+// Each payload begins with the number of its publication, so whoever receives one knows everything
+// about it. From what readers see the oracle learns the order of each topic, and from then on
+// nobody may see another one: one offset a record, one successor a record, each publisher's records
+// in the order in which it sent them.
+//
+// A `Reading` is one subscription of one connection. Its rules:
+// - records only while subscribed, offsets without a hole, unless a gap said exactly which one;
+// - payloads byte by byte as published, in the form that the lane promises;
+// - of one publisher: everything that was sent after the subscription was confirmed (or after the
+//   last gap), in order, nothing twice.
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/time.h"
+#include "tests/sim/words.h"
+
+namespace ringcast::sim {
+
+enum class Form : std::uint8_t { json, text, binary };
+
+constexpr std::uint32_t none = UINT32_MAX;
+
+struct Publication {
+    std::uint32_t topic = 0;
+    std::uint32_t client = 0;
+    std::uint32_t before = none;  // the same client's last one on this topic
+    std::uint32_t after = none;   // what came behind it in the topic, once somebody saw that
+    std::uint64_t offset = 0;     // 0: nobody saw it
+    std::uint64_t end_byte = 0;   // of the client's stream
+    Nanos sent_at = 0;
+    std::uint32_t size = 0;
+    Form form = Form::json;
+    bool with_id = false;   // published in an envelope that had an id
+    bool refused = false;   // the server said so, or the connection went too early to tell
+    bool required = false;  // the server had it before it was asked to stop
+};
+
+struct Reading {
+    enum class State : std::uint8_t { off, asked, on };
+    struct Expected {
+        std::uint64_t id = 0;
+        bool subscribe = false;
+        bool optional = false;  // an unsubscribe was sent behind it
+    };
+
+    std::uint32_t topic = 0;
+    State state = State::off;
+    std::uint64_t next = 0;  // offset of the next record
+    std::uint32_t last = none;
+    Nanos clear_since = never;  // all that was sent later must come
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> last_of;  // client, its publication
+    std::deque<Expected> expected;
+    std::uint64_t received = 0;
+
+    void begin(std::uint64_t next_offset, Nanos now);
+    void end();
+    [[nodiscard]] std::uint32_t last_from(std::uint32_t client) const;
+    void remember(std::uint32_t client, std::uint32_t publication);
+};
+
+class Oracle {
+  public:
+    explicit Oracle(std::uint32_t topic_count);
+
+    [[nodiscard]] const std::string& topic_name(std::uint32_t topic) const {
+        return topics_[topic].name;
+    }
+    [[nodiscard]] std::uint32_t topic_count() const {
+        return static_cast<std::uint32_t>(topics_.size());
+    }
+    // none: there is no such topic.
+    [[nodiscard]] std::uint32_t topic_of(std::string_view name) const;
+
+    std::uint32_t add(const Publication& publication);
+    [[nodiscard]] Publication& operator[](std::uint32_t publication) {
+        return publications_[publication];
+    }
+    [[nodiscard]] std::uint32_t count() const {
+        return static_cast<std::uint32_t>(publications_.size());
+    }
+    [[nodiscard]] std::string body(std::uint32_t publication) const;
+    // The latest of a client on a topic.
+    [[nodiscard]] std::uint32_t latest(std::uint32_t client, std::uint32_t topic) const;
+
+    // What a reader saw; each answer is what was wrong with it, empty if nothing.
+    [[nodiscard]] std::string subscribed(Reading& reading,
+                                         std::uint64_t offset,
+                                         std::string_view epoch,
+                                         Nanos now);
+    [[nodiscard]] std::string record(Reading& reading, const Envelope& update);
+    [[nodiscard]] std::string raw_record(Reading& reading, Op op, std::string_view payload);
+    [[nodiscard]] std::string gap(Reading& reading, std::string_view payload, Nanos now);
+    // The publication that a raw payload is; none if it is nobody's.
+    [[nodiscard]] std::uint32_t identify(std::string_view payload) const;
+
+    std::uint64_t checked = 0;  // deliveries
+    std::uint64_t gaps = 0;
+
+  private:
+    struct Topic {
+        std::string name;
+        std::string epoch;
+        std::vector<std::uint32_t> order;  // by offset
+    };
+
+    [[nodiscard]] std::string follow(Reading& reading, std::uint32_t publication);
+    [[nodiscard]] std::string place(std::uint32_t publication, std::uint64_t offset);
+
+    std::vector<Topic> topics_;
+    std::vector<Publication> publications_;
+    std::vector<std::uint32_t> latest_;  // by client and topic
+};
+
+}  // namespace ringcast::sim

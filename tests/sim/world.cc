@@ -1,0 +1,458 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+#include "io/memfile.h"
+#include "wire/envelope.h"
+
+namespace ringcast::sim {
+
+namespace {
+
+constexpr Nanos ms = nanos_per_ms;
+constexpr std::uint64_t disturb_alarm = UINT64_MAX;
+constexpr Nanos disturb_interval = 50 * ms;
+constexpr Nanos settle_span = 90 * nanos_per_s;
+// In calm weather a record takes a few round trips and turns.
+constexpr Nanos prompt_span = 400 * ms;
+constexpr std::uint64_t turns_max = 3'000'000;
+
+}  // namespace
+
+World::World(const Options& options)
+    : options_(options),
+      net_(options.seed ^ 0x4e7, options.shards),
+      schedule_(options.seed ^ 0x5cede),
+      faults_(options.seed ^ 0xfa17),
+      client_random_(options.seed ^ 0xc11e47),
+      oracle_(options.topics),
+      mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
+      slots_(options.shards),
+      started_(net_.now()) {
+    net_.chances = options.chances;
+    build_shards();
+    build_clients();
+    net_.alarm(now() + disturb_interval, disturb_alarm);
+}
+
+World::~World() = default;
+
+void World::build_shards() {
+    const std::uint32_t capacity = node::Shard::capacity_for(options_.connections_max);
+    for (std::uint32_t index = 0; index < options_.shards; index++) {
+        auto memory = io::MemFile::create("sim", options_.arena_size);
+        auto parser = wire::EnvelopeParser::make(options_.config.message_max);
+        RC_CHECK(memory.ok());
+        RC_CHECK(parser.ok());
+        io::MemFile file = std::move(memory).value();
+        auto reactor = std::make_unique<io::SimReactor>(
+            net_,
+            index,
+            options_.seed * 64 + index,
+            io::ReactorOptions{
+                .connections_max = capacity,
+                .log_file = file.fd(),
+                .sendfile_min = static_cast<std::uint32_t>(options_.config.sendfile_min)});
+        Slot& slot = slots_[index];
+        slot.reactor = reactor.get();
+        slot.shard = std::make_unique<node::Shard>(
+            options_.config,
+            node::ShardSetup{.index = index,
+                             .connections_max = options_.connections_max,
+                             .table_size = options_.connections_max,
+                             .hash_seed = options_.seed,
+                             .arena_size = options_.arena_size},
+            *mesh_,
+            std::move(file),
+            std::move(reactor),
+            std::move(parser).value());
+    }
+}
+
+Plan World::draw_plan() {
+    Random& random = client_random_;
+    Plan plan;
+    std::uint64_t dice = random.below(1024);
+    const std::pair<Kind, std::uint32_t> kinds[] = {{Kind::slow, options_.slow},
+                                                    {Kind::silent, options_.silent},
+                                                    {Kind::slow_handshake, options_.slow_handshake},
+                                                    {Kind::flooder, options_.flooder},
+                                                    {Kind::liar, options_.liar},
+                                                    {Kind::half_closer, options_.half_closer},
+                                                    {Kind::leaver, options_.leaver}};
+    for (const auto& [kind, share] : kinds) {
+        if (plan.kind == Kind::good && dice < share) plan.kind = kind;
+        dice -= std::min<std::uint64_t>(dice, share);
+        if (plan.kind != Kind::good) break;
+    }
+    plan.raw = random.chance(1, 3);
+    plan.publishes = random.chance(1, 3) || plan.kind == Kind::flooder;
+    plan.reactor = static_cast<std::uint32_t>(random.below(options_.shards));
+    if (random.chance(1, 4)) plan.who = static_cast<std::uint32_t>(random.below(6));
+    const std::uint64_t most = std::min<std::uint64_t>(options_.topics, plan.raw ? 2 : 4);
+    const std::uint64_t count = random.between(plan.publishes ? 0 : 1, most);
+    const auto first = static_cast<std::uint32_t>(random.below(options_.topics));
+    for (std::uint32_t i = 0; i < count; i++) {
+        plan.topics.push_back((first + i) % options_.topics);
+    }
+    plan.publish_topic = static_cast<std::uint32_t>(random.below(options_.topics));
+    plan.variant = static_cast<std::uint32_t>(random.below(64));
+    plan.act_every = static_cast<Nanos>(random.between(2, 300)) * ms;
+    return plan;
+}
+
+void World::build_clients() {
+    for (std::uint32_t i = 0; i < options_.connections; i++) {
+        const Plan plan = draw_plan();
+        add_client(plan);
+        const auto half = static_cast<std::uint64_t>(options_.storm / 2);
+        net_.alarm(now() + static_cast<Nanos>(client_random_.below(half)),
+                   (std::uint64_t{i} << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
+    }
+}
+
+Client& World::add_client(const Plan& plan) {
+    const auto index = static_cast<std::uint32_t>(clients_.size());
+    return clients_.emplace_back(*this, index, plan);
+}
+
+void World::come_back(const Plan& plan, Nanos after) {
+    if (calm_ || clients_.size() > options_.connections * 3 + 8) return;
+    const std::uint64_t index = clients_.size();
+    Plan again = plan;
+    again.variant = static_cast<std::uint32_t>(client_random_.below(64));
+    add_client(again);
+    net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
+}
+
+bool World::may_refuse_messages() const {
+    return options_.config.messages_per_second != 0 || options_.config.topics_max < options_.topics;
+}
+
+bool World::replaced(std::uint32_t client) const {
+    const std::uint32_t who = clients_[client].plan().who;
+    if (who == none) return false;
+    std::uint32_t sharing = 0;
+    for (const Client& each : clients_) {
+        if (each.plan().who == who && each.dialed()) sharing++;
+    }
+    return sharing > 1;
+}
+
+bool World::full() const {
+    std::uint32_t dialed = 0;
+    for (const Client& each : clients_) {
+        if (each.dialed()) dialed++;
+    }
+    return dialed > options_.connections_max;
+}
+
+void World::fail(const std::string& what) {
+    if (!failure_.empty()) return;
+    failure_ = what + ", at " + std::to_string((now() - started_) / 1000) + " us";
+}
+
+void World::note(const std::string& what) const {
+    if (!options_.trace) return;
+    std::fprintf(
+        stderr, "%9lld us  %s\n", static_cast<long long>((now() - started_) / 1000), what.c_str());
+}
+
+// The schedule.
+
+bool World::runnable(const Slot& slot) {
+    if (slot.done || slot.busy_until > now()) return false;
+    return !slot.planned || slot.until <= now() || slot.reactor->pending();
+}
+
+bool World::step(Nanos limit) {
+    if (!failure_.empty()) return false;
+    if (turns_ > turns_max) {
+        fail("the shards never come to rest");
+        return false;
+    }
+    runnable_.clear();
+    Nanos at = net_.next_at();
+    for (std::uint32_t shard = 0; shard < slots_.size(); shard++) {
+        const Slot& slot = slots_[shard];
+        if (runnable(slot)) runnable_.push_back(shard);
+        if (slot.done) continue;
+        if (slot.busy_until > now()) {
+            at = std::min(at, slot.busy_until);
+        } else if (slot.planned) {
+            at = std::min(at, slot.until);
+        }
+    }
+    if (!runnable_.empty() && now() <= limit) {
+        act(runnable_[schedule_.below(runnable_.size())]);
+        return true;
+    }
+    if (at > limit) {
+        net_.advance(std::max(limit, now()));
+        return false;
+    }
+    if (net_.next_at() <= at) {
+        dispatch(net_.step());
+    } else {
+        net_.advance(at);
+    }
+    return true;
+}
+
+void World::run_until(Nanos limit) {
+    while (step(limit)) {
+    }
+}
+
+void World::act(std::uint32_t shard) {
+    Slot& slot = slots_[shard];
+    net_.trace(shard * 2 + (slot.planned ? 1 : 0));
+    if (!slot.planned) {
+        slot.until = slot.shard->plan();
+        slot.planned = true;
+        return;
+    }
+    slot.shard->turn(slot.until);
+    slot.planned = false;
+    turns_++;
+    slot.done = slot.shard->done();
+    rest(slot);
+}
+
+// How long the turn took, and what else keeps the shard from its next one.
+void World::rest(Slot& slot) {
+    slot.busy_until = now() + static_cast<Nanos>(1000 + schedule_.below(50'000));
+    if (calm_) return;
+    const auto most = static_cast<std::uint64_t>(options_.stall_max);
+    if (options_.stall > 0 && schedule_.chance(options_.stall, 1024)) {
+        const auto span = static_cast<Nanos>(schedule_.between(1, most));
+        slot.busy_until += span;
+        slot.stalled += span;
+        net_.count_fault();
+        note("a shard stalls for " + std::to_string(span / ms) + " ms");
+    }
+    if (options_.process_stop > 0 && schedule_.chance(options_.process_stop, 4096)) {
+        const auto span = static_cast<Nanos>(schedule_.between(1, most));
+        net_.count_fault();
+        note("the process stops for " + std::to_string(span / ms) + " ms");
+        for (Slot& each : slots_) {
+            each.busy_until = std::max(each.busy_until, now()) + span;
+            each.stalled += span;
+        }
+    }
+    if (options_.spurious_wake > 0 && schedule_.chance(options_.spurious_wake, 1024)) {
+        slots_[schedule_.below(slots_.size())].reactor->wake();
+        net_.count_fault();
+    }
+}
+
+void World::dispatch(const io::SimNet::Event& event) {
+    switch (event.kind) {
+        case io::SimNet::EventKind::nothing:
+            return;
+        case io::SimNet::EventKind::alarm: {
+            if (event.value == disturb_alarm) {
+                disturb();
+                return;
+            }
+            clients_[event.value >> 8].on_alarm(static_cast<Client::Alarm>(event.value & 0xff));
+            return;
+        }
+        case io::SimNet::EventKind::readable:
+        case io::SimNet::EventKind::room:
+            for (Client& client : clients_) {
+                if (client.link() != event.value || !client.dialed()) continue;
+                if (event.kind == io::SimNet::EventKind::room) {
+                    client.on_room();
+                } else {
+                    client.on_readable();
+                }
+            }
+            return;
+    }
+}
+
+// The network's weather, twenty times a second.
+void World::disturb() {
+    if (calm_) return;
+    net_.alarm(now() + disturb_interval, disturb_alarm);
+    for (Client& client : clients_) {
+        if (!client.dialed() || client.state() == Client::State::over) continue;
+        const io::LinkId link = client.link();
+        if (options_.clog > 0 && faults_.chance(options_.clog, 1024 * 20)) {
+            const bool is_long = faults_.chance(1, 4);
+            const auto span = static_cast<Nanos>(faults_.between(1, is_long ? 6000 : 300)) * ms;
+            net_.clog(link, now() + span);
+            note("clog link " + std::to_string(link) + " for " + std::to_string(span / ms) + " ms");
+            client.network_fault(now() + span + (is_long ? 60 * nanos_per_s : 600 * ms));
+        }
+        if (options_.hole > 0 && faults_.chance(options_.hole, 1024 * 20)) {
+            net_.hole(link);
+            note("hole link " + std::to_string(link));
+            client.network_fault(never);
+        }
+        if (options_.cut > 0 && faults_.chance(options_.cut, 1024 * 20)) {
+            net_.cut(link);
+            note("cut link " + std::to_string(link));
+            client.network_fault(never);
+        }
+    }
+    if (options_.wall_jump > 0 && faults_.chance(options_.wall_jump, 1024)) {
+        net_.wall_skew +=
+            static_cast<Nanos>(faults_.below(1'000'000)) * nanos_per_s - 500'000 * nanos_per_s;
+        net_.count_fault();
+    }
+}
+
+// The story.
+
+void World::calm_down() {
+    note("calm");
+    calm_ = true;
+    net_.chances = {};
+    net_.heal();
+    // Nobody is to be waited for who has not been here before.
+    for (Client& client : clients_) {
+        client.calm_down();
+    }
+}
+
+std::string World::pending() {
+    for (Client& client : clients_) {
+        std::string missing = client.pending();
+        if (!missing.empty()) return missing;
+    }
+    for (const std::uint32_t final : finals_) {
+        const Publication& what = oracle_[final];
+        for (std::uint32_t i = 0; i < clients_.size(); i++) {
+            Client& client = clients_[i];
+            if (!client.healthy()) continue;
+            for (const Reading& reading : client.readings()) {
+                if (reading.topic != what.topic || reading.state != Reading::State::on) continue;
+                const bool told =
+                    reading.clear_since != never && reading.clear_since > what.sent_at;
+                const std::uint32_t seen = reading.last_from(what.client);
+                if (told || (seen != none && seen >= final)) continue;
+                return "client " + std::to_string(i) + (client.plan().raw ? " (raw)" : "") +
+                       " lacks record N" + std::to_string(final) + " of topic " +
+                       std::to_string(what.topic);
+            }
+        }
+    }
+    return {};
+}
+
+void World::settle(Nanos span, const char* what) {
+    const Nanos limit = now() + span;
+    std::string missing = pending();
+    while (!missing.empty() && failure_.empty()) {
+        if (now() >= limit) {
+            fail(std::string(what) + ": " + missing);
+            return;
+        }
+        run_until(std::min(limit, now() + 20 * ms));
+        missing = pending();
+    }
+}
+
+// A last record on every topic that has a publisher left.
+void World::publish_finals() {
+    finals_.clear();
+    if (may_refuse_messages()) return;
+    for (std::uint32_t i = 0; i < clients_.size(); i++) {
+        Client& client = clients_[i];
+        if (!client.healthy() || !client.plan().publishes) continue;
+        const std::uint32_t before = oracle_.count();
+        client.publish();
+        if (oracle_.count() > before) finals_.push_back(before);
+    }
+}
+
+void World::stop() {
+    if (options_.stop_under_load) {
+        for (Client& client : clients_) {
+            if (!client.healthy() || !client.plan().publishes) continue;
+            const std::uint64_t burst = client_random_.below(8);
+            for (std::uint64_t i = 0; i < burst; i++) {
+                client.publish();
+            }
+        }
+        run_until(now() + static_cast<Nanos>(schedule_.below(5'000'000)));
+    }
+    note("stop");
+    stopped_at_ = now();
+    for (std::uint32_t i = 0; i < oracle_.count(); i++) {
+        Publication& what = oracle_[i];
+        const Client& client = clients_[what.client];
+        what.required = what.end_byte > 0 && client.handed() >= what.end_byte;
+    }
+    for (Slot& slot : slots_) {
+        slot.shard->request_stop();
+        if (schedule_.chance(1, 2))
+            run_until(now() + static_cast<Nanos>(schedule_.below(2'000'000)));
+    }
+    const auto drain = static_cast<Nanos>(options_.config.drain_timeout);
+    const Nanos limit = stopped_at_ + drain + nanos_per_s;
+    const auto all_done = [this] {
+        return std::all_of(
+            slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.done; });
+    };
+    while (!all_done() && failure_.empty()) {
+        if (now() >= limit) {
+            fail("the shards are not done after the drain time-out");
+            return;
+        }
+        run_until(std::min(limit, now() + 20 * ms));
+    }
+    run_until(now() + nanos_per_s);
+}
+
+// Everything is given back.
+void World::take_stock() {
+    for (std::uint32_t i = 0; i < clients_.size(); i++) {
+        const Client& client = clients_[i];
+        if (client.healthy()) fail("client " + std::to_string(i) + " was never told of the end");
+    }
+    for (Slot& slot : slots_) {
+        const node::Counters& counters = slot.shard->counters();
+        if (counters.accepted != counters.closed) fail("accepted and closed differ");
+        if (slot.shard->session_count() != 0) fail("sessions are left");
+        if (slot.reactor->live_count() != 0) fail("connection indexes are left");
+    }
+    if (failure_.empty() && !mesh_->admit(1)) fail("the connection count is not back at zero");
+}
+
+Outcome World::run() {
+    run_until(started_ + options_.storm);
+    calm_down();
+    settle(settle_span, "never settled after the storm");
+    publish_finals();
+    settle(settle_span, "never settled after the last records");
+    publish_finals();
+    settle(prompt_span, "too late, as if a wake-up were lost");
+    finals_.clear();
+    if (failure_.empty()) stop();
+    if (failure_.empty()) take_stock();
+    if (!failure_.empty()) {
+        for (const Slot& slot : slots_) {
+            note(node::describe(slot.shard->counters()));
+        }
+    }
+    Outcome outcome;
+    outcome.failure = failure_;
+    outcome.hash = net_.hash();
+    outcome.events = net_.events() + turns_;
+    outcome.faults = net_.faults();
+    outcome.deliveries = oracle_.checked;
+    outcome.gaps = oracle_.gaps;
+    outcome.turns = turns_;
+    outcome.connections = clients_.size();
+    outcome.by_reference = net_.by_reference();
+    outcome.time = now() - started_;
+    return outcome;
+}
+
+}  // namespace ringcast::sim
