@@ -239,7 +239,7 @@ void parse(int argc, const char* const* argv, Flags& flags) {
     std::string rate = "max";
     CLI::App app("ringcast: talk to a ringcast server, and measure it", "ringcast");
     app.footer(examples);
-    app.set_version_flag("--version", "ringcast 0.1.0");
+    app.set_version_flag("--version", "ringcast " RINGCAST_VERSION);
     app.require_subcommand(1);
     CLI::App& benches = *app.add_subcommand("bench", "measure a server under load");
     benches.require_subcommand(1);

@@ -101,5 +101,5 @@ TEST_CASE("flags: help and version go to stdout and are no failure") {
     CHECK(parsed({"--help"}).exit_code == exit_ok);
     CHECK(parsed({"--help"}).leave);
     CHECK(parsed({"bench", "fanout", "--help"}).message.find("--window") != std::string::npos);
-    CHECK(parsed({"--version"}).message == "ringcast 0.1.0\n");
+    CHECK(parsed({"--version"}).message == "ringcast " RINGCAST_VERSION "\n");
 }
