@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "fleet.h"
+#include "machines.h"
 #include "process.h"
 #include "report.h"
 #include "subscription.h"
@@ -30,7 +31,7 @@ class Churn final : private Fleet::Owner {
     void say_goodbye(Conn& conn) noexcept;
     void begin_life(std::uint32_t index) noexcept;
     void loop() noexcept;
-    int conclude(double seconds, double own_cpu_s, double server_cpu_s) noexcept;
+    int conclude(const Load& start, const Load& end) noexcept;
 
     const BenchOptions options_;
     Subscription subscription_;
@@ -129,20 +130,16 @@ int Churn::run() noexcept {
         std::fprintf(stderr, "ringcast: %s\n", fleet_.error().c_str());
         return exit_failed;
     }
-    const Nanos own_before = own_cpu();
-    const Nanos server_before = process_cpu(options_.server_pid);
-    const Nanos started = clock_now();
+    const Load start = load_now(options_);
     for (std::uint32_t i = 0; i < fleet_.conns().size(); i++) {
         begin_life(i);
     }
     loop();
-    const double seconds = static_cast<double>(clock_now() - started) / 1e9;
-    const double own = static_cast<double>(own_cpu() - own_before) / 1e9;
-    const Nanos server = process_cpu(options_.server_pid) - server_before;
-    return conclude(seconds, own, static_cast<double>(server) / 1e9);
+    return conclude(start, load_now(options_));
 }
 
-int Churn::conclude(double seconds, double own_cpu_s, double server_cpu_s) noexcept {
+int Churn::conclude(const Load& start, const Load& end) noexcept {
+    const double seconds = seconds_between(start, end);
     Report report("connect");
     report.add_inputs(options_);
     report.section("connections");
@@ -154,21 +151,13 @@ int Churn::conclude(double seconds, double own_cpu_s, double server_cpu_s) noexc
     report.add("per_s", ended_ / seconds, "rate", number_text(ended_ / seconds, 0) + "/s");
     report.add("handshake_us", fleet_.handshakes(), "handshake");
     report.add("life_us", lives_, "whole life");
-    report.section("generator");
-    report.add("cpu_share",
-               own_cpu_s / seconds,
-               "generator CPU",
-               number_text(100 * own_cpu_s / seconds, 0) + " %");
-    if (own_cpu_s / seconds > 0.9) {
-        report.warn(
-            "the generator was itself the limit; these figures describe it, not the server");
-    }
-    if (options_.server_pid > 0) {
-        const double each = server_cpu_s / std::max(ended_, 1U) * 1e6;
-        report.section("server");
-        report.add("cpu_s", server_cpu_s, "server CPU", number_text(server_cpu_s, 3) + " s");
-        report.add("cpu_us_per_connection", each, "per connection", number_text(each, 2) + " us");
-    }
+    add_machines(report,
+                 options_,
+                 {.start = start,
+                  .end = end,
+                  .units = ended_,
+                  .key = "cpu_us_per_connection",
+                  .label = "per connection"});
     if (!report.publish(options_.json_file)) return exit_failed;
     return clean_ == options_.connections || interrupted() ? exit_ok : exit_failed;
 }

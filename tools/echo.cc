@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "fleet.h"
+#include "machines.h"
 #include "process.h"
 #include "report.h"
 #include "subscription.h"
@@ -33,7 +34,7 @@ class Echo final : private Fleet::Owner {
     void flush(Conn& conn) noexcept;
     bool ramp() noexcept;
     void loop() noexcept;
-    int conclude(double seconds, double own_cpu_s, double server_cpu_s) noexcept;
+    int conclude(const Load& start, const Load& end) noexcept;
 
     const BenchOptions options_;
     const std::string path_;
@@ -177,19 +178,16 @@ int Echo::run() noexcept {
                      fleet_.error().empty() ? "not all connected" : fleet_.error().c_str());
         return exit_failed;
     }
-    const Nanos own_before = own_cpu();
-    const Nanos server_before = process_cpu(options_.server_pid);
-    const Nanos started = clock_now();
+    const Load start = load_now(options_);
     loop();
-    const double seconds = static_cast<double>(clock_now() - started) / 1e9;
-    const double own = static_cast<double>(own_cpu() - own_before) / 1e9;
-    const Nanos server = process_cpu(options_.server_pid) - server_before;
-    const int code = conclude(seconds, own, static_cast<double>(server) / 1e9);
+    const Load end = load_now(options_);
+    const int code = conclude(start, end);
     fleet_.close_all(2 * nanos_per_s);
     return code;
 }
 
-int Echo::conclude(double seconds, double own_cpu_s, double server_cpu_s) noexcept {
+int Echo::conclude(const Load& start, const Load& end) noexcept {
+    const double seconds = seconds_between(start, end);
     const auto echoed = static_cast<double>(echoed_);
     Report report("echo");
     report.add_inputs(options_);
@@ -201,21 +199,13 @@ int Echo::conclude(double seconds, double own_cpu_s, double server_cpu_s) noexce
     report.add("missing", total_sent_ - echoed_, "missing");
     report.add("wrong", wrong_, "wrong");
     report.add("gone", std::uint64_t{gone_}, "connections lost");
-    report.section("generator");
-    report.add("cpu_share",
-               own_cpu_s / seconds,
-               "generator CPU",
-               number_text(100 * own_cpu_s / seconds, 0) + " %");
-    if (own_cpu_s / seconds > 0.9) {
-        report.warn(
-            "the generator was itself the limit; these figures describe it, not the server");
-    }
-    if (options_.server_pid > 0) {
-        const double each = server_cpu_s / std::max(echoed, 1.0) * 1e6;
-        report.section("server");
-        report.add("cpu_s", server_cpu_s, "server CPU", number_text(server_cpu_s, 3) + " s");
-        report.add("cpu_us_per_echo", each, "per round trip", number_text(each, 2) + " us");
-    }
+    add_machines(report,
+                 options_,
+                 {.start = start,
+                  .end = end,
+                  .units = echoed_,
+                  .key = "cpu_us_per_echo",
+                  .label = "per round trip"});
     if (!report.publish(options_.json_file)) return exit_failed;
     const bool sound = wrong_ == 0 && gone_ == 0 && (interrupted() || echoed_ == total_sent_);
     if (sound && echoed_ > 0) return exit_ok;

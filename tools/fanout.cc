@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "clock.h"
+#include "machines.h"
 #include "verbs.h"
 
 namespace ringcast::tools {
@@ -16,7 +17,6 @@ constexpr std::size_t reference_bytes_max = 256 << 20;  // over all topics
 constexpr std::size_t unsent_max = 16 << 20;            // per publisher, then it waits
 constexpr std::uint32_t bursts_per_turn = 256;
 constexpr Nanos slow_tick = 50 * nanos_per_ms;
-constexpr double busy_limit = 0.9;
 
 std::uint64_t slot_count(const BenchOptions& options) noexcept {
     const std::uint64_t window = std::max<std::uint64_t>(options.window, options.burst);
@@ -208,9 +208,9 @@ int Fanout::run() noexcept {
     memory_open_ = process_memory(options_.server_pid);
     if (options_.warmup > 0) run_phase(options_.warmup, 0);
     checker_.clear_figures();
-    start_ = load();
+    start_ = load_now(options_, busy_);
     run_phase(options_.messages, options_.duration_s);
-    end_ = load();
+    end_ = load_now(options_, busy_);
     memory_end_ = process_memory(options_.server_pid);
     if (slow_count_ > 0) drain_slow();
     for (Conn& conn : fleet_.conns()) {
@@ -395,20 +395,20 @@ void Fanout::show_progress(Nanos now) noexcept {
                  time_text(static_cast<double>(checker_.latency().percentile(99))).c_str());
 }
 
-Fanout::Load Fanout::load() const noexcept {
-    return {.at = clock_now(),
-            .own_cpu = own_cpu(),
-            .server_cpu = options_.server_pid > 0 ? process_cpu(options_.server_pid) : 0,
-            .busy = busy_};
-}
-
 int Fanout::conclude() noexcept {
     const double seconds = static_cast<double>(end_.at - start_.at) / 1e9;
     Report report("fanout");
     report.add_inputs(options_);
     report_delivery(report, seconds);
     report_errors(report);
-    report_machines(report, seconds);
+    add_machines(report,
+                 options_,
+                 {.start = start_,
+                  .end = end_,
+                  .units = checker_.counts().delivered,
+                  .key = "cpu_us_per_delivery",
+                  .label = "per delivery"});
+    if (options_.server_pid > 0) report_memory(report);
     const Counts& counts = checker_.counts();
     const std::uint64_t wrong = counts.lost + counts.duplicated + counts.reordered + counts.corrupt;
     const bool sound =
@@ -481,31 +481,7 @@ void Fanout::report_errors(Report& report) noexcept {
     }
 }
 
-void Fanout::report_machines(Report& report, double seconds) noexcept {
-    const double own = static_cast<double>(end_.own_cpu - start_.own_cpu) / 1e9;
-    const double share = seconds > 0 ? own / seconds : 0;
-    const double busy = static_cast<double>(end_.busy - start_.busy) / 1e9 / seconds;
-    report.section("generator");
-    report.add("cpu_s", own);
-    report.add("cpu_share", share, "generator CPU", number_text(100 * share, 0) + " %");
-    if (options_.spin) {
-        report.add("busy_share", busy, "not just polling", number_text(100 * busy, 0) + " %");
-    }
-    if ((options_.spin ? busy : share) > busy_limit) {
-        report.warn(
-            "the generator was itself the limit; these figures describe it, not the server");
-    }
-    if (options_.server_pid <= 0) return;
-    const double cpu = static_cast<double>(end_.server_cpu - start_.server_cpu) / 1e9;
-    const auto delivered = static_cast<double>(checker_.counts().delivered);
-    const double each = delivered > 0 ? cpu / delivered * 1e6 : 0;
-    report.section("server");
-    report.add("cpu_s",
-               cpu,
-               "server CPU",
-               number_text(cpu, 3) + " s, " +
-                   number_text(seconds > 0 ? 100 * cpu / seconds : 0, 0) + " % of one");
-    report.add("cpu_us_per_delivery", each, "per delivery", number_text(each, 3) + " us");
+void Fanout::report_memory(Report& report) noexcept {
     report.add("rss_before", memory_before_.total());
     report.add("rss_open", memory_open_.total());
     report.add("rss_end",

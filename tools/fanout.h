@@ -13,6 +13,7 @@
 
 #include "checker.h"
 #include "fleet.h"
+#include "machines.h"
 #include "options.h"
 #include "process.h"
 #include "report.h"
@@ -31,12 +32,6 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     struct Source {  // what one topic's publisher still has to hand to its socket
         std::string out;
         std::size_t sent = 0;
-    };
-    struct Load {  // to judge who was the limit
-        Nanos at = 0;
-        Nanos own_cpu = 0;
-        Nanos server_cpu = 0;
-        Nanos busy = 0;
     };
 
     const std::string& path_of(std::uint32_t index) noexcept override;
@@ -61,11 +56,10 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     [[nodiscard]] Nanos wait_time(Nanos now) const noexcept;
     void serve_slow(Nanos now) noexcept;
     void show_progress(Nanos now) noexcept;
-    [[nodiscard]] Load load() const noexcept;
     int conclude() noexcept;
     void report_delivery(Report& report, double seconds) noexcept;
     void report_errors(Report& report) noexcept;
-    void report_machines(Report& report, double seconds) noexcept;
+    void report_memory(Report& report) noexcept;
 
     const BenchOptions options_;
     const std::uint32_t slow_count_;
