@@ -39,7 +39,7 @@ class Churn final : private Fleet::Owner {
     std::string goodbye_;
     std::uint32_t begun_ = 0;
     std::uint32_t ended_ = 0;
-    std::uint32_t clean_ = 0;  // the server answered the close frame, or we reset on purpose
+    std::uint32_t clean_ = 0;  // the server answered the close frame in kind, or we reset it
     Histogram lives_;          // from connect() to the end of the closing handshake
 };
 
@@ -86,16 +86,17 @@ void Churn::say_goodbye(Conn& conn) noexcept {
 
 void Churn::on_bytes(Conn& conn, Bytes bytes, Nanos now) noexcept {
     static_cast<void>(now);
-    bool answered = false;
+    std::uint16_t code = 0;
     bool subscribed = false;
     while (!bytes.empty()) {
         const Parse result = conn.reader.splitter.take(bytes, [&](const Frame& frame) {
-            answered = answered || frame.opcode == Opcode::close;
+            if (frame.opcode == Opcode::close && code == 0) code = close_code(frame.payload);
             subscribed = subscribed || subscription_.is_reply(as_text(frame.payload));
         });
         if (result == Parse::bad) return fleet_.finish(conn, End::dropped);
     }
-    if (answered) conn.end = conn.stage == Stage::closing ? End::ours : End::told;
+    const bool ours = conn.stage == Stage::closing && code == 1000;  // as we said: RFC 6455, 5.5.1
+    if (code != 0 && conn.end == End::none) conn.end = ours ? End::ours : End::told;
     if (subscribed && conn.stage == Stage::open) say_goodbye(conn);
 }
 

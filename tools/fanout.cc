@@ -101,8 +101,8 @@ void Fanout::on_bytes(Conn& conn, Bytes bytes, Nanos now) noexcept {
     }
     if (!sound) {
         fleet_.finish(conn, End::dropped);
-    } else if (conn.end == End::told) {
-        fleet_.finish(conn, End::told);
+    } else if (conn.end != End::none) {
+        fleet_.finish(conn, conn.end);
     }
 }
 
@@ -123,7 +123,9 @@ void Fanout::on_other(Reader& reader, const Frame& frame) noexcept {
         std::string answer;
         append_close(answer, 1000);
         fleet_.write(conn, answer);
-    } else if (frame.opcode == Opcode::text || frame.opcode == Opcode::binary) {
+    } else if (frame.opcode == Opcode::close) {
+        conn.end = End::ours;
+    } else {
         on_text(conn, as_text(frame.payload));
     }
 }

@@ -238,7 +238,7 @@ void Fleet::read_from(Conn& conn, bool ended) noexcept {
             if (conn.stage == Stage::shaking) {
                 return refuse(conn, "the server hung up in the handshake");
             }
-            return finish(conn, conn.stage == Stage::closing ? End::ours : End::dropped);
+            return finish(conn, End::dropped);  // unless its owner has seen the close frame
         }
         const auto size = static_cast<std::size_t>(count);
         on_received(conn, {buffer_.get(), size}, clock_now());
