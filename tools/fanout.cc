@@ -192,7 +192,22 @@ bool Fanout::ramp() noexcept {
     return publishers_gone_ == 0 && fleet_.open_count() > options_.topics;
 }
 
+// With a window, somebody has to hold the publisher of each topic back.
+bool Fanout::all_waited_for() noexcept {
+    std::vector<bool> held(options_.topics);
+    for (const Conn& conn : fleet_.conns()) {
+        if (!is_publisher(conn) && !conn.reader.slow) held[conn.reader.topic] = true;
+    }
+    return std::find(held.begin(), held.end(), false) == held.end();
+}
+
 int Fanout::run() noexcept {
+    if (options_.rate <= 0 && !all_waited_for()) {
+        std::fprintf(stderr,
+                     "ringcast: --slow-readers: with --rate max every topic needs a reader that "
+                     "is not slow\n");
+        return exit_usage;
+    }
     memory_before_ = process_memory(options_.server_pid);
     if (!fleet_.prepare() || !ramp()) {
         const std::string& why = fleet_.error();
@@ -292,7 +307,7 @@ void Fanout::publish_windows(Nanos now) noexcept {
         std::uint64_t count = room - room % options_.burst;
         if (phase_messages_ > 0) count = std::min(count, phase_messages_ - phase_published_);
         if (count == 0) continue;
-        for (std::uint64_t i = 0; i < count; i++) {
+        for (std::uint64_t i = 0; i < count && unsent(topic) <= unsent_max; i++) {
             publish_one(topic, now);
         }
         flush(topic);
@@ -304,7 +319,7 @@ void Fanout::publish_rate(Nanos now) noexcept {
     for (std::uint32_t i = 0; i < bursts_per_turn; i++) {
         if (next_due_ > static_cast<double>(now) || all_published(now)) return;
         const std::uint32_t topic = next_topic_;
-        if (sources_[topic].out.size() - sources_[topic].sent > unsent_max) return;
+        if (unsent(topic) > unsent_max) return;
         for (std::uint32_t k = 0; k < options_.burst && !all_published(now); k++) {
             publish_one(topic, static_cast<Nanos>(next_due_));
         }
@@ -332,6 +347,10 @@ void Fanout::publish_one(std::uint32_t topic, Nanos sent_at) noexcept {
     }
     checker_.publish(topic, sent_at, as_bytes(frame_));
     phase_published_++;
+}
+
+std::size_t Fanout::unsent(std::uint32_t topic) const noexcept {
+    return sources_[topic].out.size() - sources_[topic].sent;
 }
 
 void Fanout::flush(std::uint32_t topic) noexcept {

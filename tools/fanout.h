@@ -43,6 +43,8 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     void on_text(Conn& conn, std::string_view text) noexcept;
 
     [[nodiscard]] bool is_publisher(const Conn& conn) const noexcept;
+    [[nodiscard]] bool all_waited_for() noexcept;
+    [[nodiscard]] std::size_t unsent(std::uint32_t topic) const noexcept;
     bool ramp() noexcept;
     void run_phase(std::uint64_t messages, double duration_s) noexcept;
     void drain_slow() noexcept;

@@ -210,6 +210,10 @@ std::string complete(BenchOptions& o, const std::string& rate) {
         return "--burst: '" + std::to_string(o.burst) + "' given, at most --window (" +
                std::to_string(o.window) + ") allowed";
     }
+    if (o.topics > o.connections) {
+        return "--topics: '" + std::to_string(o.topics) + "' given, at most --connections (" +
+               std::to_string(o.connections) + ") allowed: each needs a reader";
+    }
     if (o.messages == 0 && o.duration_s <= 0) o.duration_s = 10;
     if (o.sources == 0) o.sources = (o.connections + 19'999) / 20'000;
     if (!o.envelope) return {};

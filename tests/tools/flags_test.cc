@@ -79,6 +79,8 @@ TEST_CASE(
          "ringcast: --rate: 'fast' given, a number from 0.001 to 1000000000 allowed, or max\n"},
         {{"bench", "fanout", "--burst", "65"},
          "ringcast: --burst: '65' given, at most --window (64) allowed\n"},
+        {{"bench", "fanout", "-c", "2", "-t", "3"},
+         "ringcast: --topics: '3' given, at most --connections (2) allowed: each needs a reader\n"},
         {{"bench", "echo", "--url", "http://x"},
          "ringcast: --url: 'http://x' given, ws://HOST[:PORT][/PATH] allowed\n"},
         {{"sub"}, "ringcast: TOPIC is required\n"},
