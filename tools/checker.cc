@@ -17,6 +17,10 @@ constexpr std::size_t missing_max = 65'536;  // remembered per reader, to tell l
 constexpr std::size_t wrapping_max = 1'024;  // what a server may add around a payload
 
 // The header lies right before the payload.
+bool is_control(Opcode opcode) noexcept {
+    return opcode == Opcode::close || opcode == Opcode::ping || opcode == Opcode::pong;
+}
+
 const std::byte* start_of(const Frame& frame) noexcept {
     return frame.payload.data() + frame.payload.size() - frame.size;
 }
@@ -137,9 +141,7 @@ void Checker::keep_start(Reader& reader, Topic& topic) noexcept {
 }
 
 void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
-    if (frame.opcode != Opcode::text && frame.opcode != Opcode::binary) {
-        return listener_.on_other(reader, frame);
-    }
+    if (is_control(frame.opcode)) return listener_.on_other(reader, frame);
     const std::string_view text = as_text(frame.payload);
     Topic& topic = topics_[reader.topic];
     if (is_reference(reader, topic, frame)) {  // it only came in pieces
@@ -148,12 +150,14 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     }
     Stamp stamp;
     const Finding finding = find_payload(text, options_.payload_size, stamp);
-    if (finding == Finding::none && !options_.payload_only) {
+    if (finding == Finding::none && !options_.payload_only && frame.fin &&
+        frame.opcode == Opcode::text) {
         return listener_.on_other(reader, frame);
     }
     const bool alone = text.size() == options_.payload_size;
-    if (finding != Finding::sound || !frame.fin || (options_.payload_only && !alone) ||
-        stamp.topic != reader.topic || stamp.seq >= topic.next_seq) {
+    if (finding != Finding::sound || !frame.fin || frame.opcode != options_.opcode ||
+        (options_.payload_only && !alone) || stamp.topic != reader.topic ||
+        stamp.seq >= topic.next_seq) {
         return note(counts_.corrupt, 1, reader, "corrupt", reader.next_seq);
     }
     const Slot& slot = slot_of(topic, stamp.seq);

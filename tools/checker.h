@@ -52,6 +52,7 @@ class Checker {
         std::size_t payload_size = payload_size_min;
         std::uint64_t slots = 64;  // references kept per topic, a power of two
         bool payload_only = true;  // messages are nothing but the payload
+        Opcode opcode = Opcode::text;
         // Nobody who is waited for ever falls behind further than the references reach back.
         bool windowed = false;
     };

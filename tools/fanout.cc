@@ -45,6 +45,7 @@ Fanout::Fanout(const BenchOptions& options) noexcept
                 .payload_size = options.size,
                 .slots = slot_count(options),
                 .payload_only = options.publish_message == "{payload}" && !options.envelope,
+                .opcode = options.binary ? Opcode::binary : Opcode::text,
                 .windowed = options.rate <= 0},
                *this),
       fleet_(fleet_options(options), options.url, *this),

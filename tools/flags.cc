@@ -214,6 +214,7 @@ std::string complete(BenchOptions& o, const std::string& rate) {
         return "--topics: '" + std::to_string(o.topics) + "' given, at most --connections (" +
                std::to_string(o.connections) + ") allowed: each needs a reader";
     }
+    if (o.binary && o.envelope) return "--binary: not with --envelope, which is text";
     if (o.messages == 0 && o.duration_s <= 0) o.duration_s = 10;
     if (o.sources == 0) o.sources = (o.connections + 19'999) / 20'000;
     if (!o.envelope) return {};

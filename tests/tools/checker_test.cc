@@ -289,6 +289,29 @@ TEST_CASE("checker: a gap told before any offset was seen, or after the last mes
     }
 }
 
+TEST_CASE("checker: text is text, binary is binary, and a message is one frame") {
+    for (const bool raw : {true, false}) {
+        for (const char first : {'\x82', '\x01', '\x02', '\x80', '\x00'}) {
+            CAPTURE(raw);
+            CAPTURE(first);
+            World world(1, raw);
+            world.publish();
+            world.publish();
+            std::string wrong = world.frames[0];
+            wrong[0] = first;
+            CHECK(world.feed(0, wrong + world.frames[1]));
+            CHECK(world.counts().corrupt == 1);
+            CHECK(world.counts().lost == 1);
+            CHECK(world.others == 0);
+        }
+    }
+    World world(1, false);
+    std::string chatter;
+    append_server_frame(chatter, Opcode::binary, as_bytes("hello"));
+    world.feed(0, chatter);
+    CHECK(world.counts().corrupt == 1);
+}
+
 TEST_CASE("checker: control frames between messages, and inside reads, disturb nothing") {
     World world(1);
     std::string ping;

@@ -81,6 +81,8 @@ TEST_CASE(
          "ringcast: --burst: '65' given, at most --window (64) allowed\n"},
         {{"bench", "fanout", "-c", "2", "-t", "3"},
          "ringcast: --topics: '3' given, at most --connections (2) allowed: each needs a reader\n"},
+        {{"bench", "fanout", "--binary", "--envelope"},
+         "ringcast: --binary: not with --envelope, which is text\n"},
         {{"bench", "echo", "--url", "http://x"},
          "ringcast: --url: 'http://x' given, ws://HOST[:PORT][/PATH] allowed\n"},
         {{"sub"}, "ringcast: TOPIC is required\n"},
