@@ -292,7 +292,9 @@ void Checker::note(std::uint64_t& counter,
 }
 
 void Checker::clear_figures() noexcept {
-    counts_ = {};
+    counts_.published = 0;
+    counts_.delivered = 0;
+    counts_.bytes = 0;
     latency_.clear();
 }
 

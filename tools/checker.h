@@ -91,7 +91,7 @@ class Checker {
     // What a reader did not get of all that was published, as lost. For the end of a run.
     void give_up(Reader& reader) noexcept;
 
-    // Forgets the figures, not the places: the end of a warm-up.
+    // Forgets the figures, not the places and not the faults: the end of a warm-up.
     void clear_figures() noexcept;
     [[nodiscard]] const Counts& counts() const noexcept { return counts_; }
     [[nodiscard]] const Histogram& latency() const noexcept { return latency_; }

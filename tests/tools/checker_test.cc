@@ -312,6 +312,20 @@ TEST_CASE("checker: text is text, binary is binary, and a message is one frame")
     CHECK(world.counts().corrupt == 1);
 }
 
+TEST_CASE("checker: faults of the warm-up are not forgotten, and late ones count once") {
+    World world(1);
+    for (int i = 0; i < 3; i++) {
+        world.publish();
+    }
+    world.feed(0, world.frames[1]);
+    world.checker.clear_figures();
+    CHECK(world.counts().lost == 1);
+    CHECK(world.counts().delivered == 0);
+    world.feed(0, world.frames[0] + world.frames[2]);
+    CHECK(world.counts().lost == 0);
+    CHECK(world.counts().reordered == 1);
+}
+
 TEST_CASE("checker: control frames between messages, and inside reads, disturb nothing") {
     World world(1);
     std::string ping;
