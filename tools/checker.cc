@@ -164,13 +164,29 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     if (slot.seq == stamp.seq && slot.sent_at != stamp.sent_at) {
         return note(counts_.corrupt, 1, reader, "corrupt", stamp.seq);
     }
-    std::uint64_t offset = 0;
-    if (!options_.payload_only && json_number(text, "offset", offset)) {
-        topic.offset_known = true;
-        topic.offset_base = offset - stamp.seq;
+    if (options_.envelope && !envelope_fits(topic, stamp, text)) {
+        return note(counts_.corrupt, 1, reader, "corrupt", stamp.seq);
     }
     teach(topic, stamp.seq, frame);
     accept(reader, stamp, now);
+}
+
+// The words around a sound payload: its topic, and the offset that follows from the others'.
+bool Checker::envelope_fits(Topic& topic,
+                            const Stamp& stamp,
+                            std::string_view text) const noexcept {
+    std::string_view name;
+    std::uint64_t offset = 0;
+    if (!json_word(text, "topic", name) || !json_number(text, "offset", offset)) return false;
+    return name == options_.topic_prefix + std::to_string(stamp.topic) &&
+           offset_fits(topic, stamp.seq, offset);
+}
+
+// The first offset of a topic says where our numbers lie in the server's; all others must agree.
+bool Checker::offset_fits(Topic& topic, std::uint64_t seq, std::uint64_t offset) noexcept {
+    if (!topic.offset_known) topic.offset_base = offset - seq;
+    topic.offset_known = true;
+    return topic.offset_base == offset - seq;
 }
 
 bool Checker::is_reference(const Reader& reader, Topic& topic, const Frame& frame) noexcept {
@@ -214,7 +230,7 @@ void Checker::late(Reader& reader, std::uint64_t seq) noexcept {
 
 // The messages from the reader's next one up to `to` did not come before it.
 void Checker::skip(Reader& reader, std::uint64_t to) noexcept {
-    apply_gap(reader);
+    apply_gaps(reader);
     if (to <= reader.next_seq) return;
     Missing& missing = missing_[reader.id];
     note(counts_.lost, to - reader.next_seq, reader, "lost", reader.next_seq);
@@ -225,19 +241,37 @@ void Checker::skip(Reader& reader, std::uint64_t to) noexcept {
     reader.next_seq = to;
 }
 
-void Checker::tell_gap(Reader& reader, std::uint64_t next_offset) noexcept {
-    missing_[reader.id].told_offset = next_offset;
-    apply_gap(reader);
+void Checker::tell_start(Reader& reader, std::uint64_t offset) noexcept {
+    if (!offset_fits(topics_[reader.topic], reader.next_seq, offset + 1)) {
+        note(counts_.corrupt, 1, reader, "corrupt", reader.next_seq);
+    }
 }
 
-void Checker::apply_gap(Reader& reader) noexcept {
-    Topic& topic = topics_[reader.topic];
+void Checker::tell_gap(Reader& reader, const Gap& gap) noexcept {
+    if (topics_[reader.topic].offset_known) return apply_gap(reader, gap);
+    missing_[reader.id].gaps.push_back(gap);
+}
+
+void Checker::apply_gaps(Reader& reader) noexcept {
     const auto found = missing_.find(reader.id);
-    if (found == missing_.end() || !topic.offset_known) return;
-    const std::uint64_t next_offset = std::exchange(found->second.told_offset, 0);
-    if (next_offset <= topic.offset_base + reader.next_seq) return;
-    const std::uint64_t to = std::min(next_offset - topic.offset_base, topic.next_seq);
-    for (; reader.next_seq < to; reader.next_seq++) {
+    if (found == missing_.end() || !topics_[reader.topic].offset_known) return;
+    for (const Gap& gap : std::exchange(found->second.gaps, {})) {
+        apply_gap(reader, gap);
+    }
+}
+
+void Checker::apply_gap(Reader& reader, const Gap& gap) noexcept {
+    Topic& topic = topics_[reader.topic];
+    const std::uint64_t expected = topic.offset_base + reader.next_seq;
+    const bool right = gap.from >= expected && gap.to == gap.next - 1;
+    if (!right) note(counts_.corrupt, 1, reader, "wrong gap", reader.next_seq);
+    // Of what was never published nothing can be missed.
+    if (gap.from > gap.to || gap.to >= topic.offset_base + topic.next_seq) {
+        if (right) note(counts_.corrupt, 1, reader, "wrong gap", reader.next_seq);
+        return;
+    }
+    if (gap.from > expected) skip(reader, gap.from - topic.offset_base);
+    for (; topic.offset_base + reader.next_seq <= gap.to; reader.next_seq++) {
         settle(reader, topic, reader.next_seq);
         counts_.told++;
     }
@@ -262,7 +296,7 @@ std::uint64_t Checker::outstanding(std::uint32_t topic_index) noexcept {
 
 void Checker::give_up(Reader& reader) noexcept {
     Topic& topic = topics_[reader.topic];
-    apply_gap(reader);
+    apply_gaps(reader);
     if (reader.next_seq == topic.next_seq) return;
     const std::uint64_t count = topic.next_seq - reader.next_seq;
     note(counts_.lost, count, reader, "lost", reader.next_seq);
@@ -298,16 +332,34 @@ void Checker::clear_figures() noexcept {
     latency_.clear();
 }
 
-bool json_number(std::string_view text, std::string_view name, std::uint64_t& value) noexcept {
+namespace {
+
+// Where the value of "name": begins; npos if there is none.
+std::size_t value_at(std::string_view text, std::string_view name) noexcept {
     const std::string key = "\"" + std::string(name) + "\"";
     const std::size_t at = text.find(key);
-    if (at == text.npos) return false;
+    if (at == text.npos) return at;
     const std::size_t colon = text.find_first_not_of(" \t\r\n", at + key.size());
-    if (colon == text.npos || text[colon] != ':') return false;
-    const std::size_t digit = text.find_first_not_of(" \t\r\n", colon + 1);
+    if (colon == text.npos || text[colon] != ':') return text.npos;
+    return text.find_first_not_of(" \t\r\n", colon + 1);
+}
+
+}  // namespace
+
+bool json_number(std::string_view text, std::string_view name, std::uint64_t& value) noexcept {
+    const std::size_t digit = value_at(text, name);
     if (digit == text.npos) return false;
     const char* end = text.data() + text.size();
     return std::from_chars(text.data() + digit, end, value).ec == std::errc{};
+}
+
+bool json_word(std::string_view text, std::string_view name, std::string_view& value) noexcept {
+    const std::size_t quote = value_at(text, name);
+    if (quote == text.npos || text[quote] != '"') return false;
+    const std::size_t end = text.find_first_of("\"\\", quote + 1);
+    if (end == text.npos || text[end] != '"') return false;
+    value = text.substr(quote + 1, end - quote - 1);
+    return true;
 }
 
 }  // namespace ringcast::tools

@@ -24,6 +24,13 @@
 
 namespace ringcast::tools {
 
+// What the server says a reader misses, in its own numbering: docs/PROTOCOL.md, 4.
+struct Gap {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+    std::uint64_t next = 0;
+};
+
 struct Counts {
     std::uint64_t published = 0;
     std::uint64_t delivered = 0;
@@ -52,6 +59,8 @@ class Checker {
         std::size_t payload_size = payload_size_min;
         std::uint64_t slots = 64;  // references kept per topic, a power of two
         bool payload_only = true;  // messages are nothing but the payload
+        bool envelope = false;     // they are ours: topic and offset are judged too
+        std::string topic_prefix;  // of an envelope's topic; its number follows
         Opcode opcode = Opcode::text;
         // Nobody who is waited for ever falls behind further than the references reach back.
         bool windowed = false;
@@ -79,9 +88,12 @@ class Checker {
     // Bytes that `reader` got at `now`. False if they are no WebSocket stream.
     [[nodiscard]] bool feed(Reader& reader, Bytes bytes, Nanos now) noexcept;
 
-    // The server said that this reader misses everything before `next_offset`, in the numbering of
-    // the "offset" that comes with its messages.
-    void tell_gap(Reader& reader, std::uint64_t next_offset) noexcept;
+    // The server said after which of its offsets the reader begins. Precondition: joined, and
+    // nothing fed.
+    void tell_start(Reader& reader, std::uint64_t offset) noexcept;
+    // The server said what the reader misses. It is believed only what fits with what came: a gap
+    // begins where the last message ended, and ends before the next one.
+    void tell_gap(Reader& reader, const Gap& gap) noexcept;
 
     // Published, and not yet settled for everybody who is waited for.
     [[nodiscard]] std::uint64_t outstanding(std::uint32_t topic) noexcept;
@@ -115,7 +127,7 @@ class Checker {
     };
     struct Missing {
         std::vector<std::uint64_t> seqs;  // not delivered so far, at most missing_max
-        std::uint64_t told_offset = 0;    // of a gap that was told before any offset was known
+        std::vector<Gap> gaps;            // told before any offset was known
     };
     struct Batch {  // deliveries with the same sending time, recorded at once
         Nanos sent_at = 0;
@@ -131,9 +143,16 @@ class Checker {
     Parse slow_road(Reader& reader, Topic& topic, Bytes& bytes, Nanos now) noexcept;
     void judge(Reader& reader, const Frame& frame, Nanos now) noexcept;
     void accept(Reader& reader, const Stamp& stamp, Nanos now) noexcept;
+    [[nodiscard]] bool envelope_fits(Topic& topic,
+                                     const Stamp& stamp,
+                                     std::string_view text) const noexcept;
+    [[nodiscard]] static bool offset_fits(Topic& topic,
+                                          std::uint64_t seq,
+                                          std::uint64_t offset) noexcept;
     void teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcept;
     void skip(Reader& reader, std::uint64_t to) noexcept;
-    void apply_gap(Reader& reader) noexcept;
+    void apply_gaps(Reader& reader) noexcept;
+    void apply_gap(Reader& reader, const Gap& gap) noexcept;
     void late(Reader& reader, std::uint64_t seq) noexcept;
     void settle(const Reader& reader, Topic& topic, std::uint64_t seq) noexcept;
     void note(std::uint64_t& counter,
@@ -159,5 +178,9 @@ class Checker {
 [[nodiscard]] bool json_number(std::string_view text,
                                std::string_view name,
                                std::uint64_t& value) noexcept;
+// The string behind it, if it has no escapes in it.
+[[nodiscard]] bool json_word(std::string_view text,
+                             std::string_view name,
+                             std::string_view& value) noexcept;
 
 }  // namespace ringcast::tools

@@ -45,6 +45,8 @@ Fanout::Fanout(const BenchOptions& options) noexcept
                 .payload_size = options.size,
                 .slots = slot_count(options),
                 .payload_only = options.publish_message == "{payload}" && !options.envelope,
+                .envelope = options.envelope,
+                .topic_prefix = options.topic_prefix,
                 .opcode = options.binary ? Opcode::binary : Opcode::text,
                 .windowed = options.rate <= 0},
                *this),
@@ -132,16 +134,26 @@ void Fanout::on_other(Reader& reader, const Frame& frame) noexcept {
 }
 
 void Fanout::on_text(Conn& conn, std::string_view text) noexcept {
-    std::uint64_t next = 0;
-    if (text.find("\"gap\"") != text.npos && json_number(text, "next", next)) {
-        gaps_++;
-        checker_.tell_gap(conn.reader, next);
+    if (text.find("\"gap\"") != text.npos) {
+        on_gap(conn, text);
     } else if (text.find("\"error\"") != text.npos) {
         server_errors_++;
         if (first_error_.empty()) first_error_ = text.substr(0, 200);
     } else if (!is_publisher(conn) && subscription_.is_reply(text)) {
         ready_count_++;
+        std::uint64_t offset = 0;
+        if (options_.envelope && json_number(text, "offset", offset)) {
+            checker_.tell_start(conn.reader, offset);
+        }
     }
+}
+
+void Fanout::on_gap(Conn& conn, std::string_view text) noexcept {
+    Gap gap;
+    const bool whole = json_number(text, "from", gap.from) && json_number(text, "to", gap.to) &&
+                       json_number(text, "next", gap.next);
+    gaps_++;
+    checker_.tell_gap(conn.reader, whole ? gap : Gap{});
 }
 
 void Fanout::on_writable(Conn& conn) noexcept {

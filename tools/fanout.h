@@ -41,6 +41,7 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     void on_closed(Conn& conn) noexcept override;
     void on_other(Reader& reader, const Frame& frame) noexcept override;
     void on_text(Conn& conn, std::string_view text) noexcept;
+    void on_gap(Conn& conn, std::string_view text) noexcept;
 
     [[nodiscard]] bool is_publisher(const Conn& conn) const noexcept;
     [[nodiscard]] bool all_waited_for() noexcept;

@@ -26,6 +26,8 @@ struct World final : Checker::Listener {
                    .payload_size = size,
                    .slots = slots,
                    .payload_only = raw,
+                   .envelope = !raw,
+                   .topic_prefix = "t.",
                    .windowed = windowed},
                   *this),
           readers(reader_count) {
@@ -37,8 +39,21 @@ struct World final : Checker::Listener {
 
     void on_other(Reader& reader, const Frame& frame) noexcept override {
         others++;
-        std::uint64_t next = 0;
-        if (json_number(as_text(frame.payload), "next", next)) checker.tell_gap(reader, next);
+        const std::string_view text = as_text(frame.payload);
+        Gap gap;
+        if (json_number(text, "from", gap.from) && json_number(text, "to", gap.to) &&
+            json_number(text, "next", gap.next)) {
+            checker.tell_gap(reader, gap);
+        }
+    }
+    static std::string gap_frame(const Gap& gap) {
+        std::string frame;
+        append_server_frame(
+            frame,
+            Opcode::text,
+            as_bytes(R"({"type":"gap","from":)" + std::to_string(gap.from) + R"(,"to":)" +
+                     std::to_string(gap.to) + R"(,"next":)" + std::to_string(gap.next) + "}"));
+        return frame;
     }
 
     void publish(Nanos at = 1'000) {
@@ -50,7 +65,7 @@ struct World final : Checker::Listener {
             append_server_frame(frame, Opcode::text, as_bytes(payload));
             checker.publish(0, at, as_bytes(frame));
         } else {
-            const std::string text = R"({"type":"data_update","offset":)" +
+            const std::string text = R"({"type":"data_update","topic":"t.0","offset":)" +
                                      std::to_string(seq + offset_base) + R"(,"payload":")" +
                                      payload + "\"}";
             append_server_frame(frame, Opcode::text, as_bytes(text));
@@ -238,12 +253,7 @@ TEST_CASE("checker: gaps that the server told are no losses, others stay losses"
     for (int i = 0; i < 10; i++) {
         world.publish();
     }
-    std::string gap;
-    const std::uint64_t next = 4 + world.offset_base;
-    append_server_frame(
-        gap,
-        Opcode::text,
-        as_bytes(R"({"type":"gap","from":2,"to":4,"next":)" + std::to_string(next) + "}"));
+    const std::string gap = World::gap_frame({.from = 2, .to = 4, .next = 5});
     world.feed(0, world.frames[0] + gap + world.frames[4] + world.frames[7]);
     CHECK(world.others == 1);
     CHECK(world.counts().told == 3);  // 1 to 3
@@ -256,11 +266,7 @@ TEST_CASE("checker: a gap that tells less than is missing leaves the rest lost")
     for (int i = 0; i < 10; i++) {
         world.publish();
     }
-    std::string gap;
-    append_server_frame(
-        gap,
-        Opcode::text,
-        as_bytes(R"({"type":"gap","next":)" + std::to_string(3 + world.offset_base) + "}"));
+    const std::string gap = World::gap_frame({.from = 2, .to = 3, .next = 4});
     world.feed(0, world.frames[0] + gap + world.frames[8]);
     CHECK(world.counts().told == 2);  // 1 and 2
     CHECK(world.counts().lost == 5);  // 3 to 7
@@ -274,12 +280,8 @@ TEST_CASE("checker: a gap told before any offset was seen, or after the last mes
             world.publish();
         }
         if (offset_seen) world.feed(1, world.frames[0]);
-        std::string gap;
-        append_server_frame(gap,
-                            Opcode::text,
-                            as_bytes(R"({"type":"gap","from":1,"to":10,"next":)" +
-                                     std::to_string(10 + world.offset_base) + "}"));
-        world.feed(0, gap);
+        world.feed(0, World::gap_frame({.from = 1, .to = 4, .next = 5}));
+        world.feed(0, World::gap_frame({.from = 5, .to = 10, .next = 11}));
         CHECK(world.counts().told == (offset_seen ? 10 : 0));
         if (!offset_seen) world.feed(1, world.frames[0]);
         world.checker.give_up(world.readers[0]);
@@ -287,6 +289,80 @@ TEST_CASE("checker: a gap told before any offset was seen, or after the last mes
         CHECK(world.counts().lost == 0);
         CHECK(world.checker.owed() == 9);  // to the other one
     }
+}
+
+TEST_CASE("checker: of a gap only what fits with what came is believed") {
+    const struct {
+        const char* what;
+        Gap gap;
+        std::uint64_t told, lost, corrupt;
+    } rows[] = {
+        // 1 and 2 came, then the gap, then 6
+        {"right", {3, 5, 6}, 3, 0, 0},
+        {"begins too late", {4, 5, 6}, 2, 1, 0},
+        {"begins with what came", {2, 5, 6}, 3, 0, 1},
+        {"is nothing but what came", {1, 2, 3}, 0, 3, 1},
+        {"goes on behind a hole", {3, 4, 6}, 2, 1, 1},
+        {"is empty", {3, 2, 3}, 0, 3, 1},
+        {"reaches what was never published", {3, 11, 12}, 0, 3, 1},
+        {"has no numbers", {0, 0, 0}, 0, 3, 1},
+        {"has wild numbers", {UINT64_MAX, UINT64_MAX, 0}, 0, 3, 1},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.what);
+        World world(1, false);
+        for (int i = 0; i < 10; i++) {
+            world.publish();
+        }
+        const std::string start = world.frames[0] + world.frames[1];
+        world.feed(0, start + World::gap_frame(row.gap) + world.frames[5]);
+        CHECK(world.counts().told == row.told);
+        CHECK(world.counts().lost == row.lost);
+        CHECK(world.counts().corrupt == row.corrupt);
+        CHECK(world.counts().delivered == 3);
+        CHECK(world.checker.owed() == 4);
+    }
+}
+
+TEST_CASE("checker: offsets and topics of envelopes are held to what the first one said") {
+    const struct {
+        const char* what;
+        const char* from;
+        const char* to;
+    } rows[] = {
+        {"an offset ahead", "\"offset\":2", "\"offset\":3"},
+        {"an offset again", "\"offset\":2", "\"offset\":1"},
+        {"no offset", "\"offset\":2", "\"onset\":22"},
+        {"another topic", "t.0", "t.1"},
+        {"no topic", "topic", "tonic"},
+    };
+    for (const auto& row : rows) {
+        CAPTURE(row.what);
+        World world(1, false);
+        for (int i = 0; i < 3; i++) {
+            world.publish();
+        }
+        std::string& second = world.frames[1];
+        const std::string from = row.from;
+        second.replace(second.find(from), from.size(), row.to);
+        world.feed(0, world.frames[0] + second + world.frames[2]);
+        CHECK(world.counts().corrupt == 1);
+        CHECK(world.counts().lost == 1);
+        CHECK(world.counts().delivered == 2);
+    }
+}
+
+TEST_CASE("checker: where a subscription begins tells where the offsets do") {
+    World world(2, false);
+    world.checker.tell_start(world.readers[0], 0);
+    CHECK(world.counts().corrupt == 0);
+    world.checker.tell_start(world.readers[1], 3);
+    CHECK(world.counts().corrupt == 1);
+    world.publish();
+    world.publish();
+    world.feed(0, World::gap_frame({.from = 1, .to = 1, .next = 2}) + world.frames[1]);
+    CHECK(world.counts().told == 1);
+    CHECK(world.counts().lost == 0);
 }
 
 TEST_CASE("checker: text is text, binary is binary, and a message is one frame") {
@@ -432,4 +508,10 @@ TEST_CASE("checker: numbers are found in JSON by their name") {
     CHECK_FALSE(json_number(R"({"of":7})", "offset", value));
     CHECK_FALSE(json_number(R"("offset")", "offset", value));
     CHECK_FALSE(json_number(R"("offset":)", "offset", value));
+    std::string_view word;
+    CHECK(json_word(R"({"a": "b", "topic" : "x y"})", "topic", word));
+    CHECK(word == "x y");
+    CHECK_FALSE(json_word(R"({"topic": 7})", "topic", word));
+    CHECK_FALSE(json_word(R"({"topic": "a\"b"})", "topic", word));
+    CHECK_FALSE(json_word(R"({"topic": "open)", "topic", word));
 }
