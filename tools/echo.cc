@@ -16,7 +16,8 @@ namespace ringcast::tools {
 
 namespace {
 
-constexpr Nanos patience = 5 * nanos_per_s;  // without a single echo
+constexpr Nanos patience = 5 * nanos_per_s;          // without a single echo
+constexpr Nanos listening_max = 500 * nanos_per_ms;  // for what comes behind the last one
 
 class Echo final : private Fleet::Owner {
   public:
@@ -35,6 +36,7 @@ class Echo final : private Fleet::Owner {
     void flush(Conn& conn) noexcept;
     bool ramp() noexcept;
     void loop() noexcept;
+    void listen_on() noexcept;
     int conclude(const Load& start, const Load& end) noexcept;
 
     const BenchOptions options_;
@@ -106,6 +108,7 @@ void Echo::on_message(Conn& conn, const Frame& frame, Nanos now) noexcept {
         }
         return;
     }
+    if (frame.opcode == Opcode::pong) return fleet_.on_pong(conn);
     on_echo(conn, frame, now);
 }
 
@@ -183,6 +186,15 @@ void Echo::loop() noexcept {
     }
 }
 
+// A server that repeats the last echo, or says something behind it, has done so when it answers.
+void Echo::listen_on() noexcept {
+    if (interrupted()) return;
+    for (Conn& conn : fleet_.conns()) {
+        if (conn.stage == Stage::open && unsent_[conn.reader.id].empty()) fleet_.ping(conn);
+    }
+    fleet_.await_pongs(listening_max);
+}
+
 int Echo::run() noexcept {
     if (!fleet_.prepare() || !ramp()) {
         std::fprintf(stderr,
@@ -194,6 +206,7 @@ int Echo::run() noexcept {
     const Load start = load_now(options_);
     loop();
     const Load end = load_now(options_);
+    listen_on();
     const int code = conclude(start, end);
     fleet_.close_all(2 * nanos_per_s);
     return code;

@@ -17,6 +17,7 @@ constexpr std::size_t reference_bytes_max = 256 << 20;  // over all topics
 constexpr std::size_t unsent_max = 16 << 20;            // per publisher, then it waits
 constexpr std::uint32_t bursts_per_turn = 256;
 constexpr Nanos slow_tick = 50 * nanos_per_ms;
+constexpr Nanos listening_max = 500 * nanos_per_ms;  // for what comes behind the last message
 
 std::uint64_t slot_count(const BenchOptions& options) noexcept {
     const std::uint64_t window = std::max<std::uint64_t>(options.window, options.burst);
@@ -128,6 +129,8 @@ void Fanout::on_other(Reader& reader, const Frame& frame) noexcept {
         fleet_.write(conn, answer);
     } else if (frame.opcode == Opcode::close) {
         conn.end = End::ours;
+    } else if (frame.opcode == Opcode::pong) {
+        fleet_.on_pong(conn);
     } else {
         on_text(conn, as_text(frame.payload));
     }
@@ -243,6 +246,7 @@ int Fanout::run() noexcept {
     end_ = load_now(options_, busy_);
     memory_end_ = process_memory(options_.server_pid);
     if (slow_count_ > 0) drain_slow();
+    listen_on();
     for (Conn& conn : fleet_.conns()) {
         if (is_publisher(conn) || conn.stage != Stage::open || interrupted()) continue;
         checker_.give_up(conn.reader);
@@ -411,6 +415,15 @@ void Fanout::drain_slow() noexcept {
         };
         if (std::none_of(fleet_.conns().begin(), fleet_.conns().end(), behind)) return;
     }
+}
+
+// A server that repeats the last message, or says something behind it, has done so when it answers.
+void Fanout::listen_on() noexcept {
+    if (interrupted()) return;
+    for (Conn& conn : fleet_.conns()) {
+        if (!is_publisher(conn) && conn.stage == Stage::open) fleet_.ping(conn);
+    }
+    fleet_.await_pongs(listening_max);
 }
 
 void Fanout::show_progress(Nanos now) noexcept {

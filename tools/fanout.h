@@ -49,6 +49,7 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     bool ramp() noexcept;
     void run_phase(std::uint64_t messages, double duration_s) noexcept;
     void drain_slow() noexcept;
+    void listen_on() noexcept;
     void publish_due(Nanos now) noexcept;
     void publish_windows(Nanos now) noexcept;
     void publish_rate(Nanos now) noexcept;

@@ -161,6 +161,7 @@ void Fleet::finish(Conn& conn, End end) noexcept {
         open_count_--;
     }
     if (conn.end == End::none) conn.end = end;
+    on_pong(conn);
     conn.stage = Stage::closed;
     owner_.on_closed(conn);
     if (conn.fd >= 0) ::close(conn.fd);
@@ -304,6 +305,28 @@ std::size_t Fleet::turn(Nanos timeout) noexcept {
         if (conns_[index].fd >= 0) read_from(conns_[index], false);
     }
     return static_cast<std::size_t>(std::max(count, 0)) + again.size();
+}
+
+void Fleet::ping(Conn& conn) noexcept {
+    RC_CHECK(!conn.pinged);
+    std::string frame;
+    append_frame(frame, Opcode::ping, {}, 0x85ebca6b);
+    if (!send_small(conn, frame)) return;
+    conn.pinged = true;
+    pinged_count_++;
+}
+
+void Fleet::on_pong(Conn& conn) noexcept {
+    if (!conn.pinged) return;
+    conn.pinged = false;
+    pinged_count_--;
+}
+
+void Fleet::await_pongs(Nanos patience) noexcept {
+    const Nanos deadline = clock_now() + patience;
+    for (Nanos now = clock_now(); now < deadline && pinged_count_ > 0; now = clock_now()) {
+        turn(deadline - now);
+    }
 }
 
 void Fleet::close_all(Nanos patience) noexcept {

@@ -39,7 +39,8 @@ struct Conn {
     int fd = -1;
     Stage stage = Stage::unused;
     End end = End::none;
-    bool muted = false;  // not read from when bytes arrive (slow readers)
+    bool muted = false;   // not read from when bytes arrive (slow readers)
+    bool pinged = false;  // and has not answered
     std::uint16_t close_code = 0;
     Nanos started_at = 0;
 };
@@ -98,6 +99,12 @@ class Fleet {
     void finish(Conn& conn, End end) noexcept;
     // Resets instead of closing: no TIME_WAIT, no FIN (SO_LINGER 0).
     void abort(Conn& conn) noexcept;
+    // Asks for an answer that comes behind all that is on its way; the owner sees it, and says so.
+    void ping(Conn& conn) noexcept;
+    void on_pong(Conn& conn) noexcept;
+    // Takes turns until all who were pinged have answered or are gone, for at most `patience`: a
+    // server need not be one that answers.
+    void await_pongs(Nanos patience) noexcept;
     // Says goodbye to everybody and waits at most `patience` for their answers.
     void close_all(Nanos patience) noexcept;
 
@@ -142,6 +149,7 @@ class Fleet {
     Nanos next_start_ = 0;
     std::uint32_t in_flight_ = 0;
     std::uint32_t open_count_ = 0;
+    std::uint32_t pinged_count_ = 0;
     std::uint64_t refused_count_ = 0;
     Histogram handshakes_;
     std::string error_;  // the first refusal, for people

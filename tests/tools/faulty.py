@@ -178,6 +178,9 @@ CASES = [
         'fragment': (3, {'corrupt': 2, 'lost': 1}),
         'stray': (3, {'corrupt': 1}),
         'close': (3, {'readers_ended': 1, 'close_4001': 1}),
+        'last twice': (3, {'duplicated': 1}),
+        'rubbish at the end': (3, {'corrupt': 1}),
+        'end': (3, {'readers_ended': 1, 'close_4001': 1}),
     }),
     (Echo, ECHO, 'echo', {
         'none': (0, {}),
