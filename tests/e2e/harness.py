@@ -38,6 +38,7 @@ FLAGS = {
     'origin': '--origin',
     'ping_interval': '--ping-interval',
     'pong_timeout': '--pong-timeout',
+    'topic_log_max': '--topic-log-max',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
 COMPLAINTS = re.compile(
