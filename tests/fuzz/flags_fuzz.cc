@@ -89,6 +89,9 @@ std::vector<std::string> written(const Config& config) {
     for (const std::string& address : config.listen) {
         words.push_back("--listen=" + address);
     }
+    for (const std::string& origin : config.origin) {
+        words.push_back("--origin=" + origin);
+    }
     if (!config.congestion.empty()) words.push_back("--congestion=" + config.congestion);
     words.push_back(std::string("--io=") + (config.io == Io::uring   ? "uring"
                                             : config.io == Io::epoll ? "epoll"
@@ -100,7 +103,7 @@ std::vector<std::string> written(const Config& config) {
     }
     for (const NumberFlag& flag : number_flags) {
         words.push_back(std::string("--") + flag.name + "=" +
-                        app::format_number(config.*flag.member, flag.unit));
+                        format_number(config.*flag.member, flag.unit));
     }
     return words;
 }
