@@ -97,7 +97,7 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      0,
      0,
      16'000'000,
-     "clients at a time, then 503; 0 = file limit - 64"},
+     "clients at a time, then 503; 0 = what the file limit allows (it less 64, or 41 a shard)"},
     {"ping-interval",
      &Config::ping_interval,
      Unit::nanos,

@@ -22,7 +22,15 @@ namespace ringcast {
 
 namespace {
 
-constexpr std::uint64_t reserved_files = 64;  // listeners, rings, logs, refusals, /proc
+// Descriptors that are not for clients.
+constexpr std::uint64_t reserved_files_min = 64;
+constexpr std::uint64_t process_files = 16;  // standard streams, /proc, what libraries open
+constexpr std::uint64_t shard_files = 8;     // ring or epoll, wake-up, log, and five for its pages
+
+[[nodiscard]] std::uint64_t reserved_files(const Config& config) noexcept {
+    const std::uint64_t shard = shard_files + config.listen.size() + node::Shard::refusal_slots;
+    return std::max(reserved_files_min, process_files + config.shards * shard);
+}
 
 // "127.0.0.1:80: permission denied" and the like.
 [[nodiscard]] std::string describe(std::string_view what, Error error) noexcept {
@@ -98,21 +106,23 @@ bool Server::Impl::plan(std::string& error) noexcept {
     }
     hash_seed = hash;
 
+    const std::uint64_t reserved = reserved_files(config);
     const std::uint64_t wanted =
-        config.connections_max == 0 ? 1'000'000 : config.connections_max + reserved_files;
+        config.connections_max == 0 ? 1'000'000 : config.connections_max + reserved;
     auto files = io::raise_file_limit(wanted);
     if (!files.ok()) {
         error = describe("file limit", files.error());
         return false;
     }
-    if (files.value() < reserved_files + 16) {
-        error = "the file limit is " + std::to_string(files.value()) +
-                ", too low to serve anybody: raise it (ulimit -n)";
+    if (files.value() < reserved + 16) {
+        error = "the file limit is " + std::to_string(files.value()) + ", too low for " +
+                std::to_string(config.shards) + " shards: raise it (ulimit -n) to " +
+                std::to_string(reserved + 16) + " at least";
         return false;
     }
     // A direct descriptor takes no place in the process's table, but a ring's own table may not be
     // larger than the limit either (io_uring_register(2)): one limit per shard instead of one.
-    const std::uint64_t per_table = files.value() - reserved_files;
+    const std::uint64_t per_table = files.value() - reserved;
     const std::uint64_t possible =
         config.direct_descriptors ? per_table * config.shards : per_table;
     if (config.connections_max == 0) config.connections_max = possible;
@@ -247,7 +257,7 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                           .direct_descriptors = config.direct_descriptors},
                          worker.why);
     if (!reactor.ok()) {
-        worker.error = "--io: " + worker.why;
+        worker.error = describe("--io: " + worker.why, reactor.error());
         return false;
     }
     auto made = std::move(reactor).value();

@@ -66,6 +66,8 @@ class Shard final : private io::Handler {
     [[nodiscard]] Result<Done> listen(io::Fd listener) noexcept {
         return reactor_->listen(std::move(listener));
     }
+    // Connections that clients over the limit may use to be told so.
+    static constexpr std::uint32_t refusal_slots = 32;
     // Connection indexes that a shard needs for so many clients.
     [[nodiscard]] static std::uint32_t capacity_for(std::uint32_t table_size) noexcept {
         return table_size + refusal_slots;
@@ -89,8 +91,6 @@ class Shard final : private io::Handler {
     [[nodiscard]] std::uint32_t session_count() const noexcept { return sessions_.count(); }
 
   private:
-    // Connection indexes that clients over the limit may use to be told so.
-    static constexpr std::uint32_t refusal_slots = 48;
     // Timers of the shard itself, behind those of the connections.
     enum Timer : std::uint32_t { sweep_timer, feed_timer, drain_timer, timer_count };
 

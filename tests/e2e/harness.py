@@ -56,11 +56,13 @@ def command(*arguments, dev=True, **settings):
 
 
 class Server:
-    def __init__(self, shards=2, dev=True, **settings):
+    def __init__(self, shards=2, dev=True, files=None, **settings):
+        """`files`: the limit of its descriptors, if not ours."""
+        line = command(dev=dev, shards=shards, **settings)
+        limit = [] if files is None else ['prlimit', f'--nofile={files}:{files}']
         self.errors = tempfile.TemporaryFile('w+')
-        self.process = subprocess.Popen(command(dev=dev, shards=shards, **settings),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=self.errors, text=True)
+        self.process = subprocess.Popen(limit + line, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.ready_line, self.port = '', 0
         ready = threading.Event()
         threading.Thread(target=self._read, args=[ready], daemon=True).start()

@@ -1,4 +1,5 @@
 """What the command line answers: one line naming the flag, what was given and what is allowed."""
+import os
 import re
 import socket
 import subprocess
@@ -52,6 +53,22 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertEqual(len(errors.strip().splitlines()), 1, errors)
         self.assertIn(address, errors)
+
+    def test_too_low_a_file_limit_is_said_in_one_line(self):
+        done = subprocess.run(['prlimit', '--nofile=100:100', *command('--shards', '8')],
+                              capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        self.assertIn('the file limit is 100', done.stderr)
+
+    def test_a_port_that_we_may_not_use_is_said_in_one_line(self):
+        if os.geteuid() != 0:
+            self.skipTest('needs root, to give up the right to low ports')
+        line = ['setpriv', '--bounding-set=-net_bind_service', *command(listen='127.0.0.1:1')]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        self.assertIn('127.0.0.1:1: Permission denied', done.stderr)
 
     def test_help_and_version(self):
         for arguments, what in [(['--help'], 'serve'), (['serve', '--help'], '--listen'),

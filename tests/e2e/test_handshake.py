@@ -1,8 +1,10 @@
 """Opening handshakes that broke other servers. Each row: the bytes, and the statuses allowed; 0
 means that the server may hang up without a word. After each the bystander must still be served."""
+import contextlib
 import time
+import unittest
 
-from harness import Test
+from harness import Server, Test
 from rawsock import KEY, TEXT, RawClient, frame, upgrade
 
 REFUSED = {400}
@@ -140,6 +142,20 @@ class SlowHandshake(Test):
             self.assertTrue(silent.ended())
         self.assertLess(time.monotonic() - start, 5)
         await bystander.alive()
+
+
+class Crowded(unittest.TestCase):
+    def test_with_many_shards_and_few_descriptors_one_too_many_is_told_too(self):
+        """Descriptors for the shards and for those they refuse are kept back from the clients."""
+        shards, limit = 8, 400
+        room = limit - (16 + shards * (8 + 1 + 32))
+        with Server(shards=shards, files=limit) as server, contextlib.ExitStack() as clients:
+            statuses = []
+            for _ in range(room + 8):
+                client = clients.enter_context(RawClient(server))
+                client.send(upgrade('/ws'))
+                statuses.append(client.response()[0])
+        self.assertEqual(statuses, room * [101] + 8 * [503])
 
 
 class Full(Test):
