@@ -321,12 +321,6 @@ std::size_t body_size(const Message& message) noexcept {
     return counter.size();
 }
 
-template <typename Message>
-std::size_t frame_size(const Message& message) noexcept {
-    const std::size_t size = body_size(message);
-    return header_size(size) + size;
-}
-
 // The size of the body follows from the size of the frame, so nothing is counted twice. Which of
 // the three header sizes it was is not ambiguous: the ranges of frame sizes do not meet.
 std::size_t body_size_of_frame(std::size_t frame_size) noexcept {
@@ -334,8 +328,16 @@ std::size_t body_size_of_frame(std::size_t frame_size) noexcept {
     return frame_size <= 4 + 0xffff ? frame_size - 4 : frame_size - 10;
 }
 
-template <typename Message>
-void write_frame(const Message& message, MutBytes out) noexcept {
+}  // namespace
+
+template <Outbound Message>
+std::size_t encoded_size(const Message& message) noexcept {
+    const std::size_t size = body_size(message);
+    return header_size(size) + size;
+}
+
+template <Outbound Message>
+void encode(const Message& message, MutBytes out) noexcept {
     RC_CHECK(out.size() > 2);
     const std::size_t size = body_size_of_frame(out.size());
     const std::size_t header = encode_header(out.data(), Opcode::text, size);
@@ -345,57 +347,22 @@ void write_frame(const Message& message, MutBytes out) noexcept {
     RC_CHECK(writer.room() == 0);
 }
 
-}  // namespace
-
-std::size_t encoded_size(const DataUpdate& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const Welcome& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const Subscribed& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const Unsubscribed& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const Ack& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const Pong& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const ErrorReply& message) noexcept {
-    return frame_size(message);
-}
-std::size_t encoded_size(const Gap& message) noexcept {
-    return frame_size(message);
-}
-
-void encode(const DataUpdate& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const Welcome& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const Subscribed& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const Unsubscribed& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const Ack& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const Pong& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const ErrorReply& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
-void encode(const Gap& message, MutBytes out) noexcept {
-    write_frame(message, out);
-}
+template std::size_t encoded_size(const DataUpdate&) noexcept;
+template void encode(const DataUpdate&, MutBytes) noexcept;
+template std::size_t encoded_size(const Welcome&) noexcept;
+template void encode(const Welcome&, MutBytes) noexcept;
+template std::size_t encoded_size(const Subscribed&) noexcept;
+template void encode(const Subscribed&, MutBytes) noexcept;
+template std::size_t encoded_size(const Unsubscribed&) noexcept;
+template void encode(const Unsubscribed&, MutBytes) noexcept;
+template std::size_t encoded_size(const Ack&) noexcept;
+template void encode(const Ack&, MutBytes) noexcept;
+template std::size_t encoded_size(const Pong&) noexcept;
+template void encode(const Pong&, MutBytes) noexcept;
+template std::size_t encoded_size(const ErrorReply&) noexcept;
+template void encode(const ErrorReply&, MutBytes) noexcept;
+template std::size_t encoded_size(const Gap&) noexcept;
+template void encode(const Gap&, MutBytes) noexcept;
 
 std::size_t encoded_size(const JsonPayload& payload) noexcept {
     return body_size(payload);

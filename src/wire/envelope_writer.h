@@ -12,6 +12,7 @@
 // Every envelope has an `id`, if need be an empty one; a welcome and a gap that answer nothing get
 // one made here. An empty `topic` or `key` leaves the member out.
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -104,24 +105,17 @@ struct Gap {
     std::uint64_t next = 0;
 };
 
-[[nodiscard]] std::size_t encoded_size(const DataUpdate& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const Welcome& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const Subscribed& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const Unsubscribed& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const Ack& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const Pong& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const ErrorReply& message) noexcept;
-[[nodiscard]] std::size_t encoded_size(const Gap& message) noexcept;
+// What the server says: the structs above that are a whole message.
+template <typename T>
+concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
+    std::same_as<T, Subscribed> || std::same_as<T, Unsubscribed> || std::same_as<T, Ack> ||
+    std::same_as<T, Pong> || std::same_as<T, ErrorReply> || std::same_as<T, Gap>;
 
+template <Outbound Message>
+[[nodiscard]] std::size_t encoded_size(const Message& message) noexcept;
 // Precondition: out.size() == encoded_size(message).
-void encode(const DataUpdate& message, MutBytes out) noexcept;
-void encode(const Welcome& message, MutBytes out) noexcept;
-void encode(const Subscribed& message, MutBytes out) noexcept;
-void encode(const Unsubscribed& message, MutBytes out) noexcept;
-void encode(const Ack& message, MutBytes out) noexcept;
-void encode(const Pong& message, MutBytes out) noexcept;
-void encode(const ErrorReply& message, MutBytes out) noexcept;
-void encode(const Gap& message, MutBytes out) noexcept;
+template <Outbound Message>
+void encode(const Message& message, MutBytes out) noexcept;
 
 // The payload alone, as it stands in an envelope.
 [[nodiscard]] std::size_t encoded_size(const JsonPayload& payload) noexcept;
