@@ -6,8 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -266,15 +264,7 @@ bool Epoll::adopt(int fd, std::uint32_t listener) noexcept {
 
 Result<ConnIndex> Epoll::connect(const Address& peer) noexcept {
     if (slots_.full()) return Error{.code = Errc::busy};
-    const int family = peer.v6 ? AF_INET6 : AF_INET;
-    Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!fd.valid()) return os_error(errno);
-    const int on = 1;
-    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    sockaddr_storage storage{};
-    const socklen_t size = to_sockaddr(peer, storage);
-    int error = 0;
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0) error = errno;
+    auto [fd, error] = RC_TRY(connect_tcp(peer));
 
     const ConnIndex conn = slots_.take();
     if (!control(EPOLL_CTL_ADD, fd.get(), Source::connection, conn, EPOLLOUT | EPOLLET)) {
@@ -283,11 +273,8 @@ Result<ConnIndex> Epoll::connect(const Address& peer) noexcept {
         return os_error(add_error);
     }
     const std::uint16_t flags = live | connecting;
-    slots_[conn] = {.fd = fd.release(), .link = no_conn, .error = 0, .flags = flags};
-    if (error != 0 && error != EINPROGRESS) {
-        slots_[conn].error = error;
-        make_due(conn);
-    }
+    slots_[conn] = {.fd = fd.release(), .link = no_conn, .error = error, .flags = flags};
+    if (error != 0) make_due(conn);
     return conn;
 }
 

@@ -164,4 +164,18 @@ Result<Fd> listen_tcp(const Address& address, const ListenOptions& options) noex
     return fd;
 }
 
+Result<Begun> connect_tcp(const Address& peer) noexcept {
+    const int family = peer.v6 ? AF_INET6 : AF_INET;
+    Begun begun{.fd = Fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))};
+    const int fd = begun.fd.get();
+    if (!begun.fd.valid()) return os_error(errno);
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    sockaddr_storage storage{};
+    const socklen_t size = to_sockaddr(peer, storage);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&storage), size) != 0) begun.error = errno;
+    if (begun.error == EINPROGRESS) begun.error = 0;
+    return begun;
+}
+
 }  // namespace ringcast::io

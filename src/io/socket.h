@@ -78,4 +78,14 @@ struct ListenOptions {
 // EADDRNOTAVAIL, ENOENT (no such congestion control).
 [[nodiscard]] Result<Fd> listen_tcp(const Address& address, const ListenOptions& options) noexcept;
 
+// A connection that was begun: it is under way, or there, or it failed at once.
+struct Begun {
+    Fd fd;
+    int error = 0;  // errno of a failure at once
+};
+
+// Begins a connection without waiting: non-blocking, close-on-exec, TCP_NODELAY. An error is one of
+// making the socket, and has no descriptor.
+[[nodiscard]] Result<Begun> connect_tcp(const Address& peer) noexcept;
+
 }  // namespace ringcast::io

@@ -5,8 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -509,16 +507,7 @@ void Uring::on_receive(ConnIndex conn, const Completion& done) noexcept {
 
 Result<ConnIndex> Uring::connect(const Address& peer) noexcept {
     if (slots_.full()) return Error{.code = Errc::busy};
-    const int family = peer.v6 ? AF_INET6 : AF_INET;
-    Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!fd.valid()) return os_error(errno);
-    const int on = 1;
-    ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    sockaddr_storage storage{};
-    const socklen_t size = to_sockaddr(peer, storage);
-    int error = 0;
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0) error = errno;
-    if (error == EINPROGRESS) error = 0;
+    auto [fd, error] = RC_TRY(connect_tcp(peer));
 
     const ConnIndex conn = slots_.take();
     Slot& slot = slots_[conn];

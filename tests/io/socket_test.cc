@@ -114,6 +114,22 @@ TEST_CASE("socket: accepted sockets inherit the options of their listener") {
     CHECK(local_address(-1).error().os == EBADF);
 }
 
+TEST_CASE("socket: a connection begins without waiting, and says what failed at once") {
+    auto listener = listen_tcp(parse_address("127.0.0.1:0").value(), {});
+    REQUIRE(listener.ok());
+    auto begun = connect_tcp(local_address(listener.value().get()).value());
+    REQUIRE(begun.ok());
+    CHECK(begun.value().error == 0);
+    const int fd = begun.value().fd.get();
+    CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(option_of(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+
+    auto failed = connect_tcp(parse_address("224.0.0.1:1").value());  // nobody speaks TCP there
+    REQUIRE(failed.ok());
+    CHECK(failed.value().error == ENETUNREACH);
+}
+
 TEST_CASE("socket: listening fails with the kernel's reason") {
     auto first = listen_tcp(parse_address("127.0.0.1:0").value(), {});
     REQUIRE(first.ok());
