@@ -113,7 +113,7 @@ void check_served(const Config& config) {
         test::demand(config.*flag.member >= flag.least, "a number is not below its range");
         test::demand(config.*flag.member <= flag.most, "a number is not above its range");
     }
-    test::demand(config.pin >= -1 && config.pin <= 4095, "a CPU is in its range");
+    test::demand(config.pin >= pin_least && config.pin <= pin_most, "a CPU is in its range");
     test::demand(!config.listen.empty(), "there is somewhere to listen");
     const Parsed again = parse(written(config));
     test::demand(again.command == Command::serve, "what was read can be written");
