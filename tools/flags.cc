@@ -176,36 +176,48 @@ void add_other_benches(CLI::App& bench, BenchOptions& o) {
     echo.add_flag("--check", o.check, "exit code 3 unless every echo is right");
 }
 
-void add_talk(CLI::App& app, TalkOptions& o, bool publishes) {
+void add_talk(CLI::App& app, TalkOptions& o) {
     app.add_option("--url", o.url_text, "where the server is")
         ->check(websocket_url())
         ->capture_default_str();
     app.add_option("--timeout", o.timeout_s, "seconds to wait for the server")
         ->check(between(0.1, seconds_max, false))
         ->capture_default_str();
-    if (publishes) {
-        o.topics.resize(1);
-        app.add_option("TOPIC", o.topics[0], "where to")->required();
-        CLI::Option* message = app.add_option("MESSAGE", o.message, "default: each line of stdin");
-        app.add_option("-f,--file", o.file, "publish the contents of this file")->excludes(message);
-        app.add_flag("--binary", o.binary, "a binary message instead of text");
-        return;
-    }
+}
+
+void add_pub(CLI::App& app, TalkOptions& o, std::string& rate) {
+    add_talk(app, o);
+    o.topics.resize(1);
+    app.add_option("TOPIC", o.topics[0], "where to")->required();
+    CLI::Option* message = app.add_option("MESSAGE", o.message, "default: each line of stdin");
+    app.add_option("-f,--file", o.file, "publish the contents of this file")->excludes(message);
+    app.add_flag("--binary", o.binary, "binary messages instead of text");
+    app.add_option("-r,--rate", rate, "lines of stdin a second, or max; default: what is allowed");
+}
+
+void add_sub(CLI::App& app, TalkOptions& o) {
+    add_talk(app, o);
     app.add_option("TOPIC", o.topics, "one or more")->required();
     app.add_option("-n,--count", o.count, "leave after so many messages")
         ->check(between(1, count_max));
     app.add_flag("--json", o.json, "print whole envelopes, with offsets, instead of payloads");
 }
 
+// A number, or "max": 0. Returns the complaint, if there is one.
+std::string read_rate(std::string text, double& rate) {
+    rate = 0;
+    if (text == "max") return {};
+    const std::string complaint = between(1e-3, 1e9, false)(text);
+    if (!complaint.empty()) return "--rate: " + complaint + ", or max";
+    std::from_chars(text.data(), text.data() + text.size(), rate);
+    return {};
+}
+
 // What follows from several flags together. Returns the complaint, if there is one.
 std::string complete(BenchOptions& o, const std::string& rate) {
-    if (rate != "max") {
-        const std::string complaint = between(1e-3, 1e9, false)(const_cast<std::string&>(rate));
-        if (!complaint.empty()) return "--rate: " + complaint + ", or max";
-        std::from_chars(rate.data(), rate.data() + rate.size(), o.rate);
-    } else {
-        o.spin = true;
-    }
+    const std::string complaint = read_rate(rate, o.rate);
+    if (!complaint.empty()) return complaint;
+    if (o.rate <= 0) o.spin = true;
     if (o.rate <= 0 && o.burst > o.window) {
         return "--burst: '" + std::to_string(o.burst) + "' given, at most --window (" +
                std::to_string(o.window) + ") allowed";
@@ -242,6 +254,7 @@ void parse(int argc, const char* const* argv, Flags& flags) {
     TalkOptions& talk = flags.options.talk;
     TalkOptions publishing;
     std::string rate = "max";
+    std::string pub_rate;
     CLI::App app("ringcast: talk to a ringcast server, and measure it", "ringcast");
     app.footer(examples);
     app.set_version_flag("--version", "ringcast " RINGCAST_VERSION);
@@ -251,8 +264,8 @@ void parse(int argc, const char* const* argv, Flags& flags) {
     add_fanout(*benches.add_subcommand("fanout", "publish to many subscribers"), bench, rate);
     add_other_benches(benches, bench);
     CLI::App& pub = *app.add_subcommand("pub", "publish a message, a file or the lines of stdin");
-    add_talk(pub, publishing, true);
-    add_talk(*app.add_subcommand("sub", "print what is published"), talk, false);
+    add_pub(pub, publishing, pub_rate);
+    add_sub(*app.add_subcommand("sub", "print what is published"), talk);
     try {
         app.parse(argc, argv);
         flags.options.verb = verb_of(app);
@@ -260,7 +273,8 @@ void parse(int argc, const char* const* argv, Flags& flags) {
             talk = publishing;
             talk.has_message = pub.get_option("MESSAGE")->count() > 0;
         }
-        const std::string complaint = complete(bench, rate);
+        std::string complaint = complete(bench, rate);
+        if (complaint.empty() && !pub_rate.empty()) complaint = read_rate(pub_rate, talk.rate);
         if (!complaint.empty()) throw CLI::ValidationError(complaint, CLI::ExitCodes::BaseClass);
     } catch (const CLI::CallForHelp&) {
         flags.leave = true;

@@ -1,199 +1,193 @@
-// `ringcast pub` and `ringcast sub`: one blocking connection, for people and shell scripts.
+// `ringcast pub` and `ringcast sub`: for people and shell scripts.
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
-#include <iostream>
 #include <sstream>
 
-#include <netdb.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <sys/time.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include "checker.h"
 #include "clock.h"
+#include "dialog.h"
+#include "lines.h"
 #include "process.h"
 #include "report.h"
 #include "subscription.h"
 #include "verbs.h"
-#include "ws_client.h"
 
 namespace ringcast::tools {
 
 namespace {
 
-// What came, or why nothing did.
-enum class Heard : std::uint8_t { message, timed_out, closed, broken };
+constexpr std::size_t unsent_max = 256 * 1024;       // then stdin has to wait
+constexpr std::size_t line_max = frame_payload_max;  // of stdin
+constexpr Nanos asking_gap = 250 * nanos_per_ms;     // servers count pings
+constexpr Nanos looking_gap = 500 * nanos_per_ms;    // for Ctrl-C between two looks
+constexpr double welcome_patience_s = 2;
 
-class Dialog {
-  public:
-    explicit Dialog(const TalkOptions& options) noexcept : options_(options) {}
-    ~Dialog() {
-        if (fd_ >= 0) close(fd_);
+void complain(const TalkOptions& options, const std::string& what) noexcept {
+    std::fprintf(stderr, "ringcast: %s: %s\n", options.url_text.c_str(), what.c_str());
+}
+
+// The rate that the welcome on /ws allows, 0 if it allows any. Other servers tell none.
+double welcome_rate(TalkOptions options) noexcept {
+    options.timeout_s = std::min(options.timeout_s, welcome_patience_s);
+    Dialog dialog(options);
+    std::string text;
+    std::uint64_t rate = 0;
+    if (!dialog.open(topic_path(options.url, "/ws", "")) ||
+        dialog.hear(text, Wait::yes) != Heard::message ||
+        !json_number(text, "messages_per_second", rate)) {
+        std::fprintf(stderr, "ringcast: the server tells no rate; --rate sets one\n");
+        return 0;
     }
-    Dialog(const Dialog&) = delete;
-    Dialog& operator=(const Dialog&) = delete;
+    static_cast<void>(dialog.farewell());
+    return static_cast<double>(rate);
+}
 
-    // Connects and upgrades; false with a line on stderr if that fails.
-    [[nodiscard]] bool open(const std::string& path) noexcept;
-    [[nodiscard]] bool say(Opcode opcode, std::string_view payload) noexcept;
-    // The next message, or part of one, into `text`. Pings are answered on the way.
-    [[nodiscard]] Heard hear(std::string& text) noexcept;
-    // Closes properly; 0 if the server confirmed with 1000, else its code, or -1 without any.
-    [[nodiscard]] int farewell() noexcept;
-    [[nodiscard]] int closed_with() const noexcept { return close_code_; }
+// Publishes the lines of stdin. Watches the connection meanwhile: a pause may last, and a server
+// that closes has a reason. A pong says that all before its ping was read.
+class LinePublisher {
+  public:
+    LinePublisher(const TalkOptions& options, Dialog& dialog, double rate) noexcept
+        : options_(options), dialog_(dialog), pace_(rate) {}
+
+    int run() noexcept;
 
   private:
-    [[nodiscard]] bool dial() noexcept;
-    [[nodiscard]] bool upgrade(const std::string& path) noexcept;
-    [[nodiscard]] bool send_all(std::string_view bytes) noexcept;
-    [[nodiscard]] Heard on_frame(const Frame& frame, std::string& text) noexcept;
-    bool complain(const std::string& what) const noexcept;
+    // False when the connection is at its end.
+    [[nodiscard]] bool loop() noexcept;
+    [[nodiscard]] bool listen() noexcept;
+    [[nodiscard]] bool watch(Nanos now) noexcept;
+    void speak(Nanos now) noexcept;
+    void ask(Nanos now) noexcept;
+    void read_input() noexcept;
+    [[nodiscard]] bool wants_input() const noexcept;
+    [[nodiscard]] Nanos wait_time(Nanos now) const noexcept;
 
     const TalkOptions& options_;
-    int fd_ = -1;
-    int close_code_ = -1;
-    std::uint32_t mask_key_ = 0x2545f491;
-    std::string pending_;  // received, not looked at
-    std::string partial_;  // of a fragmented message
+    Dialog& dialog_;
+    Lines lines_;
+    Pace pace_;
+    bool ended_ = false;  // stdin
+    std::uint64_t said_ = 0;
+    std::uint64_t confirmed_ = 0;
+    bool asked_ = false;  // and no answer yet
+    Nanos asked_at_ = 0;
+    std::size_t unsent_ = 0;
+    Nanos moved_at_ = 0;  // when the socket last took some
+    std::string problem_;
 };
 
-bool Dialog::complain(const std::string& what) const noexcept {
-    std::fprintf(stderr, "ringcast: %s: %s\n", options_.url_text.c_str(), what.c_str());
+bool LinePublisher::wants_input() const noexcept {
+    return !ended_ && !lines_.has_line() && dialog_.unsent() < unsent_max;
+}
+
+void LinePublisher::read_input() noexcept {
+    char buffer[65536];
+    const ssize_t count = read(STDIN_FILENO, buffer, sizeof buffer);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (count > 0) {
+        lines_.add({buffer, static_cast<std::size_t>(count)});
+        if (lines_.size() > line_max) problem_ = "a line of stdin is too long for any message";
+        return;
+    }
+    lines_.finish();
+    ended_ = true;
+}
+
+void LinePublisher::speak(Nanos now) noexcept {
+    std::string_view line;
+    while (dialog_.unsent() < unsent_max && pace_.due() <= now && lines_.take(line)) {
+        dialog_.say(options_.binary ? Opcode::binary : Opcode::text, line);
+        pace_.take(now);
+        said_++;
+    }
+}
+
+void LinePublisher::ask(Nanos now) noexcept {
+    if (asked_ || confirmed_ == said_ || now - asked_at_ < asking_gap) return;
+    asked_ = true;
+    asked_at_ = now;
+    dialog_.say(Opcode::ping, std::to_string(said_));
+}
+
+bool LinePublisher::listen() noexcept {
+    std::string text;
+    for (;;) {  // ends when the socket has no more
+        const Heard heard = dialog_.hear(text, Wait::no);
+        if (heard == Heard::nothing) return true;
+        if (heard == Heard::closed || heard == Heard::broken) return false;
+        if (heard != Heard::pong) continue;
+        std::uint64_t count = 0;
+        std::from_chars(text.data(), text.data() + text.size(), count);
+        asked_ = false;
+        confirmed_ = std::max(confirmed_, std::min(count, said_));
+    }
+}
+
+// Whether the connection still takes what is said.
+bool LinePublisher::watch(Nanos now) noexcept {
+    if (!dialog_.send(Wait::no)) return false;
+    if (dialog_.unsent() != unsent_ || unsent_ == 0) moved_at_ = now;
+    unsent_ = dialog_.unsent();
+    if (now - moved_at_ < static_cast<Nanos>(options_.timeout_s * 1e9)) return true;
+    problem_ = "the server reads no more";
     return false;
 }
 
-bool Dialog::dial() noexcept {
-    addrinfo hints = {};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    const std::string port = std::to_string(options_.url.port);
-    const int failed = getaddrinfo(options_.url.host.c_str(), port.c_str(), &hints, &found);
-    if (failed != 0) return complain(gai_strerror(failed));
-    const auto seconds = static_cast<time_t>(options_.timeout_s);
-    const auto micros = static_cast<suseconds_t>((options_.timeout_s - double(seconds)) * 1e6);
-    const timeval limit = {.tv_sec = seconds, .tv_usec = micros};
-    int error = 0;
-    for (const addrinfo* at = found; at != nullptr && fd_ < 0; at = at->ai_next) {
-        fd_ = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
-        setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-        setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        if (connect(fd_, at->ai_addr, at->ai_addrlen) == 0) break;
-        error = errno;
-        close(fd_);
-        fd_ = -1;
-    }
-    freeaddrinfo(found);
-    if (fd_ < 0) return complain(os_text(error));
-    const int on = 1;
-    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return true;
+Nanos LinePublisher::wait_time(Nanos now) const noexcept {
+    Nanos until = now + looking_gap;
+    if (lines_.has_line() && dialog_.unsent() < unsent_max) until = std::min(until, pace_.due());
+    if (!asked_ && confirmed_ < said_) until = std::min(until, asked_at_ + asking_gap);
+    return std::max<Nanos>(until - now, 0);
 }
 
-bool Dialog::upgrade(const std::string& path) noexcept {
-    std::byte nonce[16];
-    const std::uint64_t time = static_cast<std::uint64_t>(clock_now()) * 0x9e3779b97f4a7c15;
-    store_be64(nonce, time);
-    store_be64(nonce + 8, time * 0x9e3779b97f4a7c15);
-    const std::string key = base64(nonce);
-    const std::string host = options_.url.host + ":" + std::to_string(options_.url.port);
-    if (!send_all(upgrade_request(host, path, key))) return complain(os_text(errno));
-    for (;;) {  // bounded: check_upgrade refuses long heads
-        char buffer[4096];
-        const ssize_t count = recv(fd_, buffer, sizeof buffer, 0);
-        if (count <= 0) return complain("no answer to the handshake");
-        pending_.append(buffer, static_cast<std::size_t>(count));
-        const UpgradeAnswer answer = check_upgrade(pending_, accept_value(key));
-        if (answer.result == Upgrade::need_more) continue;
-        if (answer.result == Upgrade::refused) {
-            return complain("the server answered " + std::to_string(answer.status));
-        }
-        if (answer.result == Upgrade::bad) return complain("the answer is no WebSocket handshake");
-        pending_.erase(0, answer.size);
-        return true;
-    }
-}
-
-bool Dialog::open(const std::string& path) noexcept {
-    return dial() && upgrade(path);
-}
-
-bool Dialog::send_all(std::string_view bytes) noexcept {
-    while (!bytes.empty()) {
-        const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        if (sent <= 0) return false;
-        bytes.remove_prefix(static_cast<std::size_t>(sent));
+bool LinePublisher::loop() noexcept {
+    moved_at_ = clock_now();
+    while (!interrupted() && problem_.empty()) {
+        const Nanos now = clock_now();
+        speak(now);
+        ask(now);
+        if (!watch(now)) return false;
+        if (ended_ && !lines_.has_line() && dialog_.unsent() == 0) return true;
+        const auto writable = static_cast<short>(dialog_.unsent() > 0 ? POLLOUT : 0);
+        pollfd watched[] = {
+            {.fd = dialog_.fd(), .events = static_cast<short>(POLLIN | writable), .revents = 0},
+            {.fd = wants_input() ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0}};
+        const Nanos wait = wait_time(now);
+        const timespec span = {.tv_sec = wait / nanos_per_s, .tv_nsec = wait % nanos_per_s};
+        if (ppoll(watched, 2, &span, nullptr) <= 0) continue;
+        if (watched[0].revents != 0 && !listen()) return false;
+        if (watched[1].revents != 0) read_input();
     }
     return true;
 }
 
-bool Dialog::say(Opcode opcode, std::string_view payload) noexcept {
-    std::string frame;
-    mask_key_ = mask_key_ * 1664525 + 1013904223;
-    append_frame(frame, opcode, as_bytes(payload), mask_key_);
-    return send_all(frame);
+int LinePublisher::run() noexcept {
+    const bool open = loop();
+    // A server that reads no more would not hear a farewell either.
+    const bool confirmed = (open || problem_.empty()) && dialog_.farewell();
+    if (confirmed) confirmed_ = said_;
+    if (confirmed && lines_.size() == 0) return exit_ok;
+    if (problem_.empty()) problem_ = confirmed ? "interrupted" : dialog_.end_text();
+    complain(options_, problem_);
+    std::fprintf(stderr,
+                 "ringcast: lines published: %s; sent, and perhaps published: %s\n",
+                 grouped(confirmed_).c_str(),
+                 grouped(said_ - confirmed_).c_str());
+    return exit_failed;
 }
 
-Heard Dialog::on_frame(const Frame& frame, std::string& text) noexcept {
-    switch (frame.opcode) {
-        case Opcode::ping:
-            return say(Opcode::pong, as_text(frame.payload)) ? Heard::timed_out : Heard::broken;
-        case Opcode::pong:
-            return Heard::timed_out;
-        case Opcode::close:
-            close_code_ = close_code(frame.payload);
-            return Heard::closed;
-        case Opcode::continuation:
-        case Opcode::text:
-        case Opcode::binary:
-            break;
-    }
-    partial_ += as_text(frame.payload);
-    if (!frame.fin) return Heard::timed_out;
-    text.swap(partial_);
-    partial_.clear();
-    return Heard::message;
-}
-
-Heard Dialog::hear(std::string& text) noexcept {
-    for (;;) {  // ends with a message, the end of the stream, or the socket's time-out
-        Frame frame;
-        const Parse result = parse_frame(as_bytes(pending_), frame);
-        if (result == Parse::bad) return Heard::broken;
-        if (result == Parse::frame) {
-            const Heard heard = on_frame(frame, text);
-            pending_.erase(0, frame.size);
-            if (heard != Heard::timed_out) return heard;
-            continue;
-        }
-        char buffer[65536];
-        const ssize_t count = recv(fd_, buffer, sizeof buffer, 0);
-        if (count < 0 && (errno == EAGAIN || errno == EINTR)) return Heard::timed_out;
-        if (count <= 0) return Heard::broken;
-        pending_.append(buffer, static_cast<std::size_t>(count));
-    }
-}
-
-int Dialog::farewell() noexcept {
-    std::string goodbye;
-    append_close(goodbye, 1000);
-    if (close_code_ < 0 && !send_all(goodbye)) return -1;
-    std::string ignored;
-    const Nanos deadline = clock_now() + static_cast<Nanos>(options_.timeout_s * 1e9);
-    while (close_code_ < 0 && clock_now() < deadline) {
-        if (hear(ignored) != Heard::message) break;
-    }
-    return close_code_ == 1000 ? 0 : close_code_;
-}
-
-bool publish_lines(Dialog& dialog, Opcode opcode) noexcept {
-    std::string line;
-    while (std::getline(std::cin, line)) {
-        if (!dialog.say(opcode, line)) return false;
-    }
-    return true;
+int publish_one(const TalkOptions& options, Dialog& dialog, std::string_view message) noexcept {
+    dialog.say(options.binary ? Opcode::binary : Opcode::text, message);
+    if (dialog.farewell()) return exit_ok;
+    complain(options, dialog.end_text() + "; the message may not be published");
+    return exit_failed;
 }
 
 bool read_whole(const std::string& name, std::string& text) noexcept {
@@ -229,7 +223,6 @@ std::string raw_path(const TalkOptions& options) noexcept {
 }  // namespace
 
 int publish(const TalkOptions& options) noexcept {
-    const Opcode opcode = options.binary ? Opcode::binary : Opcode::text;
     std::string message = options.message;
     if (!options.file.empty() && !read_whole(options.file, message)) {
         std::fprintf(stderr, "ringcast: --file: cannot read %s\n", options.file.c_str());
@@ -237,47 +230,36 @@ int publish(const TalkOptions& options) noexcept {
     }
     Dialog dialog(options);
     if (!dialog.open(topic_path(options.url, "/raw?publish={topic}", options.topics[0]))) {
+        complain(options, dialog.problem());
         return exit_failed;
     }
-    const bool one = options.has_message || !options.file.empty();
-    const bool said = one ? dialog.say(opcode, message) : publish_lines(dialog, opcode);
-    const int code = dialog.farewell();
-    if (said && code == 0) return exit_ok;
-    if (code > 0) {
-        std::fprintf(stderr, "ringcast: the server closed with code %d\n", code);
-    } else {
-        std::fprintf(stderr, "ringcast: the connection broke; not everything may be published\n");
-    }
-    return exit_failed;
+    if (options.has_message || !options.file.empty()) return publish_one(options, dialog, message);
+    const double rate = options.rate < 0 ? welcome_rate(options) : options.rate;
+    return LinePublisher(options, dialog, rate).run();
 }
 
 int subscribe(const TalkOptions& options) noexcept {
     Dialog dialog(options);
     if (!dialog.open(topic_path(options.url, options.json ? "/ws" : raw_path(options), ""))) {
+        complain(options, dialog.problem());
         return exit_failed;
     }
     for (std::size_t i = 0; options.json && i < options.topics.size(); i++) {
         const std::string request = R"({"type":"subscribe","id":")" + std::to_string(i) +
                                     R"(","topic":)" + json_text(options.topics[i]) + "}";
-        if (!dialog.say(Opcode::text, request)) return exit_failed;
+        dialog.say(Opcode::text, request);
     }
+    bool open = dialog.send(Wait::yes);
     std::string text;
     std::uint64_t printed = 0;
-    while (!interrupted() && (options.count == 0 || printed < options.count)) {
-        const Heard heard = dialog.hear(text);
+    while (open && !interrupted() && (options.count == 0 || printed < options.count)) {
+        const Heard heard = dialog.hear(text, Wait::yes);
         if (heard == Heard::message && print_message(text, options.json)) printed++;
-        if (heard == Heard::closed) {
-            std::fprintf(
-                stderr, "ringcast: the server closed with code %d\n", dialog.closed_with());
-            static_cast<void>(dialog.farewell());
-            return exit_failed;
-        }
-        if (heard == Heard::broken) {
-            std::fprintf(stderr, "ringcast: the connection broke\n");
-            return exit_failed;
-        }
+        open = heard != Heard::closed && heard != Heard::broken;
     }
-    return dialog.farewell() == 0 ? exit_ok : exit_failed;
+    if (dialog.farewell()) return exit_ok;
+    complain(options, dialog.end_text());
+    return exit_failed;
 }
 
 }  // namespace ringcast::tools

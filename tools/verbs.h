@@ -13,8 +13,9 @@ int bench_connect(const BenchOptions& options) noexcept;
 int bench_idle(const BenchOptions& options) noexcept;
 // Round trips.
 int bench_echo(const BenchOptions& options) noexcept;
-// A message, a file, or the lines of stdin. Returns when the server has confirmed the close, so
-// everything was really sent.
+// A message, a file, or the lines of stdin at the rate that the server allows. Returns when the
+// server has confirmed the close, which comes behind everything else: then all is published. If
+// not, says why, and how much got through.
 int publish(const TalkOptions& options) noexcept;
 // Prints what is published, a line each.
 int subscribe(const TalkOptions& options) noexcept;

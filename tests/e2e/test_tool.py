@@ -1,27 +1,40 @@
 """`ringcast`, the tool: publishing and subscribing from a shell, and its load test as a check."""
 import asyncio
+import contextlib
 import os
+import re
 import subprocess
 
-from harness import PATIENCE_S, Test, UNLIMITED_RATE
+from harness import PATIENCE_S, Server, Test, UNLIMITED_RATE
 
 
-class Tool(Test):
-    settings = UNLIMITED_RATE
-
-    async def ringcast(self, *arguments, given=''):
-        """(exit code, stdout, stderr)"""
+class ToolTest(Test):
+    @contextlib.asynccontextmanager
+    async def running(self, *arguments, server=None):
         process = await asyncio.create_subprocess_exec(
-            os.environ['RINGCAST'], *arguments, '--url', f'ws://127.0.0.1:{self.server.port}',
+            os.environ['RINGCAST'], *arguments, '--url',
+            f'ws://127.0.0.1:{(server or self.server).port}',
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            out, errors = await asyncio.wait_for(
-                process.communicate(given.encode()), 6 * PATIENCE_S)
+            yield process
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    @staticmethod
+    async def ended(process, given=''):
+        """(exit code, stdout, stderr)"""
+        out, errors = await asyncio.wait_for(process.communicate(given.encode()), 6 * PATIENCE_S)
         return process.returncode, out.decode(), errors.decode()
+
+    async def ringcast(self, *arguments, given=''):
+        async with self.running(*arguments) as process:
+            return await self.ended(process, given)
+
+
+class Tool(ToolTest):
+    settings = UNLIMITED_RATE
 
     async def test_pub_publishes_a_message_or_each_line(self):
         peer = await self.join()
@@ -50,3 +63,59 @@ class Tool(Test):
             with self.subTest(' '.join(arguments)):
                 code, _, errors = await self.ringcast('bench', *arguments, '--check', '--quiet')
                 self.assertEqual(code, 0, errors)
+
+
+class Lines(ToolTest):
+    """`ringcast pub` from stdin, with the rates that are the default, and short timers."""
+    settings = {'ping_interval': '300ms', 'pong_timeout': '300ms'}
+    counted = re.compile(r'lines published: ([\d,]+); sent, and perhaps published: ([\d,]+)')
+
+    async def test_pub_stays_through_a_pause_of_many_pings(self):
+        peer = await self.join()
+        await peer.subscribe('lines.pause')
+        async with self.running('pub', 'lines.pause') as process:
+            for line in ['one', 'two', 'three']:
+                process.stdin.write(f'{line}\n'.encode())
+                await peer.expect('data_update', payload=line)
+                await peer.nothing_more(1.5)
+            code, _, errors = await self.ended(process)
+            self.assertEqual((code, errors), (0, ''))
+
+    async def test_pub_keeps_to_the_rate_that_the_server_allows(self):
+        peer = await self.join()
+        await peer.subscribe('lines.many')
+        numbers = range(1000)
+        publishing = asyncio.create_task(
+            self.ringcast('pub', 'lines.many', given=''.join(f'{n}\n' for n in numbers)))
+        for number in numbers:
+            await peer.expect('data_update', payload=number)
+        code, _, errors = await publishing
+        self.assertEqual((code, errors), (0, ''))
+
+    async def test_pub_says_why_it_was_closed_and_what_got_through(self):
+        peer = await self.join()
+        await peer.subscribe('lines.fast')
+        code, _, errors = await self.ringcast(
+            'pub', 'lines.fast', '--rate', 'max', given='line\n' * 1000)
+        self.assertEqual(code, 1)
+        self.assertIn('code 4029: too many messages', errors)
+        known, perhaps = (int(n.replace(',', '')) for n in self.counted.search(errors).groups())
+        received = 0
+        with contextlib.suppress(asyncio.TimeoutError):
+            while await asyncio.wait_for(peer.socket.recv(), 0.5):
+                received += 1
+        self.assertLessEqual(known, received)
+        self.assertLessEqual(received, known + perhaps)
+
+    async def test_pub_leaves_when_the_server_does_without_waiting_for_a_line(self):
+        with Server() as server:
+            peer = await self.join(server=server)
+            await peer.subscribe('lines.end')
+            async with self.running('pub', 'lines.end', server=server) as process:
+                process.stdin.write(b'one\n')
+                await peer.expect('data_update', payload='one')
+                server.terminate()
+                errors = await asyncio.wait_for(process.stderr.read(), PATIENCE_S)
+                self.assertEqual(await process.wait(), 1)
+                self.assertIn('code 1012', errors.decode())
+                self.assertIn('lines published: 1; sent, and perhaps published: 0', errors.decode())

@@ -56,6 +56,9 @@ TEST_CASE("flags: every verb is reached") {
     CHECK(pub.options.talk.has_message);
     CHECK(pub.options.talk.url.host == "h");
     CHECK_FALSE(parsed({"pub", "news"}).options.talk.has_message);
+    CHECK(parsed({"pub", "news"}).options.talk.rate < 0);
+    CHECK(parsed({"pub", "news", "--rate", "max"}).options.talk.rate == 0);
+    CHECK(parsed({"pub", "news", "-r", "2.5"}).options.talk.rate == 2.5);
     const Flags sub = parsed({"sub", "a", "b", "-n", "3", "--json"});
     CHECK(sub.options.verb == Verb::sub);
     CHECK(sub.options.talk.topics == std::vector<std::string>{"a", "b"});
@@ -85,6 +88,8 @@ TEST_CASE(
          "ringcast: --binary: not with --envelope, which is text\n"},
         {{"bench", "echo", "--url", "http://x"},
          "ringcast: --url: 'http://x' given, ws://HOST[:PORT][/PATH] allowed\n"},
+        {{"pub", "t", "--rate", "0"},
+         "ringcast: --rate: '0' given, a number from 0.001 to 1000000000 allowed, or max\n"},
         {{"sub"}, "ringcast: TOPIC is required\n"},
         {{"pub", "t", "m", "--file", "f"}, "ringcast: MESSAGE excludes --file\n"},
     };

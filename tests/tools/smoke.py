@@ -64,7 +64,7 @@ def check_talk(tool, url):
     finally:
         listener.kill()
     assert heard == 'hello\n' * 3, heard
-    run(tool, 'pub', 'a', '--url', url, text='one\ntwo\n')
+    run(tool, 'pub', 'a', '--rate', 'max', '--url', url, text='one\ntwo\n')
     run(tool, 'pub', 'a', '--file', __file__, '--binary', '--url', url)
 
 
