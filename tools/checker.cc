@@ -67,6 +67,37 @@ void Checker::leave(Reader& reader) noexcept {
     reader.slow = true;  // from now on nobody waits for it
 }
 
+void Checker::take_out(Reader& reader) noexcept {
+    if (!out(reader)) leave(reader);
+    missing_.erase(reader.id);
+    reader.slow = true;  // until it joins nobody waits for it
+    reader.offset = 0;
+    reader.next_seq = nowhere;
+}
+
+void Checker::join_behind(Reader& reader, std::uint64_t offset) noexcept {
+    RC_CHECK(reader.topic < topics_.size());
+    RC_CHECK(!options_.windowed);
+    Topic& topic = topics_[reader.topic];
+    if (!topic.offset_known && topic.next_seq == 0) {
+        topic.offset_known = true;
+        topic.offset_base = offset + 1;
+    }
+    const std::uint64_t first = offset + 1 - topic.offset_base;
+    reader.slow = false;
+    join(reader);
+    // A server that counts otherwise than the one we learnt from, or knows what was never sent.
+    if (first > topic.next_seq) {
+        return note(counts_.corrupt, 1, reader, "subscribed at no such message", topic.next_seq);
+    }
+    reader.next_seq = first;
+    for (std::uint64_t seq = first; seq < topic.next_seq; seq++) {
+        Slot& slot = slot_of(topic, seq);
+        if (slot.seq == seq) slot.waiting++;
+        owed_++;
+    }
+}
+
 void Checker::publish(std::uint32_t topic_index, Nanos sent_at, Bytes frame) noexcept {
     RC_CHECK(frame.size() <= stride_);
     Topic& topic = topics_[topic_index];
@@ -248,6 +279,7 @@ void Checker::tell_start(Reader& reader, std::uint64_t offset) noexcept {
 }
 
 void Checker::tell_gap(Reader& reader, const Gap& gap) noexcept {
+    if (out(reader)) return;
     if (topics_[reader.topic].offset_known) return apply_gap(reader, gap);
     missing_[reader.id].gaps.push_back(gap);
 }
@@ -295,6 +327,7 @@ std::uint64_t Checker::outstanding(std::uint32_t topic_index) noexcept {
 }
 
 void Checker::give_up(Reader& reader) noexcept {
+    if (out(reader)) return;
     Topic& topic = topics_[reader.topic];
     apply_gaps(reader);
     if (reader.next_seq == topic.next_seq) return;

@@ -77,8 +77,17 @@ class Checker {
 
     // A subscriber joins, at what will be published next.
     void join(Reader& reader) noexcept;
+    // One joins under traffic, not slow, not `windowed`: the server said that the subscription
+    // begins behind `offset`. The first to join, before anything is published, teaches the
+    // numbering.
+    void join_behind(Reader& reader, std::uint64_t offset) noexcept;
     // It is gone; what it did not get is settled.
     void leave(Reader& reader) noexcept;
+    // It is gone or not there yet, and owed nothing until it joins.
+    void take_out(Reader& reader) noexcept;
+    [[nodiscard]] static bool out(const Reader& reader) noexcept {
+        return reader.next_seq == nowhere;
+    }
 
     // The next message of `topic` is on its way. `frame` is what a subscriber will see, if that is
     // known (servers that pass payloads on), else empty: then the first to get it teaches it.
@@ -110,6 +119,8 @@ class Checker {
     [[nodiscard]] const std::string& first_offence() const noexcept { return first_offence_; }
 
   private:
+    static constexpr std::uint64_t nowhere = UINT64_MAX;
+
     struct Slot {
         std::uint64_t seq = UINT64_MAX;
         Nanos sent_at = 0;

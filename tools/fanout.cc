@@ -32,7 +32,9 @@ Fleet::Options fleet_options(const BenchOptions& options) noexcept {
             .concurrency = options.concurrency,
             .ramp_per_s = options.ramp,
             .sources = options.sources,
-            .congestion = options.congestion};
+            .congestion = options.congestion,
+            .apart = options.topics,
+            .apart_url = options.publish_url};
 }
 
 }  // namespace
@@ -49,14 +51,15 @@ Fanout::Fanout(const BenchOptions& options) noexcept
                 .envelope = options.envelope,
                 .topic_prefix = options.topic_prefix,
                 .opcode = options.binary ? Opcode::binary : Opcode::text,
-                .windowed = options.rate <= 0},
+                .windowed = options.rate <= 0 && !options.reconnect},
                *this),
       fleet_(fleet_options(options), options.url, *this),
       sources_(options.topics),
-      payload_(options.size, '\0') {
+      payload_(options.size, '\0'),
+      fleet_size_(options.connections + options.topics) {
     for (std::uint32_t topic = 0; topic < options.topics; topic++) {
         publish_paths_.push_back(
-            topic_path(options.url, options.publish_path, subscription_.topic(topic)));
+            topic_path(options.publish_url, options.publish_path, subscription_.topic(topic)));
     }
     // Publishers come first. Slow readers are spread evenly among the others.
     std::uint64_t slow_sum = 0;
@@ -65,6 +68,10 @@ Fanout::Fanout(const BenchOptions& options) noexcept
         conn.reader.id = i;
         conn.reader.topic = is_publisher(conn) ? i : (i - options.topics) % options.topics;
         if (is_publisher(conn)) continue;
+        if (options.reconnect) {
+            conn.reader.slow = true;  // it never was in
+            checker_.take_out(conn.reader);
+        }
         slow_sum += slow_count_;
         conn.reader.slow = conn.muted = slow_sum >= options.connections;
         if (conn.muted) slow_sum -= options.connections;
@@ -86,7 +93,7 @@ void Fanout::on_open(Conn& conn) noexcept {
         ready_count_++;
         return;
     }
-    checker_.join(conn.reader);
+    if (!options_.reconnect) checker_.join(conn.reader);
     const std::string request = subscription_.request(conn.reader.id, conn.reader.topic);
     if (!request.empty() && !fleet_.send_small(conn, request)) return;
     if (!subscription_.has_reply()) ready_count_++;
@@ -119,7 +126,9 @@ void Fanout::on_other(Reader& reader, const Frame& frame) noexcept {
             sources_[reader.topic].out += pong;  // behind a frame that may be half sent
             flush(reader.topic);
         } else {
-            fleet_.send_small(conn, pong);
+            // Frames may follow in the same read: who is broken ends behind them, in on_bytes().
+            const bool whole = fleet_.write(conn, pong) == static_cast<std::ptrdiff_t>(pong.size());
+            if (!whole) conn.end = End::dropped;
         }
     } else if (frame.opcode == Opcode::close && conn.stage == Stage::open) {
         conn.end = End::told;  // finished by on_bytes(), when nobody looks at the reader any more
@@ -143,11 +152,15 @@ void Fanout::on_text(Conn& conn, std::string_view text) noexcept {
         server_errors_++;
         if (first_error_.empty()) first_error_ = text.substr(0, 200);
     } else if (!is_publisher(conn) && subscription_.is_reply(text)) {
-        ready_count_++;
         std::uint64_t offset = 0;
-        if (options_.envelope && json_number(text, "offset", offset)) {
+        const bool told = options_.envelope && json_number(text, "offset", offset);
+        if (options_.reconnect) {
+            if (!told) return;  // and it will not be ready: from where on is it to be judged?
+            checker_.join_behind(conn.reader, offset);
+        } else if (told) {
             checker_.tell_start(conn.reader, offset);
         }
+        ready_count_++;
     }
 }
 
@@ -165,10 +178,12 @@ void Fanout::on_writable(Conn& conn) noexcept {
 
 void Fanout::on_closed(Conn& conn) noexcept {
     if (is_publisher(conn) && conn.end != End::ours) publishers_gone_++;
-    if (conn.end == End::refused || is_publisher(conn)) {
+    const bool comes_back = options_.reconnect && !is_publisher(conn);
+    if (is_publisher(conn) || (conn.end == End::refused && !comes_back)) {
         if (conn.end == End::told) close_codes_[conn.close_code]++;
         return;
     }
+    if (comes_back) return on_gone(conn);
     const bool slow = conn.reader.slow;
     checker_.leave(conn.reader);
     if (conn.end == End::ours) return;
@@ -176,6 +191,40 @@ void Fanout::on_closed(Conn& conn) noexcept {
     cut_off_ += checker_.next_seq(conn.reader.topic) - conn.reader.next_seq;
     if (conn.end == End::told) close_codes_[conn.close_code]++;
     if (conn.end == End::dropped) dropped_++;
+}
+
+// A subscriber that comes back lost its connection, or did not get one.
+void Fanout::on_gone(Conn& conn) noexcept {
+    if (!Checker::out(conn.reader)) {
+        cut_off_ += checker_.next_seq(conn.reader.topic) - conn.reader.next_seq;
+        ready_count_--;
+    }
+    checker_.take_out(conn.reader);
+    if (ending_) return;
+    if (conn.end == End::told) close_codes_[conn.close_code]++;
+    if (conn.end == End::dropped) dropped_++;
+    const bool refused = conn.end == End::refused;
+    (refused ? refusals_ : reconnects_)++;
+    // Who was turned away knocks again, not at once.
+    const double spread_s =
+        refused ? std::max(options_.back_within_s, 1.0) : options_.back_within_s;
+    const auto spread = static_cast<std::uint64_t>(spread_s * 1e9);
+    returns_.emplace(clock_now() + static_cast<Nanos>(chance_.below(spread + 1)), conn.reader.id);
+}
+
+void Fanout::bring_back(Nanos now) noexcept {
+    for (; !returns_.empty() && returns_.top().first <= now; returns_.pop()) {
+        fleet_.enqueue(returns_.top().second);
+    }
+    if (storm_at_ < now && storm_ended_ == 0 && all_back()) storm_ended_ = now;
+}
+
+// Everybody but the publishers loses the connection at once, without a goodbye.
+void Fanout::start_storm(Nanos now) noexcept {
+    storm_at_ = now;
+    for (Conn& conn : fleet_.conns()) {
+        if (conn.stage == Stage::open && !is_publisher(conn)) fleet_.abort(conn);
+    }
 }
 
 bool Fanout::ramp() noexcept {
@@ -189,10 +238,12 @@ bool Fanout::ramp() noexcept {
     Nanos shown = started;
     while (!interrupted()) {
         const bool settled = fleet_.waiting() == 0 && fleet_.in_flight() == 0;
-        const std::uint64_t gone = fleet_.refused_count() + ended_normal_ + ended_slow_;
+        const std::uint64_t gone =
+            options_.reconnect ? 0 : fleet_.refused_count() + ended_normal_ + ended_slow_;
         if (settled && ready_count_ + gone >= total) break;
-        fleet_.turn(100 * nanos_per_ms);
+        fleet_.turn(returns_.empty() ? 100 * nanos_per_ms : nanos_per_ms);
         const Nanos now = clock_now();
+        bring_back(now);
         if (now > deadline) {
             std::fprintf(stderr,
                          "ringcast: %u of %u are ready %s\n",
@@ -252,6 +303,7 @@ int Fanout::run() noexcept {
         checker_.give_up(conn.reader);
     }
     const int code = conclude();
+    ending_ = true;
     fleet_.close_all(2 * nanos_per_s);
     return code;
 }
@@ -268,20 +320,27 @@ void Fanout::run_phase(std::uint64_t messages, double duration_s) noexcept {
     progress_delivered_ = checker_.counts().delivered;
     Nanos moved_at = now;
     std::uint64_t owed = checker_.owed();
+    std::uint32_t ready = ready_count_;
+    const bool storms = options_.storm_after_s > 0 && duration_s > 0;
+    const Nanos storm_due = storms ? now + static_cast<Nanos>(options_.storm_after_s * 1e9) : never;
     while (!interrupted()) {
         publish_due(now);
-        const bool finished = all_published(now) && all_sent();
+        if (now >= storm_due && storm_at_ == never) start_storm(now);
+        bring_back(now);
+        const bool finished =
+            all_published(now) && all_sent() && (!options_.reconnect || all_back());
         if (finished && checker_.owed() == 0) break;
         const Nanos wait = wait_time(now);
         const std::size_t events = fleet_.turn(wait);
         const Nanos before = std::exchange(now, clock_now());
         if (events > 0) busy_ += now - before;
-        if (checker_.owed() != owed) {
+        if (checker_.owed() != owed || ready_count_ != ready) {
             owed = checker_.owed();
+            ready = ready_count_;
             moved_at = now;
         }
-        if (owed > 0 && now - moved_at > grace) break;
-        if (fleet_.open_count() <= options_.topics) break;
+        if ((owed > 0 || ready < fleet_size_) && now - moved_at > grace) break;
+        if (fleet_.open_count() <= options_.topics && !options_.reconnect) break;
         if (publishers_gone_ > 0) break;
         serve_slow(now);
         show_progress(now);
@@ -306,6 +365,7 @@ Nanos Fanout::wait_time(Nanos now) const noexcept {
     if (options_.rate > 0 && !all_published(now)) {
         wait = std::min(wait, static_cast<Nanos>(next_due_) - now);
     }
+    if (!returns_.empty()) wait = std::min(wait, returns_.top().first - now);
     return std::max<Nanos>(wait, 0);
 }
 
@@ -448,6 +508,7 @@ int Fanout::conclude() noexcept {
     report.add_inputs(options_);
     report_delivery(report, seconds);
     report_errors(report);
+    if (options_.reconnect) report_returns(report);
     add_machines(report,
                  options_,
                  {.start = start_,
@@ -458,8 +519,9 @@ int Fanout::conclude() noexcept {
     if (options_.server_pid > 0) report_memory(report);
     const Counts& counts = checker_.counts();
     const std::uint64_t wrong = counts.lost + counts.duplicated + counts.reordered + counts.corrupt;
-    const bool sound =
-        wrong == 0 && ended_normal_ == 0 && fleet_.refused_count() == 0 && publishers_gone_ == 0;
+    const bool complete =
+        options_.reconnect ? all_back() : ended_normal_ == 0 && fleet_.refused_count() == 0;
+    const bool sound = wrong == 0 && complete && publishers_gone_ == 0;
     report.section("verdict");
     report.add_flag("interrupted", interrupted());
     report.add_flag("sound", sound);
@@ -511,7 +573,8 @@ void Fanout::report_errors(Report& report) noexcept {
     report.add("duplicated", counts.duplicated, "duplicated");
     report.add("reordered", counts.reordered, "reordered");
     report.add("corrupt", counts.corrupt, "corrupt");
-    report.add("refused", fleet_.refused_count(), "never connected");
+    const std::string_view refused = options_.reconnect ? "refused" : "never connected";
+    report.add("refused", fleet_.refused_count(), refused);
     report.add("refusal", fleet_.error());
     report.add("readers_ended", ended_normal_, "ended by server");
     if (slow_count_ > 0) report.add("slow_ended", ended_slow_, "slow ones ended");
@@ -526,6 +589,20 @@ void Fanout::report_errors(Report& report) noexcept {
         const std::string name = "close " + std::to_string(code);
         report.add("close_" + std::to_string(code), count, name);
     }
+}
+
+void Fanout::report_returns(Report& report) noexcept {
+    report.section("returns");
+    report.add("reconnects", reconnects_, "lost connections");
+    report.add("refusals", refusals_);
+    report.add("away", std::uint64_t{fleet_size_ - ready_count_}, "not back at the end");
+    if (storm_at_ == never) return;
+    const double seconds =
+        storm_ended_ > 0 ? static_cast<double>(storm_ended_ - storm_at_) / 1e9 : -1;
+    report.add("storm_s",
+               seconds,
+               "all back after",
+               storm_ended_ > 0 ? number_text(seconds, 3) + " s" : "never");
 }
 
 void Fanout::report_memory(Report& report) noexcept {

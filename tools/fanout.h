@@ -7,10 +7,14 @@
 // published and not yet delivered to everybody. One thread, one loop.
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <queue>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/random.h"
 #include "checker.h"
 #include "fleet.h"
 #include "machines.h"
@@ -59,6 +63,11 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     [[nodiscard]] bool all_sent() const noexcept;
     [[nodiscard]] Nanos wait_time(Nanos now) const noexcept;
     void serve_slow(Nanos now) noexcept;
+    void on_gone(Conn& conn) noexcept;
+    void bring_back(Nanos now) noexcept;
+    void start_storm(Nanos now) noexcept;
+    [[nodiscard]] bool all_back() const noexcept { return ready_count_ == fleet_size_; }
+    void report_returns(Report& report) noexcept;
     void show_progress(Nanos now) noexcept;
     int conclude() noexcept;
     void report_delivery(Report& report, double seconds) noexcept;
@@ -74,6 +83,7 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     std::vector<Source> sources_;
     std::string payload_;
     std::string frame_;
+    const std::uint32_t fleet_size_;
     std::uint32_t ready_count_ = 0;
     std::uint32_t publishers_gone_ = 0;
 
@@ -87,6 +97,16 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     Nanos progress_at_ = 0;
     std::uint64_t progress_delivered_ = 0;
     Nanos busy_ = 0;  // spent in turns of the loop that found work
+
+    // Those who come back, each with its time, the next on top.
+    using Return = std::pair<Nanos, std::uint32_t>;
+    std::priority_queue<Return, std::vector<Return>, std::greater<>> returns_;
+    Random chance_{1};
+    bool ending_ = false;  // nobody comes back any more
+    Nanos storm_at_ = never;
+    Nanos storm_ended_ = 0;  // when all were back
+    std::uint64_t reconnects_ = 0;
+    std::uint64_t refusals_ = 0;  // of those who wanted to come back
 
     Load start_;
     Load end_;

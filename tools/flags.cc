@@ -143,6 +143,13 @@ void add_fanout(CLI::App& app, BenchOptions& o, std::string& rate) {
         ->check(between(0, 100));
     app.add_option("--slow-rate", o.slow_rate, "bytes a second that a slow one reads")
         ->check(between(0, 1e12));
+    app.add_option("--publish-url", o.publish_url_text, "where publishers go, if elsewhere")
+        ->check(websocket_url());
+    app.add_flag("--reconnect", o.reconnect, "subscribers that lost their connection come back");
+    app.add_option("--back-within", o.back_within_s, "each after a random time of so many seconds")
+        ->check(between(0, seconds_max, false));
+    app.add_option("--storm-after", o.storm_after_s, "seconds until all subscribers are reset")
+        ->check(between(0, seconds_max, false));
 }
 
 void add_other_benches(CLI::App& bench, BenchOptions& o) {
@@ -227,9 +234,12 @@ std::string complete(BenchOptions& o, const std::string& rate) {
                std::to_string(o.connections) + ") allowed: each needs a reader";
     }
     if (o.binary && o.envelope) return "--binary: not with --envelope, which is text";
+    if (o.storm_after_s > 0) o.reconnect = true;
+    if (o.storm_after_s > 0 && o.messages > 0) return "--storm-after needs --duration";
+    if (o.reconnect && o.slow_percent > 0) return "--reconnect excludes --slow-readers";
     if (o.messages == 0 && o.duration_s <= 0) o.duration_s = 10;
     if (o.sources == 0) o.sources = (o.connections + 19'999) / 20'000;
-    if (!o.envelope) return {};
+    if (!o.envelope) return o.reconnect ? "--reconnect needs --envelope" : "";
     const BenchOptions defaults;
     if (o.subscribe_path == defaults.subscribe_path) o.subscribe_path = "/ws";
     if (o.publish_path == defaults.publish_path) o.publish_path = "/ws";
@@ -287,7 +297,9 @@ void parse(int argc, const char* const* argv, Flags& flags) {
         flags.exit_code = exit_usage;
         flags.message = "ringcast: " + std::string(error.what()) + "\n";
     }
+    if (bench.publish_url_text.empty()) bench.publish_url_text = bench.url_text;
     static_cast<void>(parse_url(bench.url_text, bench.url));  // checked above
+    static_cast<void>(parse_url(bench.publish_url_text, bench.publish_url));
     static_cast<void>(parse_url(talk.url_text, talk.url));
 }
 

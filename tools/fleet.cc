@@ -26,9 +26,10 @@ constexpr std::uint64_t files_reserved = 64;
 
 Fleet::Fleet(const Options& options, const Url& url, Owner& owner) noexcept
     : options_(options),
-      url_(url),
+      target_{.url = url, .host = url.host + ":" + std::to_string(url.port)},
+      apart_{.url = options.apart_url,
+             .host = options.apart_url.host + ":" + std::to_string(options.apart_url.port)},
       owner_(owner),
-      host_(url.host + ":" + std::to_string(url.port)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       conns_(options.connections),
       buffer_(new std::byte[buffer_size]),
@@ -61,23 +62,27 @@ bool Fleet::prepare() noexcept {
                  std::to_string(wanted) + ")";
         return false;
     }
+    return epoll_ >= 0 && resolve(target_) && (options_.apart == 0 || resolve(apart_));
+}
+
+bool Fleet::resolve(Target& target) noexcept {
     addrinfo hints = {};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
-    const int failed =
-        getaddrinfo(url_.host.c_str(), std::to_string(url_.port).c_str(), &hints, &found);
+    const int failed = getaddrinfo(
+        target.url.host.c_str(), std::to_string(target.url.port).c_str(), &hints, &found);
     if (failed != 0 || found == nullptr) {
-        error_ = "cannot resolve " + url_.host + ": " + gai_strerror(failed);
+        error_ = "cannot resolve " + target.url.host + ": " + gai_strerror(failed);
         return false;
     }
-    std::memcpy(&address_, found->ai_addr, found->ai_addrlen);
-    address_size_ = found->ai_addrlen;
+    std::memcpy(&target.address, found->ai_addr, found->ai_addrlen);
+    target.address_size = found->ai_addrlen;
     freeaddrinfo(found);
-    if (address_.ss_family == AF_INET) {
-        const auto* in = reinterpret_cast<const sockaddr_in*>(&address_);
-        loopback_ = (ntohl(in->sin_addr.s_addr) >> 24) == 127;
+    if (target.address.ss_family == AF_INET) {
+        const auto* in = reinterpret_cast<const sockaddr_in*>(&target.address);
+        target.loopback = (ntohl(in->sin_addr.s_addr) >> 24) == 127;
     }
-    return epoll_ >= 0;
+    return true;
 }
 
 void Fleet::enqueue(std::uint32_t index) noexcept {
@@ -113,7 +118,7 @@ void Fleet::set_options(int fd, const Conn& conn, std::uint32_t index) noexcept 
         const auto size = static_cast<int>(options_.slow_receive_buffer);
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     }
-    if (!loopback_ || options_.sources < 2) return;
+    if (!target_of(index).loopback || options_.sources < 2) return;
     sockaddr_in source = {};
     source.sin_family = AF_INET;
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + index % options_.sources);
@@ -132,11 +137,13 @@ void Fleet::start(std::uint32_t index, Nanos now) noexcept {
     conn.close_code = 0;
     in_flight_++;
     conn.stage = Stage::connecting;
-    conn.fd = socket(address_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    const Target& target = target_of(index);
+    conn.fd =
+        socket(target.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (conn.fd < 0) return refuse(conn, std::string("socket: ") + os_text(errno));
     set_options(conn.fd, conn, index);
-    const auto* peer = reinterpret_cast<const sockaddr*>(&address_);
-    if (connect(conn.fd, peer, address_size_) != 0 && errno != EINPROGRESS) {
+    const auto* peer = reinterpret_cast<const sockaddr*>(&target.address);
+    if (connect(conn.fd, peer, target.address_size) != 0 && errno != EINPROGRESS) {
         return refuse(conn, std::string("connect: ") + os_text(errno));
     }
     epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -196,7 +203,7 @@ void Fleet::ask(Conn& conn) noexcept {
     if (error != 0) return refuse(conn, std::string("connect: ") + os_text(error));
     const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
     conn.stage = Stage::shaking;
-    send_small(conn, upgrade_request(host_, owner_.path_of(index), key_));
+    send_small(conn, upgrade_request(target_of(index).host, owner_.path_of(index), key_));
 }
 
 void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {

@@ -55,6 +55,8 @@ class Fleet {
         std::uint32_t sources = 1;        // 127.0.0.1 to 127.0.0.N, when the server is on loopback
         std::uint32_t slow_receive_buffer = 16 * 1024;  // of muted connections
         std::string congestion;                         // TCP_CONGESTION; empty: the system's
+        std::uint32_t apart = 0;  // the first so many connections go to `apart_url` instead
+        Url apart_url{};
     };
 
     class Owner {
@@ -121,6 +123,18 @@ class Fleet {
     [[nodiscard]] bool silent(const Conn& conn) const noexcept {
         return silence_ && conn.muted && conn.stage == Stage::open;
     }
+    struct Target {
+        Url url;
+        std::string host;  // the Host header
+        sockaddr_storage address = {};
+        socklen_t address_size = 0;
+        bool loopback = false;
+    };
+
+    [[nodiscard]] bool resolve(Target& target) noexcept;
+    [[nodiscard]] const Target& target_of(std::uint32_t index) const noexcept {
+        return index < options_.apart ? apart_ : target_;
+    }
     void start_due(Nanos now) noexcept;
     void start(std::uint32_t index, Nanos now) noexcept;
     void set_options(int fd, const Conn& conn, std::uint32_t index) noexcept;
@@ -132,14 +146,11 @@ class Fleet {
     void ask(Conn& conn) noexcept;
 
     const Options options_;
-    const Url url_;
+    Target target_;
+    Target apart_;
     Owner& owner_;
-    sockaddr_storage address_ = {};
-    socklen_t address_size_ = 0;
-    bool loopback_ = false;
     std::string key_;
     std::string accept_;
-    std::string host_;  // the Host header
     int epoll_ = -1;
     std::vector<Conn> conns_;
     std::vector<std::uint32_t> queue_;  // in the order of enqueue()

@@ -34,6 +34,11 @@ struct BenchOptions {
     std::string congestion = "cubic";
     std::uint32_t slow_percent = 0;
     std::uint64_t slow_rate = 0;
+    bool reconnect = false;  // subscribers that lost their connection come back
+    double back_within_s = 0;
+    double storm_after_s = 0;  // into the run, 0: never
+    std::string publish_url_text;
+    Url publish_url;
     // What.
     std::uint32_t topics = 1;
     std::string topic_prefix = "bench.";

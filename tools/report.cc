@@ -129,6 +129,10 @@ void Report::add_inputs(const BenchOptions& options) noexcept {
     add("congestion", options.congestion);
     add("slow_percent", std::uint64_t{options.slow_percent});
     add("slow_rate", options.slow_rate);
+    add_flag("reconnect", options.reconnect);
+    add("back_within_s", options.back_within_s);
+    add("storm_after_s", options.storm_after_s);
+    add("publish_url", options.publish_url_text);
     add("topics", std::uint64_t{options.topics});
     add("topic_prefix", options.topic_prefix);
     add("size", options.size);
