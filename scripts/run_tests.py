@@ -141,11 +141,8 @@ def page_tests():
     return tally
 
 
-def e2e(kind, io):
-    """tests/e2e/run.py prints `PASSED|FAILED|SKIPPED <test>[: why]`, a line a test."""
-    name = f'e2e:{kind}:{io}'
-    code, text = run([PYTHON, 'tests/e2e/run.py', '--build', f'build/{kind}', '--io', io],
-                     E2E_LIMIT_S)
+def scenarios(name, program, kind, io):
+    code, text = run([*program, '--build', f'build/{kind}', '--io', io], E2E_LIMIT_S)
     words = re.findall(r'^(PASSED|FAILED|SKIPPED) (.+)$', text, re.M)
     tally = Tally(sum(word == 'PASSED' for word, _ in words),
                   [f'{name} {what}' for word, what in words if word == 'FAILED'],
@@ -157,10 +154,21 @@ def e2e(kind, io):
     return tally
 
 
+def e2e(kind, io):
+    """tests/e2e/run.py prints `PASSED|FAILED|SKIPPED <test>[: why]`, a line a test."""
+    return scenarios(f'e2e:{kind}:{io}', [PYTHON, 'tests/e2e/run.py'], kind, io)
+
+
+def chaos(kind, io):
+    """tests/chaos/run.py prints `PASSED|FAILED|SKIPPED <scenario>[: figures or why]` likewise."""
+    return scenarios(f'chaos:{kind}:{io}', [PYTHON, 'tests/chaos/run.py'], kind, io)
+
+
 KINDS = ['release', 'asan']
 STEPS = [(f'build:{kind}', build, [kind]) for kind in KINDS]
 STEPS += [(f'unit:{kind}', meson_tests, [kind]) for kind in KINDS]
 STEPS += [('web', page_tests, [])]
+STEPS += [('chaos:release:uring', chaos, ['release', 'uring'])]
 STEPS += [(f'e2e:{kind}:{io}', e2e, [kind, io]) for kind in KINDS for io in ['uring', 'epoll']]
 
 

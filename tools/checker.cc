@@ -137,7 +137,7 @@ bool Checker::feed(Reader& reader, Bytes bytes, Nanos now) noexcept {
         reader.offset = 0;
         reader.next_seq++;
         if (batch_.sent_at != slot.sent_at) record(now);
-        batch_ = {.sent_at = slot.sent_at, .count = batch_.count + 1};
+        batch_ = {.sent_at = slot.sent_at, .count = batch_.count + 1, .timed = !reader.slow};
         if (!reader.slow) {
             slot.waiting--;
             owed_--;
@@ -152,7 +152,7 @@ bool Checker::feed(Reader& reader, Bytes bytes, Nanos now) noexcept {
 
 void Checker::record(Nanos now) noexcept {
     if (batch_.count == 0) return;
-    latency_.record(now - batch_.sent_at, batch_.count);
+    if (batch_.timed) latency_.record(now - batch_.sent_at, batch_.count);
     counts_.delivered += batch_.count;
     counts_.bytes += batch_.count * options_.payload_size;
     batch_.count = 0;
@@ -236,7 +236,7 @@ void Checker::teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcep
 void Checker::accept(Reader& reader, const Stamp& stamp, Nanos now) noexcept {
     if (stamp.seq < reader.next_seq) return late(reader, stamp.seq);
     if (stamp.seq > reader.next_seq) skip(reader, stamp.seq);
-    batch_ = {.sent_at = stamp.sent_at, .count = 1};
+    batch_ = {.sent_at = stamp.sent_at, .count = 1, .timed = !reader.slow};
     record(now);
     settle(reader, topics_[reader.topic], stamp.seq);
     reader.next_seq = stamp.seq + 1;

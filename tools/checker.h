@@ -143,6 +143,7 @@ class Checker {
     struct Batch {  // deliveries with the same sending time, recorded at once
         Nanos sent_at = 0;
         std::uint64_t count = 0;
+        bool timed = true;  // how late a slow reader is says nothing about the server
     };
 
     [[nodiscard]] Slot& slot_of(Topic& topic, std::uint64_t seq) noexcept;
