@@ -78,6 +78,7 @@ void Checker::take_out(Reader& reader) noexcept {
 void Checker::join_behind(Reader& reader, std::uint64_t offset) noexcept {
     RC_CHECK(reader.topic < topics_.size());
     RC_CHECK(!options_.windowed);
+    if (!out(reader)) return note(counts_.corrupt, 1, reader, "subscribed twice", reader.next_seq);
     Topic& topic = topics_[reader.topic];
     if (!topic.offset_known && topic.next_seq == 0) {
         topic.offset_known = true;

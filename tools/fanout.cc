@@ -51,7 +51,7 @@ Fanout::Fanout(const BenchOptions& options) noexcept
                 .envelope = options.envelope,
                 .topic_prefix = options.topic_prefix,
                 .opcode = options.binary ? Opcode::binary : Opcode::text,
-                .windowed = options.rate <= 0 && !options.reconnect},
+                .windowed = options.rate <= 0},
                *this),
       fleet_(fleet_options(options), options.url, *this),
       sources_(options.topics),
@@ -339,7 +339,8 @@ void Fanout::run_phase(std::uint64_t messages, double duration_s) noexcept {
             ready = ready_count_;
             moved_at = now;
         }
-        if ((owed > 0 || ready < fleet_size_) && now - moved_at > grace) break;
+        const bool someone_away = options_.reconnect && !all_back();
+        if ((owed > 0 || someone_away) && now - moved_at > grace) break;
         if (fleet_.open_count() <= options_.topics && !options_.reconnect) break;
         if (publishers_gone_ > 0) break;
         serve_slow(now);

@@ -236,6 +236,7 @@ std::string complete(BenchOptions& o, const std::string& rate) {
     if (o.binary && o.envelope) return "--binary: not with --envelope, which is text";
     if (o.storm_after_s > 0) o.reconnect = true;
     if (o.storm_after_s > 0 && o.messages > 0) return "--storm-after needs --duration";
+    if (o.reconnect && o.rate <= 0) return "--reconnect needs a --rate";
     if (o.reconnect && o.slow_percent > 0) return "--reconnect excludes --slow-readers";
     if (o.messages == 0 && o.duration_s <= 0) o.duration_s = 10;
     if (o.sources == 0) o.sources = (o.connections + 19'999) / 20'000;

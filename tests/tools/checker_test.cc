@@ -515,3 +515,68 @@ TEST_CASE("checker: numbers are found in JSON by their name") {
     CHECK_FALSE(json_word(R"({"topic": "a\"b"})", "topic", word));
     CHECK_FALSE(json_word(R"({"topic": "open)", "topic", word));
 }
+
+TEST_CASE("checker: who joins under traffic is owed what lies behind its offset") {
+    World world(1, false);
+    world.publish();  // 0 to 2
+    world.publish();
+    world.publish();
+    Reader late;
+    late.id = 7;
+    late.slow = true;  // it never was in
+    world.checker.take_out(late);
+    CHECK(Checker::out(late));
+    CHECK(world.checker.owed() == 3);
+    world.feed(0, world.frames[0]);                      // teaches the numbering
+    world.checker.join_behind(late, world.offset_base);  // behind 0: it gets 1 and 2
+    CHECK_FALSE(Checker::out(late));
+    CHECK(world.checker.owed() == 4);
+    SUBCASE("and gets it") {
+        for (std::size_t seq = 1; seq < 3; seq++) {
+            CHECK(world.checker.feed(late, as_bytes(world.frames[seq]), 2'000));
+            world.feed(0, world.frames[seq]);
+        }
+        CHECK(world.checker.owed() == 0);
+        CHECK(world.checker.outstanding(0) == 0);
+        CHECK(world.checker.counts().lost == 0);
+        CHECK(world.checker.counts().delivered == 5);
+    }
+    SUBCASE("and misses the first of it") {
+        CHECK(world.checker.feed(late, as_bytes(world.frames[2]), 2'000));
+        CHECK(world.checker.counts().lost == 1);
+    }
+    SUBCASE("and gets one from before it") {
+        CHECK(world.checker.feed(late, as_bytes(world.frames[0]), 2'000));
+        CHECK(world.checker.counts().duplicated == 1);
+    }
+    SUBCASE("and goes again: nothing is owed to it, and nothing was lost") {
+        world.checker.take_out(late);
+        CHECK(world.checker.owed() == 2);
+        world.checker.give_up(late);
+        CHECK(world.checker.counts().lost == 0);
+    }
+}
+
+TEST_CASE("checker: the first answer to a subscription teaches the numbering") {
+    World world(0, false);
+    Reader first;
+    first.slow = true;
+    world.checker.take_out(first);
+    world.checker.join_behind(first, world.offset_base - 1);
+    world.publish();
+    Reader second;
+    second.id = 1;
+    second.slow = true;
+    world.checker.take_out(second);
+    world.checker.join_behind(second, world.offset_base - 1);
+    CHECK(world.checker.owed() == 2);
+    Reader liar;
+    liar.id = 2;
+    liar.slow = true;
+    world.checker.take_out(liar);
+    world.checker.join_behind(liar, world.offset_base + 1);  // behind what was never published
+    CHECK(world.checker.counts().corrupt == 1);
+    world.checker.join_behind(liar, world.offset_base);
+    CHECK(world.checker.counts().corrupt == 2);
+    CHECK(world.checker.first_offence().find("no such message") != std::string::npos);
+}

@@ -112,3 +112,31 @@ TEST_CASE("flags: help and version go to stdout and are no failure") {
     CHECK(parsed({"bench", "fanout", "--help"}).message.find("--window") != std::string::npos);
     CHECK(parsed({"--version"}).message == "ringcast " RINGCAST_VERSION "\n");
 }
+
+TEST_CASE("flags: who comes back needs an offset to be judged from, and a storm an end") {
+    const Flags flags =
+        parsed({"bench", "fanout", "--envelope", "--storm-after", "1.5", "-d", "4", "-r", "9"});
+    REQUIRE_FALSE(flags.leave);
+    CHECK(flags.options.bench.reconnect);
+    CHECK(flags.options.bench.storm_after_s == 1.5);
+    CHECK(flags.options.bench.publish_url.port == flags.options.bench.url.port);
+    const Flags apart = parsed({"bench", "fanout", "--publish-url", "ws://127.0.0.1:9"});
+    CHECK(apart.options.bench.publish_url.port == 9);
+    CHECK(apart.options.bench.url.port == 8080);
+    const auto complaint = [](std::initializer_list<const char*> words) {
+        const Flags wrong = parsed(words);
+        CHECK(wrong.exit_code == exit_usage);
+        return wrong.message;
+    };
+    CHECK(complaint({"bench", "fanout", "--reconnect", "-r", "9"}) ==
+          "ringcast: --reconnect needs --envelope\n");
+    CHECK(complaint(
+              {"bench", "fanout", "--envelope", "-r", "9", "--reconnect", "--slow-readers", "5"}) ==
+          "ringcast: --reconnect excludes --slow-readers\n");
+    CHECK(complaint({"bench", "fanout", "--envelope", "--storm-after", "1", "-m", "9"}) ==
+          "ringcast: --storm-after needs --duration\n");
+    CHECK(complaint({"bench", "fanout", "--envelope", "--reconnect"}) ==
+          "ringcast: --reconnect needs a --rate\n");
+    CHECK(complaint({"bench", "fanout", "--publish-url", "nowhere"}).find("nowhere") !=
+          std::string::npos);
+}
