@@ -110,7 +110,9 @@ export class Link {
         topic.on_message(envelope.payload, envelope);
         break;
       case "gap":
-        topic?.on_gap(`messages ${envelope.payload.from} to ${envelope.payload.to} were missed`);
+        if (!topic) break;
+        topic.offset = envelope.payload.next - 1;
+        topic.on_gap(`messages ${envelope.payload.from} to ${envelope.payload.to} were missed`);
         break;
     }
   }

@@ -132,7 +132,8 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      30 * units::s,
      50 * units::ms,
      units::hour,
-     "a client whose socket takes no byte for so long is closed"},
+     "a client whose socket takes no byte for so long is closed; ping-interval + pong-timeout "
+     "of silence close it sooner"},
     {"drain-timeout",
      &Config::drain_timeout,
      Unit::nanos,

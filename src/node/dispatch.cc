@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "node/close_codes.h"
+#include "node/host_feed.h"
 #include "node/replies.h"
 
 namespace ringcast::node {
@@ -95,7 +96,11 @@ void Dispatch::on_ping(io::ConnIndex conn, Bytes payload) noexcept {
     session.excess_controls.allowed();
     std::array<std::byte, wire::control_frame_size_max> frame;
     const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::pong, payload);
-    sessions_.push(conn, Bytes(frame.data(), size));
+    if (session.role == Role::echo) {
+        push_echo(conn, Bytes(frame.data(), size));
+    } else {
+        sessions_.push(conn, Bytes(frame.data(), size));
+    }
 }
 
 void Dispatch::on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
@@ -116,12 +121,16 @@ void Dispatch::on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message
     RC_CHECK(false);
 }
 
-// Whatever its size: a client that does not read its echoes is not read from until it does.
 void Dispatch::on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
     std::array<std::byte, wire::header_size_max> header;
     const std::size_t size = wire::encode_header(header.data(), opcode, message.size());
     sessions_.push_unlimited(conn, Bytes(header.data(), size));
-    if (!message.empty()) sessions_.push_unlimited(conn, message);
+    push_echo(conn, message);
+}
+
+// Whatever its size: a client that does not read its echoes is not read from until it does.
+void Dispatch::push_echo(io::ConnIndex conn, Bytes bytes) noexcept {
+    if (!bytes.empty()) sessions_.push_unlimited(conn, bytes);
     if (sessions_[conn].outbox.pending().size() > config_.outbox_max) {
         sessions_.pause(conn, pause::outbox);
     }
@@ -244,6 +253,10 @@ void Dispatch::handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbou
 void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
     if (!sessions_[conn].may_publish) {
         error(conn, inbound, "forbidden", "publishing is not allowed here (--anonymous-publish)");
+        return;
+    }
+    if (is_reserved(config_, inbound.topic)) {
+        error(conn, inbound, "forbidden", "host.* is what the server says of this machine");
         return;
     }
     // Not half of it: who asks for an ack must not believe that silence means "on its way".

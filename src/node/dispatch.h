@@ -40,6 +40,7 @@ class Dispatch {
     void on_ping(io::ConnIndex conn, Bytes payload) noexcept;
     void on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     void on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void push_echo(io::ConnIndex conn, Bytes bytes) noexcept;
     void on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     void on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     [[nodiscard]] bool within_rate(io::ConnIndex conn) noexcept;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "node/assets.h"
+#include "node/host_feed.h"
 #include "node/origin.h"
 #include "node/replies.h"
 
@@ -181,6 +182,10 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
     }
     if (wishes.publishes && !may_publish) {
         refuse(conn, 403, "publishing is not allowed here (--anonymous-publish)");
+        return;
+    }
+    if (wishes.publishes && is_reserved(config_, wishes.publish)) {
+        refuse(conn, 403, "host.* is what the server says of this machine");
         return;
     }
     if (wishes.topics.size() > config_.topics_per_client_max) {

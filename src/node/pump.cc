@@ -183,6 +183,39 @@ void Pump::lapse(io::ConnIndex conn,
                     .next = next});
 }
 
+void Pump::cut_short(io::ConnIndex conn) noexcept {
+    Session& session = sessions_[conn];
+    bool untold = false;
+    for (std::uint32_t link = 0; session.state == State::open; link++) {
+        if (link == session.subscriptions.size()) break;
+        const Subscription at = session.subscriptions[link];
+        if (at.row == no_row) continue;
+        feed::Topic& topic = topic_of(at);
+        const feed::Lane& lane = lane_of(topic, at.lane);
+        const feed::Subscriber& reader = lane.row(at.row);
+        const feed::Seq from = reader.seq + (reader.sent != 0 ? 1 : 0);  // what is begun is ended
+        const feed::Seq next = lane.log().next();
+        if (from == next) continue;
+        untold = untold || at.lane == feed::LaneKind::raw;
+        if (at.lane == feed::LaneKind::raw) continue;
+        counters_.gaps++;
+        reply(sessions_,
+              conn,
+              wire::Gap{.wall_ns = reactor_.wall_now(),
+                        .topic = topic.name(),
+                        .from = from,
+                        .to = next - 1,
+                        .reason = "restart",
+                        .next = next});
+    }
+    if (untold) {
+        sessions_.close(
+            conn, close_codes::slow_consumer, "the server restarts: messages were missed");
+    } else {
+        sessions_.close_for_restart(conn);
+    }
+}
+
 void Pump::walk_front() noexcept {
     const WalkEntry entry = walks_.front();
     walks_.pop_front();

@@ -42,6 +42,9 @@ class Pump {
     void mark(feed::Topic& topic, feed::LaneKind kind) noexcept;
     // One turn's worth of sends.
     void run() noexcept;
+    // Closes a client of a server that stops and has no time left for what it is still owed. It is
+    // told what that is by a `gap` per topic; one who reads payloads only, by the close code.
+    void cut_short(io::ConnIndex conn) noexcept;
     // Nothing waits but what a full socket holds up.
     [[nodiscard]] bool idle() const noexcept;
 

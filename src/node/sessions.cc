@@ -252,7 +252,7 @@ void Sessions::on_timer(io::ConnIndex conn) noexcept {
         case Due::ping: {
             std::array<std::byte, wire::control_frame_size_max> frame;
             const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::ping, {});
-            push(conn, Bytes(frame.data(), size));
+            push_unlimited(conn, Bytes(frame.data(), size));  // one at a time, so bounded
             break;
         }
         case Due::pong_missing:

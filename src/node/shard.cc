@@ -355,7 +355,7 @@ void Shard::drain_time_is_up() noexcept {
     stage_ = Stage::late;
     arm(drain_timer, static_cast<Nanos>(drain_reserve()));
     for (io::ConnIndex conn = 0; conn < capacity_; conn++) {
-        if (sessions_.find(conn) != nullptr) sessions_.close_for_restart(conn);
+        if (sessions_.find(conn) != nullptr) pump_.cut_short(conn);
     }
 }
 

@@ -58,6 +58,14 @@ class RawAndEcho(Test):
                 await socket.send(message)
                 self.assertEqual(await self.receive(socket), message)
 
+    def test_echo_answers_a_ping_behind_a_large_message(self):
+        with RawClient(self.server) as client:
+            client.handshake()
+            for _ in range(3):
+                client.send(frame(TEXT, b'x' * 60_000) + frame(PING, b'and this'))
+                self.assertEqual(client.frame(), (TEXT, b'x' * 60_000))
+                self.assertEqual(client.frame(), (PONG, b'and this'))
+
     async def test_echo_puts_fragments_together(self):
         socket = await self.open('/echo')
         for parts in [['a', 'b', 'c'], ['', '', ''], [b'\x00' * 1000] * 50, ['\u00e9'] * 100]:

@@ -190,6 +190,20 @@ TEST_CASE("dispatch: raw carries text as text and binary as binary, and only whe
     CHECK(reader.close_code() == 1008);
 }
 
+TEST_CASE("dispatch: nobody's figures pass for those of the machine") {
+    Config config = open_config();
+    config.dev = true;
+    Cluster cluster(config);
+    Client& client = cluster.greet();
+    client.say(R"({"type":"publish","id":"i","topic":"host.cpu","payload":1})");
+    cluster.settle();
+    CHECK(code_of(client.take_one()) == "forbidden");
+    Client& raw = cluster.dial();
+    raw.socket->say(upgrade_request("/raw?publish=host.cpu"));
+    cluster.settle();
+    CHECK(raw.socket->sent.starts_with("HTTP/1.1 403 "));
+}
+
 TEST_CASE("dispatch: an echo client that does not read is not read from, and loses nothing") {
     Config config;
     config.dev = true;
