@@ -1,9 +1,9 @@
 #include "node/dispatch.h"
 
-#include <array>
 #include <string>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/replies.h"
@@ -50,9 +50,8 @@ void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) no
     Session& session = sessions_[conn];
     switch (event.kind) {
         case wire::FramerEvent::need_more:
+        case wire::FramerEvent::pong:  // a byte is a byte: `heard` says it all
             return;
-        case wire::FramerEvent::pong:
-            return;  // a byte is a byte: `heard` says it all
         case wire::FramerEvent::close:
             on_close(conn, event);
             return;
@@ -94,7 +93,7 @@ void Dispatch::on_ping(io::ConnIndex conn, Bytes payload) noexcept {
         return;
     }
     session.excess_controls.allowed();
-    std::array<std::byte, wire::control_frame_size_max> frame;
+    Scratch<std::byte, wire::control_frame_size_max> frame;
     const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::pong, payload);
     if (session.role == Role::echo) {
         push_echo(conn, Bytes(frame.data(), size));
@@ -122,7 +121,7 @@ void Dispatch::on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message
 }
 
 void Dispatch::on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
-    std::array<std::byte, wire::header_size_max> header;
+    Scratch<std::byte, wire::header_size_max> header;
     const std::size_t size = wire::encode_header(header.data(), opcode, message.size());
     sessions_.push_unlimited(conn, Bytes(header.data(), size));
     push_echo(conn, message);

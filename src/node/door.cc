@@ -1,12 +1,12 @@
 #include "node/door.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <span>
 #include <utility>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "node/assets.h"
 #include "node/host_feed.h"
 #include "node/origin.h"
@@ -149,7 +149,7 @@ void Door::upgrade(io::ConnIndex conn,
 }
 
 void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept {
-    std::array<std::byte, wire::switching_protocols_size_max> head;
+    Scratch<std::byte, wire::switching_protocols_size_max> head;
     const std::string_view protocol =
         role == Role::envelope ? decision.protocol : std::string_view();
     const std::size_t size = wire::write_switching_protocols(head, decision.accept, protocol);
@@ -208,7 +208,7 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
 Door::Wishes Door::read_query(std::string_view query) const noexcept {
     Wishes wishes;
     wire::QueryReader reader(query);
-    std::array<char, wire::target_size_max> scratch;
+    Scratch<char, wire::target_size_max> scratch;
     wire::QueryReader::Item item;
     while (true) {
         const auto status = reader.next(scratch, item);
@@ -217,27 +217,30 @@ Door::Wishes Door::read_query(std::string_view query) const noexcept {
             wishes.problem = "malformed query";
             return wishes;
         }
-        if (item.name == "topic" || item.name == "publish") {
-            if (!wire::topic_valid(item.value) || item.value.size() > config_.topic_name_max) {
-                wishes.problem = "topic names have 1 to 255 bytes and no control characters";
-                return wishes;
-            }
-            if (item.name == "topic") {
-                wishes.topics.emplace_back(item.value);
-            } else if (std::exchange(wishes.publishes, true)) {
-                wishes.problem = "publish= may stand there once";
-                return wishes;
-            } else {
-                wishes.publish = item.value;
-            }
+        note_wish(item, wishes);
+        if (wishes.problem != nullptr) return wishes;
+    }
+}
+
+void Door::note_wish(const wire::QueryReader::Item& item, Wishes& wishes) const noexcept {
+    const bool valid = wire::topic_valid(item.value);
+    if (item.name == "client_id") {
+        wishes.client_id = item.value;
+        if (!valid || item.value.size() > wire::id_size_max) {
+            wishes.problem = "client_id has 1 to 64 bytes and no control characters";
         }
-        if (item.name == "client_id") {
-            if (item.value.size() > wire::id_size_max || !wire::topic_valid(item.value)) {
-                wishes.problem = "client_id has 1 to 64 bytes and no control characters";
-                return wishes;
-            }
-            wishes.client_id = item.value;
-        }
+        return;
+    }
+    const bool publish = item.name == "publish";
+    if (!publish && item.name != "topic") return;
+    if (!valid || item.value.size() > config_.topic_name_max) {
+        wishes.problem = "topic names have 1 to 255 bytes and no control characters";
+    } else if (!publish) {
+        wishes.topics.emplace_back(item.value);
+    } else if (std::exchange(wishes.publishes, true)) {
+        wishes.problem = "publish= may stand there once";
+    } else {
+        wishes.publish = item.value;
     }
 }
 
@@ -263,7 +266,7 @@ void Door::serve_page(io::ConnIndex conn, const wire::Request& request) noexcept
 }
 
 void Door::refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept {
-    std::array<std::byte, wire::refusal_size_max> text;
+    Scratch<std::byte, wire::refusal_size_max> text;
     const std::size_t size = wire::write_refusal(text, status, reason, retry_after_s);
     counters_.handshake_failures++;
     sessions_.push_unlimited(conn, Bytes(text.data(), size));
@@ -273,7 +276,7 @@ void Door::refuse(io::ConnIndex conn, int status, std::string_view reason) noexc
 std::string Door::client_id(io::ConnIndex conn) noexcept {
     const Session& session = sessions_[conn];
     if (session.client_id != nullptr) return *session.client_id;
-    std::array<char, 48> text;
+    Scratch<char, 48> text;
     const int size = std::snprintf(text.data(),
                                    text.size(),
                                    "%016llx-%llx",

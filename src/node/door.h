@@ -69,6 +69,7 @@ class Door {
     void serve_page(io::ConnIndex conn, const wire::Request& request) noexcept;
     void refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept;
     [[nodiscard]] Wishes read_query(std::string_view query) const noexcept;
+    void note_wish(const wire::QueryReader::Item& item, Wishes& wishes) const noexcept;
 
     const Config& config_;
     wire::RequestLimits limits_;

@@ -1,18 +1,18 @@
 #include "node/host_feed.h"
 
-#include <array>
 #include <cstdarg>
 #include <cstdio>
 #include <utility>
 
 #include "base/check.h"
+#include "base/scratch.h"
 
 namespace ringcast::node {
 
 namespace {
 
 [[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) noexcept {
-    std::array<char, 256> text;
+    Scratch<char, 256> text;
     std::va_list arguments;
     va_start(arguments, pattern);
     const int size = std::vsnprintf(text.data(), text.size(), pattern, arguments);

@@ -35,6 +35,17 @@ constexpr std::array<LaneKind, 2> all_lanes{LaneKind::envelope, LaneKind::raw};
     return std::uint64_t{1} << shard;
 }
 
+// The subscription for which home has not answered yet, or no_link.
+[[nodiscard]] std::uint32_t waiting_link(Session& session,
+                                         std::uint32_t topic,
+                                         LaneKind kind) noexcept {
+    for (std::uint32_t link = 0; link < session.subscriptions.size(); link++) {
+        const Subscription& at = session.subscriptions[link];
+        if (at.topic == topic && at.lane == kind && at.row == no_row) return link;
+    }
+    return no_link;
+}
+
 }  // namespace
 
 Hub::Hub(const Config& config,
@@ -521,17 +532,14 @@ void Hub::on_started(const Mail& mail) noexcept {
         if (waiter.conn == io::no_conn) continue;  // it left meanwhile
         Session* session = sessions_.find(waiter.conn, waiter.serial);
         if (session == nullptr) continue;
-        for (std::uint32_t link = 0; link < session->subscriptions.size(); link++) {
-            const Subscription& at = session->subscriptions[link];
-            if (at.topic != topic->id() || at.lane != kind || at.row != no_row) continue;
-            if (mail.flag) {
-                join(waiter.conn, link, *topic, kind, waiter.id);
-            } else {
-                session->subscriptions.remove(link);
-                relink(*session, link);
-                tell_refusal(waiter.conn, waiter.id, mail.name, Refusal::too_many_topics);
-            }
-            break;
+        const std::uint32_t link = waiting_link(*session, topic->id(), kind);
+        if (link == no_link) continue;
+        if (mail.flag) {
+            join(waiter.conn, link, *topic, kind, waiter.id);
+        } else {
+            session->subscriptions.remove(link);
+            relink(*session, link);
+            tell_refusal(waiter.conn, waiter.id, mail.name, Refusal::too_many_topics);
         }
     }
     if (mail.flag && topic->lane(kind)->size() == 0) {

@@ -94,8 +94,9 @@ void count_out(std::atomic<std::uint64_t>& counter) noexcept {
 // The same at both ends: nobody writes into mail that is under way.
 [[nodiscard]] std::uint64_t cost_of(const Mail& mail) noexcept {
     std::uint64_t cost = 1;
-    for (const Parcel& parcel : mail.bytes)
+    for (const Parcel& parcel : mail.bytes) {
         cost += parcel.bytes().size() / mail_unit;
+    }
     return cost;
 }
 
@@ -114,8 +115,9 @@ Mesh::Mesh(std::uint32_t shard_count, std::uint64_t mail_max)
 Mesh::~Mesh() {
     for (std::uint32_t shard = 0; shard < shard_count_; shard++) {
         for (MpscQueue& queue : boxes_[shard].queues) {
-            while (MpscNode* node = queue.pop())
+            while (MpscNode* node = queue.pop()) {
                 delete static_cast<Mail*>(node);
+            }
         }
     }
 }
@@ -182,8 +184,9 @@ bool Mesh::prepare_sleep(std::uint32_t shard) noexcept {
 }
 
 void Mesh::awake(std::uint32_t shard) noexcept {
-    for (MpscQueue& queue : boxes_[shard].queues)
+    for (MpscQueue& queue : boxes_[shard].queues) {
         queue.awake();
+    }
 }
 
 bool Mesh::out_of_credit(std::uint32_t from) noexcept {

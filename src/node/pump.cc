@@ -14,8 +14,8 @@ namespace {
 // its reads and timers stays under 5 ms. One batch may go over it.
 constexpr std::int64_t turn_budget = 512;
 constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
-constexpr std::size_t send_size_max = 1024 * 1024;
-constexpr std::size_t bytes_per_unit = 32 * 1024;
+constexpr std::size_t send_size_max = std::size_t{1024} * 1024;
+constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
 
 [[nodiscard]] std::int64_t cost_of(std::size_t size) noexcept {
     return 1 + static_cast<std::int64_t>(size / bytes_per_unit);

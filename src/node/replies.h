@@ -2,9 +2,9 @@
 
 // Words for one client: any message of wire/envelope_writer.h, and errors in particular.
 
-#include <array>
 #include <memory>
 
+#include "base/scratch.h"
 #include "node/sessions.h"
 #include "wire/envelope_writer.h"
 #include "wire/frame.h"
@@ -14,7 +14,7 @@ namespace ringcast::node {
 template <typename Message>
 void reply(Sessions& sessions, io::ConnIndex conn, const Message& message) noexcept {
     const std::size_t size = wire::encoded_size(message);
-    std::array<std::byte, 512> small;
+    Scratch<std::byte, 512> small;
     if (size <= small.size()) {
         wire::encode(message, MutBytes(small.data(), size));
         sessions.push(conn, Bytes(small.data(), size));

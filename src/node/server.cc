@@ -36,8 +36,20 @@ constexpr std::uint64_t shard_files = 8;     // ring or epoll, wake-up, log, and
 [[nodiscard]] std::string describe(std::string_view what, Error error) noexcept {
     std::string text(what);
     text += ": ";
-    if (error.code == Errc::os) return text + std::strerror(error.os);
-    return text + "failed";
+    // Not strerror(): it may write into memory that all threads share.
+    const char* known = error.code == Errc::os ? strerrordesc_np(error.os) : nullptr;
+    return text + (known != nullptr ? known : "failed");
+}
+
+[[nodiscard]] std::string cannot_listen(const Config& config,
+                                        const io::Address& address,
+                                        Error error) noexcept {
+    // ENOENT is no answer of bind() or listen(): the kernel has no control of this name.
+    if (error.os == ENOENT && !config.congestion.empty()) {
+        return "--congestion '" + config.congestion +
+               "': see net.ipv4.tcp_available_congestion_control";
+    }
+    return "cannot listen on " + describe(io::format_address(address), error);
 }
 
 [[nodiscard]] io::Backend backend_of(Io io) noexcept {
@@ -158,13 +170,7 @@ bool Server::Impl::bind(std::string& error) noexcept {
         for (Worker& worker : workers) {
             auto listener = io::listen_tcp(address, options);
             if (!listener.ok()) {
-                // ENOENT is no answer of bind() or listen(): the kernel has no control of this
-                // name.
-                const bool unknown = listener.error().os == ENOENT && !config.congestion.empty();
-                error = unknown ? "--congestion '" + config.congestion +
-                                      "': see net.ipv4.tcp_available_congestion_control"
-                                : "cannot listen on " +
-                                      describe(io::format_address(address), listener.error());
+                error = cannot_listen(config, address, listener.error());
                 return false;
             }
             if (&worker == &workers.front()) {

@@ -1,9 +1,9 @@
 #include "node/sessions.h"
 
-#include <array>
 #include <cstdlib>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "node/close_codes.h"
 #include "wire/frame.h"
 
@@ -151,7 +151,7 @@ void Sessions::close(io::ConnIndex conn, std::uint16_t code, std::string_view re
         abort(conn);
         return;
     }
-    std::array<std::byte, wire::control_frame_size_max> frame;
+    Scratch<std::byte, wire::control_frame_size_max> frame;
     const std::size_t size = wire::encode_close(frame.data(), code, reason);
     push_unlimited(conn, Bytes(frame.data(), size));
     begin_closing(conn);
@@ -250,7 +250,7 @@ void Sessions::on_timer(io::ConnIndex conn) noexcept {
         case Due::nothing:
             break;
         case Due::ping: {
-            std::array<std::byte, wire::control_frame_size_max> frame;
+            Scratch<std::byte, wire::control_frame_size_max> frame;
             const std::size_t size = wire::encode_control(frame.data(), wire::Opcode::ping, {});
             push_unlimited(conn, Bytes(frame.data(), size));  // one at a time, so bounded
             break;

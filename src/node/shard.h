@@ -51,6 +51,8 @@ struct ShardSetup {
     std::size_t arena_size = 0;         // of this shard's log memory
 };
 
+// Final, so nobody deletes it as anything else.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor)
 class Shard final : private io::Handler {
   public:
     Shard(const Config& config,
