@@ -333,7 +333,7 @@ void Fanout::run_phase(std::uint64_t messages, double duration_s) noexcept {
         const Nanos wait = wait_time(now);
         const std::size_t events = fleet_.turn(wait);
         const Nanos before = std::exchange(now, clock_now());
-        if (events > 0) busy_ += now - before;
+        if (options_.spin && events > 0) busy_ += now - before;
         if (checker_.owed() != owed || ready_count_ != ready) {
             owed = checker_.owed();
             ready = ready_count_;

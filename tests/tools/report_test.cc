@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include "machines.h"
 #include "process.h"
 
 using namespace ringcast;
@@ -51,6 +52,27 @@ TEST_CASE("report: the JSON holds what was added, percentiles in microseconds") 
     CHECK(percentile("p99.99") == doctest::Approx(999.9).epsilon(0.01));
     CHECK(percentile("max") == 1'000);
     CHECK(percentile("mean") == doctest::Approx(500.05));
+}
+
+TEST_CASE("report: what a run cost, and who was its limit") {
+    const Load start = {.at = 5 * nanos_per_s, .own_cpu = nanos_per_s, .server_cpu = nanos_per_s};
+    const Load end = {
+        .at = 7 * nanos_per_s, .own_cpu = 3 * nanos_per_s, .server_cpu = 2 * nanos_per_s};
+    const auto json = [&](int server_pid, Nanos busy) {
+        Work work = {
+            .start = start, .end = end, .units = 1'000, .key = "cpu_us_per_it", .label = "each"};
+        work.end.busy = busy;
+        Report report("test");
+        add_machines(report, {.server_pid = server_pid}, work);
+        return report.json();
+    };
+    CHECK(json(0, 0).find("\"cpu_share\": 1\n  },\n  \"warnings\": [\"the") != std::string::npos);
+    CHECK(json(0, 0).find("busy_share") == std::string::npos);
+    // A loop that spins is at its limit only if it always found work.
+    CHECK(json(0, nanos_per_s).find("\"busy_share\": 0.5\n") != std::string::npos);
+    CHECK(json(0, nanos_per_s).find("\"warnings\": []") != std::string::npos);
+    CHECK(json(1, 0).find("\"server\": {\n    \"cpu_s\": 1,\n    \"cpu_us_per_it\": 1000\n") !=
+          std::string::npos);
 }
 
 TEST_CASE("report: what /proc says of a process") {
