@@ -63,7 +63,9 @@ TEST_CASE("report: what a run cost, and who was its limit") {
             .start = start, .end = end, .units = 1'000, .key = "cpu_us_per_it", .label = "each"};
         work.end.busy = busy;
         Report report("test");
-        add_machines(report, {.server_pid = server_pid}, work);
+        BenchOptions options;
+        options.server_pid = server_pid;
+        add_machines(report, options, work);
         return report.json();
     };
     CHECK(json(0, 0).find("\"cpu_share\": 1\n  },\n  \"warnings\": [\"the") != std::string::npos);
