@@ -138,6 +138,19 @@ std::string first_unknown(int argc, const char* const* argv, const CLI::App& app
     return "nothing";
 }
 
+// One line, whatever the words were: a line break in one of them must not begin another.
+Parsed refused(std::string line) {
+    std::replace_if(
+        line.begin(),
+        line.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
+        '?');
+    std::fprintf(stderr, "ringcastd: %s\n", line.c_str());
+    Parsed parsed;
+    parsed.exit_code = 2;
+    return parsed;
+}
+
 }  // namespace
 
 Parsed parse_flags(int argc, const char* const* argv) {
@@ -153,24 +166,15 @@ Parsed parse_flags(int argc, const char* const* argv) {
         app.exit(help);
         return parsed;
     } catch (const CLI::ExtrasError&) {
-        std::fprintf(stderr,
-                     "ringcastd: %s is no flag of ringcastd: see ringcastd serve --help\n",
-                     first_unknown(argc, argv, app).c_str());
-        parsed.exit_code = 2;
-        return parsed;
+        return refused(first_unknown(argc, argv, app) +
+                       " is no flag of ringcastd: see ringcastd serve --help");
     } catch (const CLI::ConversionError& error) {  // only switches leave it to CLI11
-        std::fprintf(stderr, "ringcastd: %s is not allowed: true or false\n", error.what());
-        parsed.exit_code = 2;
-        return parsed;
+        return refused(std::string(error.what()) + " is not allowed: true or false");
     } catch (const CLI::ParseError& error) {
-        std::fprintf(stderr, "ringcastd: %s\n", error.what());
-        parsed.exit_code = 2;
-        return parsed;
+        return refused(error.what());
     }
     if (const std::string problem = check(parsed.config); !problem.empty()) {
-        std::fprintf(stderr, "ringcastd: %s\n", problem.c_str());
-        parsed.exit_code = 2;
-        return parsed;
+        return refused(problem);
     }
     parsed.command = version->parsed() ? Command::version : Command::serve;
     return parsed;
