@@ -32,6 +32,7 @@ FLAGS = {
     'fragments_max': '--fragments-max',
     'handshake_timeout': '--handshake-timeout',
     'log_memory': '--log-memory',
+    'mail_max': '--mail-max',
     'message_max': '--message-max',
     'messages_burst': '--messages-burst',
     'messages_per_second': '--messages-per-second',
