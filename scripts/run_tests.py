@@ -132,6 +132,26 @@ def meson_tests(kind):
     return tally
 
 
+def threads():
+    """What threads share, under ThreadSanitizer. It misses a race now and then, so five times."""
+    code, text = run(['scripts/build', 'tsan', 'tests/base/base_test', 'tests/node/node_test'],
+                     BUILD_LIMIT_S)
+    if code:
+        show(text)
+        return Tally(failed=['build tsan'])
+    options = f'suppressions={ROOT}/tests/tsan.supp exitcode=66'
+    tally = Tally()
+    for program, cases in [('base', 'mpsc*'), ('node', 'mesh*,server*,registry*')] * 5:
+        code, text = run([f'build/tsan/tests/{program}/{program}_test', f'-tc={cases}'],
+                         TESTS_LIMIT_S, {'TSAN_OPTIONS': options})
+        found = DOCTEST.search(text)
+        tally.passed += int(found[1]) if found else 0
+        if code:
+            tally.failed.append(f'threads {program}: exit code {code}')
+            show(text, 100)
+    return tally
+
+
 def page_tests():
     tests = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'web').glob('*.test.mjs'))
     code, text = run(['node', '--test', '--test-reporter=tap', *tests], 120)
@@ -167,6 +187,7 @@ def chaos(kind, io):
 KINDS = ['release', 'asan']
 STEPS = [(f'build:{kind}', build, [kind]) for kind in KINDS]
 STEPS += [(f'unit:{kind}', meson_tests, [kind]) for kind in KINDS]
+STEPS += [('threads:tsan', threads, [])]
 STEPS += [('web', page_tests, [])]
 STEPS += [('chaos:release:uring', chaos, ['release', 'uring'])]
 STEPS += [(f'e2e:{kind}:{io}', e2e, [kind, io]) for kind in KINDS for io in ['uring', 'epoll']]
