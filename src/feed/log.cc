@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/plant.h"
 namespace ringcast::feed {
 
 namespace {
@@ -154,7 +155,7 @@ void Log::drop_all() noexcept {
     }
     // What was needed since the last time is likely to be needed again, in one piece if possible.
     open_size_ = std::min(newest_->size, kept_size_max);
-    if (newest_->by_reference || newest_->size > kept_size_max) {
+    if ((newest_->by_reference && !RC_PLANT(10)) || newest_->size > kept_size_max) {
         retire_oldest();
         return;
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/plant.h"
 #include "feed/log.h"
 
 namespace ringcast::feed {
@@ -68,7 +69,7 @@ void SegmentPool::give_back(Segment& segment) noexcept {
     const PageIndex page = page_of(segment);
     RC_CHECK(pages_[page].live == &segment);
     RC_CHECK(bytes_in_use_ >= segment.size);
-    if (segment.by_reference && arena_.punch != nullptr) {
+    if (segment.by_reference && arena_.punch != nullptr && !RC_PLANT(9)) {
         arena_.punch(arena_.context, page * page_size, segment.size);
     }
     pages_[page].live = nullptr;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/plant.h"
 #include "base/scratch.h"
 #include "node/assets.h"
 #include "node/host_feed.h"
@@ -80,6 +81,10 @@ void Door::receive(io::ConnIndex conn, MutBytes& input) noexcept {
     std::size_t consumed = 0;
     const auto status = session.request->feed(input, consumed);
     input = input.subspan(consumed);
+    if (RC_PLANT(15)) {
+        session.deadline = sessions_.now() + sessions_.timings().handshake_timeout;
+        sessions_.arm(conn);
+    }
     if (status == wire::RequestParser::Status::need_more) return;
 
     const auto request = std::move(session.request);

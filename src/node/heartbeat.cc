@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/plant.h"
 
 namespace ringcast::node {
 
@@ -50,7 +51,8 @@ Due look(Session& session, bool blocked, const Timings& timings, Tick now) noexc
 
     if (session.awaiting_pong) {
         // A peer that we do not read from cannot prove that it lives.
-        const bool alive = !before(session.heard, session.pinged) || session.pauses != 0;
+        const bool alive =
+            !before(session.heard, session.pinged) || session.pauses != 0 || RC_PLANT(13);
         if (!alive) {
             return before(now, session.pinged + timings.pong_timeout) ? Due::nothing
                                                                       : Due::pong_missing;

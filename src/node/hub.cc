@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/copy.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "node/replies.h"
 #include "wire/frame.h"
 
@@ -148,6 +149,7 @@ void Hub::open_lane(feed::Topic& topic, LaneKind kind, feed::Seq next) noexcept 
 }
 
 void Hub::save_tail(void* context, feed::Reader reader, Bytes rest) noexcept {
+    if (RC_PLANT(8)) rest = rest.first(1);
     static_cast<Hub*>(context)->sessions_.push_tail(reader, rest);
 }
 
@@ -217,7 +219,9 @@ void Hub::relink(Session& session, std::uint32_t link) noexcept {
     const std::uint32_t size = session.subscriptions.size();
     if (link == size) return;
     const Subscription& moved = session.subscriptions[link];
-    if (moved.row != no_row) topic_of(moved).lane(moved.lane)->relink(moved.row, link);
+    if (moved.row != no_row && !RC_PLANT(7)) {
+        topic_of(moved).lane(moved.lane)->relink(moved.row, link);
+    }
     if (session.torn == size) session.torn = static_cast<std::uint16_t>(link);
 }
 
@@ -231,7 +235,7 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
         lane.unsubscribe(at.row);
         if (at.row < lane.size()) {
             const feed::Subscriber& moved = lane.row(at.row);
-            sessions_[moved.reader].subscriptions[moved.link].row = at.row;
+            if (!RC_PLANT(6)) sessions_[moved.reader].subscriptions[moved.link].row = at.row;
         }
         if (lane.walk.queued) lane.walk.left = lane.size();  // rows changed places: look again
     } else {
@@ -387,6 +391,7 @@ void Hub::post_records(const feed::Topic& topic,
         for (const LaneKind kind : all_lanes) {
             const std::size_t lane = index_of(kind);
             if ((topic.interest[lane] & bit_of(shard)) == 0) continue;
+            if (RC_PLANT(17) && kind == LaneKind::raw) continue;
             mail->bytes[lane] = parcels[lane].share();
         }
         mesh_.post(shard, std::move(mail));
@@ -508,7 +513,7 @@ void Hub::on_interest(const Mail& mail) noexcept {
     if (topic != nullptr) {
         topic->interest[index_of(kind)] |= bit_of(mail.from);
         answer->flag = true;
-        answer->offset = topic->next;
+        answer->offset = RC_PLANT(16) ? topic->next + 1 : topic->next;
         answer->epoch = topic->epoch;
     }
     mesh_.post(mail.from, std::move(answer));

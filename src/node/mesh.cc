@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/plant.h"
 
 namespace ringcast::node {
 
@@ -140,7 +141,7 @@ void Mesh::post(std::uint32_t to, std::unique_ptr<Mail> mail) noexcept {
     credit(mail->from, to, channel).under_way.fetch_add(cost_of(*mail), std::memory_order_relaxed);
     Box& box = boxes_[to];
     if (box.of(channel).push_and_needs_wake(*mail.release()) && box.reactor != nullptr) {
-        box.reactor->wake();
+        if (!RC_PLANT(1)) box.reactor->wake();
     }
 }
 
@@ -156,7 +157,7 @@ std::unique_ptr<Mail> Mesh::pop(std::uint32_t shard, Channel channel) noexcept {
     // flag.
     if (left <= mail_max_ / 2 && used.awaited.load() && used.awaited.exchange(false)) {
         io::Reactor* sender = boxes_[mail->from].reactor;
-        if (sender != nullptr) sender->wake();
+        if (sender != nullptr && !RC_PLANT(2)) sender->wake();
     }
     return mail;
 }

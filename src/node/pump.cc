@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/plant.h"
 #include "node/close_codes.h"
 #include "node/replies.h"
 
@@ -177,7 +178,7 @@ void Pump::lapse(io::ConnIndex conn,
           conn,
           wire::Gap{.wall_ns = reactor_.wall_now(),
                     .topic = topic.name(),
-                    .from = from,
+                    .from = RC_PLANT(5) ? from + 1 : from,
                     .to = next - 1,
                     .reason = "slow_consumer",
                     .next = next});
@@ -320,7 +321,7 @@ void Pump::settle(const io::Send& send, const Origin& origin) noexcept {
             }
         }
     }
-    if (taken < send.bytes.size()) {
+    if (taken < send.bytes.size() && !RC_PLANT(4)) {
         counters_.blocked++;
         sessions_.set_blocked(send.conn);
     }
@@ -329,8 +330,8 @@ void Pump::settle(const io::Send& send, const Origin& origin) noexcept {
 void Pump::settle_record(const io::Send& send, const Origin& origin) noexcept {
     feed::Lane& lane = *origin.lane;
     const feed::Seq before = lane.row(origin.row).seq;
-    lane.advance(
-        origin.row, origin.slice, static_cast<std::size_t>(send.result), send.by_reference);
+    const auto taken = RC_PLANT(3) ? send.bytes.size() : static_cast<std::size_t>(send.result);
+    lane.advance(origin.row, origin.slice, taken, send.by_reference);
     const feed::Subscriber& after = lane.row(origin.row);
     counters_.delivered += after.seq - before;
 

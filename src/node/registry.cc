@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "node/close_codes.h"
 
 namespace ringcast::node {
@@ -67,7 +68,7 @@ void Registry::handle(MailKind kind, const Holder& who, std::string_view id) noe
         // Not if a newer one has it by now.
         const bool same = found != holders_.end() && found->second.shard == who.shard &&
                           found->second.conn == who.conn && found->second.serial == who.serial;
-        if (same) holders_.erase(found);
+        if (same || (found != holders_.end() && RC_PLANT(21))) holders_.erase(found);
         return;
     }
     RC_CHECK(kind == MailKind::claim);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
+#include "base/plant.h"
 #include "base/scratch.h"
 #include "node/close_codes.h"
 #include "wire/frame.h"
@@ -61,6 +62,7 @@ void Sessions::erase(io::ConnIndex conn) noexcept {
 
 Session* Sessions::find(io::ConnIndex conn, std::uint64_t serial) noexcept {
     Session* session = slab_.find(conn);
+    if (RC_PLANT(11)) return session;
     return session != nullptr && session->serial == serial ? session : nullptr;
 }
 
@@ -73,7 +75,8 @@ void Sessions::mark_ready(io::ConnIndex conn) noexcept {
 void Sessions::push(io::ConnIndex conn, Bytes frame) noexcept {
     Session& session = slab_[conn];
     // RFC 6455, 5.5.1: nothing goes behind a close frame.
-    if (session.state == State::closing || session.state == State::draining) return;
+    const bool closing = session.state == State::closing && !RC_PLANT(19);
+    if (closing || session.state == State::draining) return;
     if (!session.outbox.push(frame, config_.outbox_max)) {
         counters_.slow_closed++;
         close(conn, close_codes::slow_consumer, "replies are not read");
@@ -122,6 +125,7 @@ void Sessions::resume(io::ConnIndex conn, std::uint8_t why) noexcept {
 
 void Sessions::resume_waiting() noexcept {
     for (const Waiting& waiting : waiting_) {
+        if (RC_PLANT(18)) continue;
         if (find(waiting.conn, waiting.serial) != nullptr) resume(waiting.conn, pause::credit);
     }
     waiting_.clear();
@@ -167,6 +171,7 @@ void Sessions::restart(io::ConnIndex conn) noexcept {
         return;
     }
     gates_[conn] |= gate::ends;
+    if (RC_PLANT(20)) close_for_restart(conn);
     mark_ready(conn);
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/plant.h"
 
 namespace ringcast::node {
 
@@ -129,7 +130,7 @@ void Shard::wait(Nanos until) noexcept {
     mesh_.awake(setup_.index);
     const Nanos after = reactor_->now();
     if (until == 0 && after - before > long_turn) counters_.long_turns++;
-    if (after > std::max(until, before) + late) catch_up(after);
+    if (after > std::max(until, before) + late && !RC_PLANT(12)) catch_up(after);
 }
 
 // Woken long after we meant to be (SIGSTOP, a stalled machine): hear everybody out first.
@@ -229,7 +230,7 @@ void Shard::on_ended(io::ConnIndex conn, int os_error) noexcept {
 void Shard::on_writable(io::ConnIndex conn) noexcept {
     note_event();
     std::uint8_t& gate = sessions_.gate_of(conn);
-    gate &= static_cast<std::uint8_t>(~gate::blocked);
+    if (!RC_PLANT(24)) gate &= static_cast<std::uint8_t>(~gate::blocked);
     // It took bytes, so somebody is there.
     sessions_[conn].heard = sessions_.now();
     sessions_.arm(conn);
@@ -246,7 +247,7 @@ void Shard::on_closed(io::ConnIndex conn) noexcept {
     const bool admitted = sessions_[conn].admitted;
     sessions_.erase(conn);
     counters_.closed++;
-    if (admitted) mesh_.leave();
+    if (admitted && !RC_PLANT(23)) mesh_.leave();
 }
 
 void Shard::fire(std::uint32_t timer) noexcept {

@@ -1,5 +1,6 @@
 // ringcast-sim: runs worlds, one a seed, and stops at the first that breaks a rule.
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -7,9 +8,11 @@
 #include <ctime>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
 
@@ -21,7 +24,8 @@ constexpr unsigned seed_limit_s = 60;  // of real time; a world takes millisecon
 
 struct Arguments {
     std::uint64_t first = 1;
-    std::uint64_t last = 1;
+    std::uint64_t last = 0;             // below `first`: none
+    std::vector<std::uint64_t> listed;  // from a file
     Wishes wishes;
     std::string ledger;
     std::string replay;  // the options but the seed, as they were given
@@ -67,6 +71,14 @@ void on_death(int signal) {
     return value;
 }
 
+void plant(std::uint32_t number) {
+#ifdef RC_PLANTS
+    planted = number;
+#else
+    refuse("--plant " + std::to_string(number) + ": not in this build (-Dplants=true)");
+#endif
+}
+
 void read_range(std::string_view text, Arguments& arguments) {
     const std::size_t dots = text.find("..");
     const bool good = dots != std::string_view::npos &&
@@ -76,58 +88,90 @@ void read_range(std::string_view text, Arguments& arguments) {
     if (!good) refuse("--seeds " + std::string(text) + ": wants A..B with A <= B");
 }
 
+// Seeds that failed once: a number a line, whatever stands behind it is for people.
+void read_regress(const std::string& path, Arguments& arguments) {
+    std::FILE* file = std::fopen(path.c_str(), "r");
+    if (file == nullptr) refuse("--regress " + path + ": " + std::strerror(errno));
+    char line[256];
+    int count = 0;
+    while (std::fgets(line, sizeof(line), file) != nullptr) {
+        count++;
+        const std::string_view text(line);
+        if (text.front() == '#' || text.front() == '\n') continue;
+        std::uint64_t seed = 0;
+        if (!parse(text.substr(0, text.find_first_of(" \n")), seed, UINT64_MAX - 9)) {
+            refuse("--regress " + path + ":" + std::to_string(count) + ": begins with no seed");
+        }
+        arguments.listed.push_back(seed);
+    }
+    std::fclose(file);
+    if (arguments.listed.empty()) refuse("--regress " + path + ": names no seed");
+}
+
+void read_seed(std::string_view text, Arguments& arguments) {
+    if (!parse(text, arguments.first, UINT64_MAX - 9)) {
+        refuse("--seed " + std::string(text) + ": wants a number");
+    }
+    arguments.last = arguments.first;
+}
+
+// An option without a value. False: it is none of these.
+[[nodiscard]] bool read_switch(std::string_view option, Arguments& arguments) {
+    if (option == "--verbose") {
+        arguments.verbose = true;
+    } else if (option == "--trace") {
+        arguments.wishes.trace = true;
+    } else if (option == "--twice") {
+        arguments.twice = true;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+// What belongs to a world, and so to the line that replays it.
+void read_wish(std::string_view option, std::string_view text, Arguments& arguments) {
+    if (option == "--plant") {
+        plant(static_cast<std::uint32_t>(value_of(option, text, 24)));
+    } else if (option == "--conns") {
+        arguments.wishes.connections = static_cast<std::uint32_t>(value_of(option, text, 100'000));
+    } else if (option == "--shards") {
+        arguments.wishes.shards = static_cast<std::uint32_t>(value_of(option, text, 64));
+    } else if (option == "--topics") {
+        arguments.wishes.topics = static_cast<std::uint32_t>(value_of(option, text, 10));
+    } else {
+        refuse("unknown option " + std::string(option));
+    }
+    arguments.replay += " " + std::string(option) + " " + std::string(text);
+}
+
 [[nodiscard]] Arguments read_arguments(int count, char** words) {
     Arguments arguments;
     bool seeded = false;
     for (int i = 1; i < count; i++) {
         const std::string_view option = words[i];
-        if (option == "--verbose") {
-            arguments.verbose = true;
-            continue;
-        }
-        if (option == "--trace") {
-            arguments.wishes.trace = true;
-            continue;
-        }
-        if (option == "--twice") {
-            arguments.twice = true;
-            continue;
-        }
-        const bool known = option == "--seed" || option == "--seeds" || option == "--ledger" ||
-                           option == "--conns" || option == "--shards" || option == "--topics";
-        if (!known) refuse("unknown option " + std::string(option));
-        if (i + 1 == count) refuse(std::string(option) + " wants a value");
+        if (read_switch(option, arguments)) continue;
+        if (i + 1 == count) refuse(std::string(option) + ": unknown, or wants a value");
         const std::string_view text = words[++i];
-        if (option == "--ledger") {
+        const bool seeds = option == "--seed" || option == "--seeds" || option == "--regress";
+        if (seeds && seeded) refuse("--seed, --seeds and --regress: one of them, once");
+        seeded = seeded || seeds;
+        if (option == "--seed") {
+            read_seed(text, arguments);
+        } else if (option == "--seeds") {
+            read_range(text, arguments);
+        } else if (option == "--regress") {
+            read_regress(std::string(text), arguments);
+        } else if (option == "--ledger") {
             arguments.ledger = text;
-            continue;
-        }
-        if (option == "--seed" || option == "--seeds") {
-            if (seeded) refuse("--seed and --seeds: one of them, once");
-            seeded = true;
-            if (option == "--seeds") {
-                read_range(text, arguments);
-            } else if (!parse(text, arguments.first, UINT64_MAX - 9)) {
-                refuse("--seed " + std::string(text) + ": wants a number");
-            } else {
-                arguments.last = arguments.first;
-            }
-            continue;
-        }
-        if (option == "--conns") {
-            arguments.wishes.connections =
-                static_cast<std::uint32_t>(value_of(option, text, 100'000));
-        } else if (option == "--shards") {
-            arguments.wishes.shards = static_cast<std::uint32_t>(value_of(option, text, 64));
         } else {
-            arguments.wishes.topics = static_cast<std::uint32_t>(value_of(option, text, 10));
+            read_wish(option, text, arguments);
         }
-        arguments.replay += " " + std::string(option) + " " + std::string(text);
     }
     if (!seeded) {
         refuse(
-            "usage: ringcast-sim --seed N | --seeds A..B [--conns N] [--shards N] [--topics N] "
-            "[--ledger FILE] [--twice] [--trace] [--verbose]");
+            "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE [--conns N] [--shards N] "
+            "[--topics N] [--plant N] [--ledger FILE] [--twice] [--trace] [--verbose]");
     }
     return arguments;
 }
@@ -220,6 +264,9 @@ int run(int count, char** words) {
     const double begin = seconds_now();
     Totals totals;
     bool holds = true;
+    for (const std::uint64_t seed : arguments.listed) {
+        holds = holds && check_seed(seed, arguments, totals);
+    }
     for (std::uint64_t seed = arguments.first; holds && seed <= arguments.last; seed++) {
         holds = check_seed(seed, arguments, totals);
     }

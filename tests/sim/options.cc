@@ -1,5 +1,7 @@
 #include "tests/sim/options.h"
 
+#include <algorithm>
+
 namespace ringcast::sim {
 
 namespace {
@@ -19,11 +21,12 @@ void draw_config(Random& random, Options& options) {
     config.anonymous_publish = true;
     config.slow_policy = random.chance(1, 4) ? SlowPolicy::close : SlowPolicy::gap;
     config.ping_interval = random.between(500, 4000) * units::ms;
-    // Longer than a second: a shorter stall than that is not a late turn (node/shard.cc).
-    config.pong_timeout = random.between(1500, 4000) * units::ms;
-    config.handshake_timeout = random.between(1500, 4000) * units::ms;
-    config.close_timeout = random.between(1500, 4000) * units::ms;
-    config.stall_timeout = random.between(1500, 6000) * units::ms;
+    // A turn is late (node/shard.cc) when it begins a second after its deadline, which is at most a
+    // second away. So no time-out is below two: a pause of that length may close who is well.
+    config.pong_timeout = random.between(2500, 5000) * units::ms;
+    config.handshake_timeout = random.between(2500, 5000) * units::ms;
+    config.close_timeout = random.between(2500, 5000) * units::ms;
+    config.stall_timeout = random.between(2500, 7000) * units::ms;
     config.drain_timeout = random.between(8000, 16000) * units::ms;
     config.message_max = power(random, 12, 16);
     config.topics_per_client_max = random.chance(1, 8) ? 2 : 128;
@@ -75,7 +78,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     options.storm = static_cast<Nanos>(random.between(500, 6000)) * nanos_per_ms;
     options.delay_max = static_cast<Nanos>(random.between(10, 2000)) * 1000;
     options.window_max = power(random, 9, 17);
-    options.body_max = power(random, 5, 12);
+    options.body_max = std::min<std::size_t>(power(random, 5, 12), options.config.message_max / 2);
     options.spurious_wake = often(random, 100);
     options.stall = often(random, 4);
     options.process_stop = often(random, 2, 6);

@@ -68,7 +68,6 @@ void Reading::remember(std::uint32_t client, std::uint32_t publication) {
 Oracle::Oracle(std::uint32_t topic_count) : topics_(topic_count) {
     for (std::uint32_t topic = 0; topic < topic_count; topic++) {
         topics_[topic].name = "t" + std::to_string(topic) + std::string(topic * topic * 9, '-');
-        topics_[topic].order.push_back(none);  // offsets begin at 1
     }
 }
 
@@ -113,26 +112,34 @@ std::string Oracle::subscribed(Reading& reading,
                                std::uint64_t offset,
                                std::string_view epoch,
                                Nanos now) {
-    Topic& topic = topics_[reading.topic];
-    if (topic.epoch.empty()) topic.epoch = epoch;
-    if (topic.epoch != epoch || epoch.size() != 16) return "another epoch";
+    std::vector<Epoch>& epochs = topics_[reading.topic].epochs;
+    if (epoch.size() != 16) return "not an epoch";
+    std::uint32_t number = 0;
+    while (number < epochs.size() && epochs[number].name != epoch) {
+        number++;
+    }
+    if (number == epochs.size()) epochs.push_back({.name = std::string(epoch), .order = {}});
     reading.begin(offset + 1, now);
+    reading.epoch = number;
     return {};
 }
 
-std::string Oracle::place(std::uint32_t publication, std::uint64_t offset) {
+std::string Oracle::place(std::uint32_t publication, std::uint32_t epoch, std::uint64_t offset) {
     Publication& what = publications_[publication];
-    Topic& topic = topics_[what.topic];
-    if (what.offset == offset) return {};
+    if (what.offset == offset && what.epoch == epoch) return {};
     if (what.offset != 0) return "one record under two offsets";
-    if (offset >= topic.order.size()) topic.order.resize(offset + 1, none);
-    if (topic.order[offset] != none) return "two records under one offset";
-    topic.order[offset] = publication;
+    std::vector<std::uint32_t>& order = topics_[what.topic].epochs[epoch].order;
+    if (offset == 0) return "a record without an offset";
+    if (offset >= order.size()) order.resize(offset + 1, none);
+    if (order[offset] != none) return "two records under one offset";
+    order[offset] = publication;
     what.offset = offset;
-    // One publisher's records keep their order; look at the neighbours that were placed.
+    what.epoch = epoch;
+    // One publisher's records keep their order; look at the neighbour that was placed.
     for (std::uint32_t i = what.before; i != none; i = publications_[i].before) {
-        if (publications_[i].offset == 0) continue;
-        if (publications_[i].offset > offset) return "a publisher's records changed their order";
+        const Publication& former = publications_[i];
+        if (former.offset == 0 || former.epoch != epoch) continue;
+        if (former.offset > offset) return "a publisher's records changed their order";
         break;
     }
     return {};
@@ -182,7 +189,7 @@ std::string Oracle::record(Reading& reading, const Envelope& update) {
     const std::string text = body(publication);
     if (update.payload != quoted(encoded ? base64(text) : text)) return "a corrupt payload";
     if (number(update.id) != (what.with_id ? publication : update.offset)) return "the wrong id";
-    std::string problem = place(publication, update.offset);
+    std::string problem = place(publication, reading.epoch, update.offset);
     return problem.empty() ? follow(reading, publication) : problem;
 }
 

@@ -35,6 +35,7 @@ struct Publication {
     std::uint32_t before = none;  // the same client's last one on this topic
     std::uint32_t after = none;   // what came behind it in the topic, once somebody saw that
     std::uint64_t offset = 0;     // 0: nobody saw it
+    std::uint32_t epoch = 0;      // of `offset`, by the topic's own count
     std::uint64_t end_byte = 0;   // of the client's stream
     Nanos sent_at = 0;
     std::uint32_t size = 0;
@@ -54,7 +55,8 @@ struct Reading {
 
     std::uint32_t topic = 0;
     State state = State::off;
-    std::uint64_t next = 0;  // offset of the next record
+    std::uint64_t next = 0;   // offset of the next record
+    std::uint32_t epoch = 0;  // by the topic's own count
     std::uint32_t last = none;
     Nanos clear_since = never;  // all that was sent later must come
     std::vector<std::pair<std::uint32_t, std::uint32_t>> last_of;  // client, its publication
@@ -106,14 +108,19 @@ class Oracle {
     std::uint64_t gaps = 0;
 
   private:
+    struct Epoch {
+        std::string name;
+        std::vector<std::uint32_t> order;  // by offset
+    };
     struct Topic {
         std::string name;
-        std::string epoch;
-        std::vector<std::uint32_t> order;  // by offset
+        std::vector<Epoch> epochs;  // more than one: nobody needed it for a minute
     };
 
     [[nodiscard]] std::string follow(Reading& reading, std::uint32_t publication);
-    [[nodiscard]] std::string place(std::uint32_t publication, std::uint64_t offset);
+    [[nodiscard]] std::string place(std::uint32_t publication,
+                                    std::uint32_t epoch,
+                                    std::uint64_t offset);
 
     std::vector<Topic> topics_;
     std::vector<Publication> publications_;
