@@ -237,6 +237,7 @@ void SimReactor::tell(ConnIndex conn) noexcept {
     if ((slot.flags & closing) == 0) tell_input(conn);
     if ((slot.flags & closing) == 0) tell_end(conn);
     if ((slot.flags & closing) == 0 && !writable_first) tell_writable(conn);
+    if (budget_ == 0) net_.touch(slot.link_id);  // there may be more: look again
 }
 
 void SimReactor::tell_input(ConnIndex conn) noexcept {

@@ -100,7 +100,8 @@ TEST_CASE("sim net: a close is FIN behind everything, or RST where something was
         say(net, link, "bye");
         net.disconnect(link, server_side, true);
         run(net);
-        CHECK(read_all(net, link) == "bye");
+        const std::string heard = read_all(net, link);
+        if (!unread) CHECK(heard == "bye");  // an RST may overtake it
         CHECK(net.broken(link) == unread);
         CHECK(net.ended(link) == !unread);
     }

@@ -46,7 +46,7 @@ void Client::note(const char* what, std::string_view detail) const {
 
 void Client::on_alarm(Alarm alarm) {
     if (alarm == Alarm::dial) {
-        dial();
+        if (state_ == State::idle) dial();
         return;
     }
     if (state_ == State::over || state_ == State::idle) return;
@@ -543,6 +543,10 @@ void Client::check_deadline() {
     } else {
         allowed += static_cast<Nanos>(config.close_timeout);
     }
+    // The server may have begun to close it by then, and wait for its answer.
+    if (close_code_ != 0 || world_.stopped_at() != never) {
+        allowed += static_cast<Nanos>(config.close_timeout);
+    }
     // An accept that had to wait, and bytes on their way, count from when they arrived.
     allowed += world_.stalled(plan_.reactor);
     const Nanos network = std::max(excused_until_ - since, Nanos{0});
@@ -550,7 +554,8 @@ void Client::check_deadline() {
         alarm_in(Alarm::deadline, 200 * ms);
         return;
     }
-    if (!out_.empty() || link.stream[io::client_side].unacked > 0) return;  // it never came so far
+    const bool under_way = !out_.empty() || link.stream[io::client_side].unacked > 0;
+    if (under_way && plan_.kind != Kind::slow_handshake) return;  // it never came so far
     fail("still there " + std::to_string((world_.now() - since) / ms) + " ms after it fell silent");
 }
 
@@ -628,6 +633,11 @@ std::string Client::pending() {
     const std::string name = "client " + std::to_string(index_);
     if (state_ == State::asking && plan_.kind != Kind::slow_handshake && !excused()) {
         return name + " waits for the answer to its request";
+    }
+    // What a flooder said in the storm may still be on its way.
+    const bool speaks = plan_.kind == Kind::flooder && state_ == State::open && !close_sent_;
+    if (speaks && !out_.empty() && !world_.net().link(link_).gone[io::server_side]) {
+        return name + " has not said all";
     }
     if (!healthy()) return {};
     for (const Reading& reading : readings_) {

@@ -18,6 +18,7 @@ constexpr Nanos disturb_interval = 50 * ms;
 constexpr Nanos settle_span = 90 * nanos_per_s;
 // In calm weather a record takes a few round trips and turns.
 constexpr Nanos prompt_span = 400 * ms;
+constexpr std::uint32_t sleepless_max = 5000;  // turns in a row; one takes about 25 us
 constexpr std::uint64_t turns_max = 3'000'000;
 
 }  // namespace
@@ -219,6 +220,8 @@ void World::act(std::uint32_t shard) {
     net_.trace(shard * 2 + (slot.planned ? 1 : 0));
     if (!slot.planned) {
         slot.until = slot.shard->plan();
+        slot.sleepless = slot.until == 0 ? slot.sleepless + 1 : 0;
+        if (slot.sleepless > sleepless_max) fail("a shard spins");
         slot.planned = true;
         return;
     }
@@ -239,7 +242,8 @@ void World::rest(Slot& slot) {
         slot.busy_until += span;
         slot.stalled += span;
         net_.count_fault();
-        note("a shard stalls for " + std::to_string(span / ms) + " ms");
+        note("shard " + std::to_string(&slot - slots_.data()) + " stalls for " +
+             std::to_string(span / ms) + " ms");
     }
     if (options_.process_stop > 0 && schedule_.chance(options_.process_stop, 4096)) {
         const auto span = static_cast<Nanos>(schedule_.between(1, most));
@@ -349,6 +353,7 @@ std::string World::pending() {
     }
     for (const std::uint32_t final : finals_) {
         const Publication& what = oracle_[final];
+        if (!clients_[what.client].healthy()) continue;  // it may never have arrived
         for (std::uint32_t i = 0; i < clients_.size(); i++) {
             Client& client = clients_[i];
             if (!client.healthy()) continue;

@@ -74,6 +74,7 @@ class World {
         Nanos busy_until = 0;
         Nanos until = 0;  // while planned
         Nanos stalled = 0;
+        std::uint32_t sleepless = 0;  // turns in a row that did not want to sleep
         bool planned = false;
         bool done = false;
     };
