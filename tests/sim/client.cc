@@ -600,9 +600,9 @@ void Client::check_code(std::uint16_t code) {
     allowed = allowed || (code == 4501 && world_.replaced(index_));
     allowed = allowed ||
               (code == 4029 && (config.messages_per_second != 0 || plan_.kind == Kind::flooder));
+    const bool many_errors = world_.may_refuse_messages() || plan_.kind == Kind::liar;
     allowed = allowed || (code == 4008 && (plan_.raw || config.slow_policy == SlowPolicy::close ||
-                                           plan_.kind == Kind::slow || excused() ||
-                                           world_.may_refuse_messages()));  // too many errors
+                                           plan_.kind == Kind::slow || excused() || many_errors));
     const bool crowded = config.topics_max < world_.options().topics;
     allowed = allowed || (plan_.raw && crowded && code == 1013);
     allowed = allowed || (plan_.raw && plan_.kind == Kind::liar && code == 1008);
