@@ -7,8 +7,7 @@
 #include <vector>
 
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -16,6 +15,7 @@
 #include "io/page_sender.h"
 #include "io/send.h"
 #include "io/slots.h"
+#include "io/waker.h"
 
 namespace ringcast::io {
 
@@ -24,7 +24,6 @@ namespace {
 constexpr int events_max = 512;  // a wait() reports at most so many
 constexpr int accepts_max = 64;  // connections taken from one listener in one wait()
 constexpr int reads_max = 4;     // full buffers read from one connection in one wait()
-constexpr Nanos accept_retry = 100 * nanos_per_ms;
 
 // What an event is about: the kind in the upper half of epoll_data, an index in the lower.
 enum class Source : std::uint32_t { connection, listener, wake };
@@ -71,7 +70,7 @@ class Epoll final : public Reactor {
     void shutdown_send(ConnIndex conn) noexcept override;
     void close(ConnIndex conn) noexcept override;
     void wait(Nanos deadline) noexcept override;
-    void wake() noexcept override;
+    void wake() noexcept override { waker_.wake(); }
     [[nodiscard]] Nanos now() const noexcept override { return clock_.now(); }
     [[nodiscard]] Nanos wall_now() const noexcept override { return clock_.wall(); }
     [[nodiscard]] Result<Address> peer(ConnIndex conn) noexcept override;
@@ -104,7 +103,7 @@ class Epoll final : public Reactor {
     Chance chance_;
     PageSender pages_;
     Fd epoll_;
-    Fd wake_;
+    Waker waker_;
     Slots<Slot> slots_;
     std::vector<Listener> listeners_;
     std::array<epoll_event, events_max> events_{};
@@ -133,10 +132,8 @@ Epoll::~Epoll() {
 Result<Done> Epoll::start() noexcept {
     epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll_.valid()) return os_error(errno);
-    wake_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!wake_.valid()) return os_error(errno);
-    // Edge-triggered, so nobody has to read the counter: every write is a new edge.
-    if (!control(EPOLL_CTL_ADD, wake_.get(), Source::wake, 0, EPOLLIN | EPOLLET)) {
+    static_cast<void>(RC_TRY(waker_.start()));
+    if (!control(EPOLL_CTL_ADD, waker_.fd(), Source::wake, 0, EPOLLIN | EPOLLET)) {
         return os_error(errno);
     }
     return Done{};
@@ -236,12 +233,12 @@ void Epoll::accept_from(std::uint32_t index) noexcept {
             ::close(fd);
         } else if (errno == EAGAIN) {
             return;
-        } else if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
+        } else if (passes(errno)) {
             continue;  // this one is gone, the next may be well
         }
         // No descriptors or no memory: try again when one is freed, or after a while.
         disarm_listeners();
-        accept_at_ = clock_.now() + accept_retry;
+        accept_at_ = clock_.now() + accept_pause;
         return;
     }
 }
@@ -442,12 +439,6 @@ void Epoll::wait(Nanos deadline) noexcept {
         }
     }
     if (accept_at_ <= clock_.now()) arm_listeners();
-}
-
-void Epoll::wake() noexcept {
-    const std::uint64_t one = 1;
-    // Fails only when 2^64 wake-ups were never read; then the counter is as readable as can be.
-    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof(one));
 }
 
 }  // namespace

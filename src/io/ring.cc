@@ -34,6 +34,13 @@ io_uring_sqe& Ring::next_sqe() noexcept {
     return *sqe;
 }
 
+void Ring::cancel(std::uint64_t target, std::uint64_t unasked) noexcept {
+    io_uring_sqe& sqe = next_sqe();
+    io_uring_prep_cancel64(&sqe, target, 0);
+    sqe.user_data = unasked;
+    sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 void Ring::submit() noexcept {
     while (io_uring_sq_ready(&ring_) != 0) {
         const int count = io_uring_submit(&ring_);

@@ -164,6 +164,10 @@ Result<Fd> listen_tcp(const Address& address, const ListenOptions& options) noex
     return fd;
 }
 
+bool passes(int accept_error) noexcept {
+    return accept_error == EINTR || accept_error == ECONNABORTED || accept_error == EPROTO;
+}
+
 Result<Begun> connect_tcp(const Address& peer) noexcept {
     const int family = peer.v6 ? AF_INET6 : AF_INET;
     Begun begun{.fd = Fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))};

@@ -15,6 +15,8 @@
 
 #include "ringcast/error.h"
 
+#include "base/time.h"
+
 namespace ringcast::io {
 
 // Owns a descriptor and closes it.
@@ -77,6 +79,11 @@ struct ListenOptions {
 // A listening TCP socket, non-blocking and close-on-exec. Errors keep errno: EADDRINUSE, EACCES,
 // EADDRNOTAVAIL, ENOENT (no such congestion control).
 [[nodiscard]] Result<Fd> listen_tcp(const Address& address, const ListenOptions& options) noexcept;
+
+// What an accept can meet. The connection it was about is gone, the next may be well; anything else
+// but EAGAIN means that descriptors or memory ran out: then leave the listener alone a while (K1).
+[[nodiscard]] bool passes(int accept_error) noexcept;
+constexpr Nanos accept_pause = 100 * nanos_per_ms;
 
 // A connection that was begun: it is under way, or there, or it failed at once.
 struct Begun {

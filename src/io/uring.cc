@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
-#include <vector>
 
 #include <poll.h>
-#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -17,6 +16,9 @@
 #include "io/ring.h"
 #include "io/send.h"
 #include "io/slots.h"
+#include "io/uring_accept.h"
+#include "io/uring_tag.h"
+#include "io/waker.h"
 
 namespace ringcast::io {
 
@@ -25,26 +27,9 @@ namespace {
 constexpr unsigned submissions = 512;
 constexpr unsigned completions_a_wait = 1024;  // a wait() handles at most so many
 constexpr std::uint16_t receive_group = 0;
-constexpr std::uint32_t direct_slack = 4096;  // a multishot accept may run ahead by one backlog
-constexpr Nanos accept_retry = 100 * nanos_per_ms;
 constexpr Nanos longest_sleep = 60 * nanos_per_s;
 
 static_assert(submissions >= 2 * send_batch_max, "a batch must fit behind what is pending");
-
-// What a completion is about. user_data is {op: 8, generation: 24, index: 32}.
-enum class Op : std::uint8_t {
-    none,  // nobody waits for it
-    accept,
-    receive,
-    writable,
-    connect,
-    shutdown,
-    close,
-    send,  // index: place in the batch
-    wake,
-};
-
-constexpr std::uint32_t generation_mask = 0xffffff;
 
 enum Flag : std::uint16_t {
     live = 1,             // between on_accepted()/connect() and on_closed()
@@ -61,39 +46,14 @@ enum Flag : std::uint16_t {
 
 struct Slot {
     std::int32_t fd;
-    std::uint32_t link;        // in the free list; while connecting: errno of an instant failure
+    std::uint32_t link;        // in the free list
     std::uint32_t generation;  // how often the index was given back
     std::uint16_t flags;
-    std::uint8_t in_flight;  // requests whose last completion is still to come
+    std::uint8_t in_flight;      // requests whose last completion is still to come
+    std::uint8_t connect_error;  // errno of a connect() that failed at once
 };
 static_assert(sizeof(Slot) == 16);
-
-struct Listener {
-    Fd fd;
-    bool armed = false;
-    bool cancelling = false;
-    bool stopped = false;
-};
-
-// A connection that was accepted when no index was free.
-struct Waiting {
-    std::int32_t fd = -1;
-    std::uint32_t listener = 0;
-};
-
-[[nodiscard]] constexpr std::uint64_t tag(Op op, std::uint32_t generation, std::uint32_t index) {
-    return (std::uint64_t{static_cast<std::uint8_t>(op)} << 56) |
-           (std::uint64_t{generation & generation_mask} << 32) | index;
-}
-[[nodiscard]] constexpr Op op_of(std::uint64_t tag) {
-    return static_cast<Op>(tag >> 56);
-}
-[[nodiscard]] constexpr std::uint32_t generation_of(std::uint64_t tag) {
-    return static_cast<std::uint32_t>(tag >> 32) & generation_mask;
-}
-[[nodiscard]] constexpr std::uint32_t index_of(std::uint64_t tag) {
-    return static_cast<std::uint32_t>(tag);
-}
+static_assert(EHWPOISON <= UINT8_MAX, "the last errno there is");
 
 class Uring final : public Reactor {
   public:
@@ -106,7 +66,7 @@ class Uring final : public Reactor {
 
     void set_handler(Handler& handler) noexcept override { handler_ = &handler; }
     [[nodiscard]] Result<Done> listen(Fd listener) noexcept override;
-    void stop_listening() noexcept override;
+    void stop_listening() noexcept override { acceptor_.stop(); }
     [[nodiscard]] Result<ConnIndex> connect(const Address& peer) noexcept override;
     void send(std::span<Send> batch) noexcept override;
     void want_writable(ConnIndex conn) noexcept override;
@@ -115,7 +75,7 @@ class Uring final : public Reactor {
     void shutdown_send(ConnIndex conn) noexcept override;
     void close(ConnIndex conn) noexcept override;
     void wait(Nanos deadline) noexcept override;
-    void wake() noexcept override;
+    void wake() noexcept override { waker_.wake(); }
     [[nodiscard]] Nanos now() const noexcept override { return clock_.now(); }
     [[nodiscard]] Nanos wall_now() const noexcept override { return clock_.wall(); }
     [[nodiscard]] Result<Address> peer(ConnIndex conn) noexcept override;
@@ -125,16 +85,13 @@ class Uring final : public Reactor {
 
   private:
     void start_op(io_uring_sqe& sqe, Op op, ConnIndex conn) noexcept;
-    void cancel(std::uint64_t target) noexcept;
     void handle(const Completion& done) noexcept;
     void handle_connection(const Completion& done) noexcept;
 
-    // Accepting.
-    void arm_accepts() noexcept;
-    void cancel_accepts() noexcept;
     void on_accept(const Completion& done) noexcept;
-    void adopt(Waiting accepted) noexcept;
-    void discard(std::int32_t fd) noexcept;
+    void seat() noexcept;
+    void welcome() noexcept;
+    void adopt(UringAcceptor::Accepted accepted) noexcept;
     void arm_wake() noexcept;
 
     // Connections.
@@ -154,15 +111,16 @@ class Uring final : public Reactor {
     std::unique_ptr<BufferRing> buffers_;  // outlives the ring
     Ring ring_;
     std::uint8_t send_flags_ = 0;  // IOSQE_CQE_SKIP_SUCCESS where it is safe
-    Fd wake_;
+    Waker waker_;
     Slots<Slot> slots_;
-    std::vector<Listener> listeners_;
-    std::vector<Waiting> waiting_;
-    Nanos accept_at_ = never;  // when to try again after the descriptors ran out
+    UringAcceptor acceptor_;
 };
 
 Uring::Uring(const ReactorOptions& options) noexcept
-    : options_(options), pages_(options.log_file), slots_(options.connections_max) {}
+    : options_(options),
+      pages_(options.log_file),
+      slots_(options.connections_max),
+      acceptor_(ring_, options.direct_descriptors) {}
 
 Uring::~Uring() {
     if (!ring_.started()) return;
@@ -170,9 +128,6 @@ Uring::~Uring() {
     for (std::uint32_t conn = 0; conn < slots_.touched(); conn++) {
         const Slot& slot = slots_[conn];
         if ((slot.flags & (live | direct | close_sent)) == live) ::close(slot.fd);
-    }
-    for (const Waiting& waiting : waiting_) {
-        if (!options_.direct_descriptors) ::close(waiting.fd);
     }
 }
 
@@ -182,14 +137,7 @@ Result<Done> Uring::start(const Probe& probe) noexcept {
     if (probe.quiet_sends) send_flags_ = IOSQE_CQE_SKIP_SUCCESS;
 
     if (options_.direct_descriptors) {
-        // The table may be as large as the soft limit. (Beyond it liburing 2.3 would raise the
-        // limit of the whole process without asking.)
-        const std::uint64_t limit = RC_TRY(file_limit());
-        const std::uint64_t wanted = std::uint64_t{options_.connections_max} + direct_slack;
-        const std::uint64_t size = std::min(wanted, limit);
-        if (size <= options_.connections_max) return os_error(EMFILE);
-        const int error = io_uring_register_files_sparse(&ring_.raw(), static_cast<unsigned>(size));
-        if (error != 0) return os_error(-error);
+        static_cast<void>(RC_TRY(acceptor_.make_table(options_.connections_max)));
     }
     const bool incremental = probe.incremental_buffers && options_.incremental_buffers;
     buffers_ = RC_TRY(BufferRing::create(ring_.raw(),
@@ -197,8 +145,7 @@ Result<Done> Uring::start(const Probe& probe) noexcept {
                                          options_.receive_buffer_size,
                                          options_.receive_buffer_count,
                                          incremental));
-    wake_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!wake_.valid()) return os_error(errno);
+    static_cast<void>(RC_TRY(waker_.start()));
     arm_wake();
     return Done{};
 }
@@ -214,14 +161,6 @@ void Uring::start_op(io_uring_sqe& sqe, Op op, ConnIndex conn) noexcept {
     slot.in_flight++;
     sqe.user_data = tag_of(op, conn);
     if ((slot.flags & direct) != 0 && op != Op::close) sqe.flags |= IOSQE_FIXED_FILE;
-}
-
-void Uring::cancel(std::uint64_t target) noexcept {
-    io_uring_sqe& sqe = ring_.next_sqe();
-    io_uring_prep_cancel64(&sqe, target, 0);
-    // That the target was gone already is no news: its own last completion tells, always.
-    sqe.user_data = tag(Op::none, 0, 0);
-    sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
 void Uring::send(std::span<Send> batch) noexcept {
@@ -250,7 +189,7 @@ void Uring::send(std::span<Send> batch) noexcept {
     pages_.end_batch();
     if (!queued) return;
     ring_.submit();
-    ring_.visit(mark, tag(Op::none, 0, 0), [batch](const Completion& done) noexcept {
+    ring_.visit(mark, no_tag, [batch](const Completion& done) noexcept {
         if (op_of(done.user_data) != Op::send) return false;
         const bool full = done.result == -EAGAIN || done.result == -EINTR;
         batch[index_of(done.user_data)].result = full ? 0 : done.result;
@@ -311,110 +250,54 @@ void Uring::handle_connection(const Completion& done) noexcept {
 
 void Uring::wait(Nanos deadline) noexcept {
     RC_CHECK(handler_ != nullptr);
-    const Nanos until = std::min(deadline, accept_at_);
+    const Nanos until = std::min(deadline, acceptor_.retry_at());
     ring_.submit_and_sleep(std::min(clock_.left_until(until), longest_sleep));
     clock_.read();
     Completion done;
     for (unsigned i = 0; i < completions_a_wait && ring_.next(done); i++) {
         handle(done);
     }
-    if (accept_at_ <= clock_.now()) arm_accepts();
+    if (acceptor_.retry_at() <= clock_.now()) welcome();
 }
 
 void Uring::arm_wake() noexcept {
     // Multishot polls are edges: every write wakes us, and nobody has to read the counter.
     io_uring_sqe& sqe = ring_.next_sqe();
-    io_uring_prep_poll_multishot(&sqe, wake_.get(), POLLIN);
+    io_uring_prep_poll_multishot(&sqe, waker_.fd(), POLLIN);
     sqe.user_data = tag(Op::wake, 0, 0);
-}
-
-void Uring::wake() noexcept {
-    const std::uint64_t one = 1;
-    // Fails only when 2^64 wake-ups were never read; then the counter is as readable as can be.
-    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof(one));
 }
 
 // Accepting.
 
 Result<Done> Uring::listen(Fd listener) noexcept {
-    RC_CHECK(listener.valid());
-    listeners_.push_back({.fd = std::move(listener)});
-    arm_accepts();
+    static_cast<void>(RC_TRY(acceptor_.listen(std::move(listener))));
+    welcome();
     return Done{};
 }
 
-void Uring::stop_listening() noexcept {
-    cancel_accepts();
-    for (Listener& listener : listeners_) {
-        listener.stopped = true;
-        if (!listener.armed) listener.fd.reset(-1);
-    }
-    for (const Waiting& waiting : waiting_) {
-        discard(waiting.fd);
-    }
-    waiting_.clear();
-    accept_at_ = never;
-}
-
-void Uring::arm_accepts() noexcept {
-    accept_at_ = never;  // in any case: whoever has no index to give is armed by on_close()
-    if (slots_.full() || !waiting_.empty()) return;
-    for (std::uint32_t i = 0; i < listeners_.size(); i++) {
-        Listener& listener = listeners_[i];
-        if (listener.armed || listener.stopped) continue;
-        listener.armed = true;
-        io_uring_sqe& sqe = ring_.next_sqe();
-        const int fd = listener.fd.get();
-        constexpr int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;  // sendfile needs non-blocking
-        if (options_.direct_descriptors) {
-            io_uring_prep_multishot_accept_direct(&sqe, fd, nullptr, nullptr, 0);
-        } else {
-            io_uring_prep_multishot_accept(&sqe, fd, nullptr, nullptr, flags);
-        }
-        sqe.user_data = tag(Op::accept, 0, i);
-    }
-}
-
-void Uring::cancel_accepts() noexcept {
-    for (std::uint32_t i = 0; i < listeners_.size(); i++) {
-        Listener& listener = listeners_[i];
-        if (!listener.armed || listener.cancelling) continue;
-        listener.cancelling = true;
-        cancel(tag(Op::accept, 0, i));
-    }
-}
-
 void Uring::on_accept(const Completion& done) noexcept {
-    const std::uint32_t index = index_of(done.user_data);
-    RC_CHECK(index < listeners_.size());
-    const bool last = (done.flags & IORING_CQE_F_MORE) == 0;
-    if (last) {
-        listeners_[index].armed = false;
-        listeners_[index].cancelling = false;
-    }
-    if (listeners_[index].stopped) {
-        if (done.result >= 0) discard(done.result);
-        if (last) listeners_[index].fd.reset(-1);
-        return;
-    }
-    if (done.result >= 0) {
-        const Waiting accepted{.fd = done.result, .listener = index};
-        // A multishot accept runs ahead of us by up to a backlog; who finds no index waits.
-        if (slots_.full() || !waiting_.empty()) {
-            waiting_.push_back(accepted);
-        } else {
-            adopt(accepted);
-        }
-    } else if (done.result != -ECANCELED && done.result != -ECONNABORTED && done.result != -EINTR &&
-               done.result != -EAGAIN && done.result != -EPROTO) {
-        // No descriptors or no memory: try again when one is freed, or after a while (K1).
-        accept_at_ = clock_.now() + accept_retry;
-    }
-    if (slots_.full()) return cancel_accepts();  // the backlog holds the rest
-    if (last && accept_at_ == never) arm_accepts();
+    const bool last = acceptor_.on_completion(done, clock_.now());
+    seat();
+    if (slots_.full()) return acceptor_.disarm();
+    if (last && acceptor_.retry_at() == never) acceptor_.arm();
 }
 
-void Uring::adopt(Waiting accepted) noexcept {
+// Gives indexes to those who wait, as far as there are any.
+void Uring::seat() noexcept {
+    UringAcceptor::Accepted next;
+    while (!slots_.full() && acceptor_.take(next)) {
+        adopt(next);
+    }
+}
+
+// There may be room, or descriptors: serves those who wait, and accepts if that leaves an index.
+void Uring::welcome() noexcept {
+    seat();
+    if (slots_.full()) return acceptor_.disarm();
+    acceptor_.arm();
+}
+
+void Uring::adopt(UringAcceptor::Accepted accepted) noexcept {
     const ConnIndex conn = slots_.take();
     RC_CHECK(conn != no_conn);
     Slot& slot = slots_[conn];
@@ -423,16 +306,6 @@ void Uring::adopt(Waiting accepted) noexcept {
     RC_CHECK(slot.in_flight == 0);
     handler_->on_accepted(conn, accepted.listener);
     settle(conn);
-}
-
-void Uring::discard(std::int32_t fd) noexcept {
-    if (!options_.direct_descriptors) {
-        ::close(fd);
-        return;
-    }
-    io_uring_sqe& sqe = ring_.next_sqe();
-    io_uring_prep_close_direct(&sqe, static_cast<unsigned>(fd));
-    sqe.user_data = tag(Op::none, 0, 0);
 }
 
 // Connections.
@@ -476,7 +349,7 @@ void Uring::cancel_receive(ConnIndex conn) noexcept {
     Slot& slot = slots_[conn];
     if ((slot.flags & (receiving | cancelling)) != receiving) return;
     slot.flags |= cancelling;
-    cancel(tag_of(Op::receive, conn));
+    ring_.cancel(tag_of(Op::receive, conn), no_tag);
 }
 
 void Uring::on_receive(ConnIndex conn, const Completion& done) noexcept {
@@ -513,7 +386,7 @@ Result<ConnIndex> Uring::connect(const Address& peer) noexcept {
     Slot& slot = slots_[conn];
     slot.fd = fd.release();
     slot.flags = live | connecting;
-    slot.link = static_cast<std::uint32_t>(error);
+    slot.connect_error = static_cast<std::uint8_t>(error);
     io_uring_sqe& sqe = ring_.next_sqe();
     if (error == 0) {
         io_uring_prep_poll_add(&sqe, slot.fd, POLLOUT);
@@ -528,7 +401,7 @@ void Uring::on_connect(ConnIndex conn, const Completion& done) noexcept {
     Slot& slot = slots_[conn];
     slot.flags = static_cast<std::uint16_t>(slot.flags & ~connecting);
     if ((slot.flags & closing) != 0) return;
-    int error = static_cast<int>(slot.link);
+    int error = slot.connect_error;
     socklen_t size = sizeof(error);
     if (error == 0 && ::getsockopt(slot.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
         error = errno;
@@ -573,8 +446,8 @@ void Uring::close(ConnIndex conn) noexcept {
     Slot& slot = usable(conn);
     slot.flags |= closing;
     cancel_receive(conn);
-    if ((slot.flags & waits_writable) != 0) cancel(tag_of(Op::writable, conn));
-    if ((slot.flags & connecting) != 0) cancel(tag_of(Op::connect, conn));
+    if ((slot.flags & waits_writable) != 0) ring_.cancel(tag_of(Op::writable, conn), no_tag);
+    if ((slot.flags & connecting) != 0) ring_.cancel(tag_of(Op::connect, conn), no_tag);
     settle(conn);
 }
 
@@ -585,12 +458,7 @@ void Uring::on_close(ConnIndex conn) noexcept {
     slot.flags = 0;
     slot.generation++;
     slots_.give_back(conn);
-    if (!waiting_.empty() && !slots_.full()) {
-        const Waiting next = waiting_.front();
-        waiting_.erase(waiting_.begin());
-        adopt(next);
-    }
-    arm_accepts();
+    welcome();
 }
 
 Result<Address> Uring::peer(ConnIndex conn) noexcept {

@@ -141,4 +141,11 @@ TEST_CASE("socket: listening fails with the kernel's reason") {
     CHECK(listen_tcp(any, {.congestion = "no-such"}).error() == os_error(ENOENT));
 }
 
+TEST_CASE("socket: only what concerns one newcomer passes") {
+    for (const int error : {EINTR, ECONNABORTED, EPROTO})
+        CHECK(passes(error));
+    for (const int error : {EMFILE, ENFILE, ENOMEM, ENOBUFS, EPERM})
+        CHECK_FALSE(passes(error));
+}
+
 }  // namespace ringcast::io::test
