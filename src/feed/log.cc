@@ -133,7 +133,7 @@ void Log::trim(Seq needed) noexcept {
     while (oldest_ != nullptr && oldest_->first + oldest_->count <= needed) {
         retire_oldest();
     }
-    if (oldest_ == nullptr) return;
+    if (first_ == next_) return;  // at most a segment is left that a lost reserve() opened
 
     // The next segment is as large as the backlog asks for: a reader that is always a little behind
     // must not turn a few hot pages into megabytes, but a backlog that is the whole segment wants

@@ -168,3 +168,22 @@ TEST_CASE("lane: when a reader leaves, the last row fills the hole") {
         lane.unsubscribe(lane.size() - 1);
     CHECK(lane.behind() == 0);
 }
+
+TEST_CASE("lane: a reserve that was lost, and every reader lapped, is no reason to die") {
+    WatchedArena arena(16);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 4096, {.save_tail = &ignore_tail});
+    REQUIRE(lane.subscribe(0, 0, 1) == 0);
+    publish(lane, std::string(100, 'a'));
+    // Another lane needs all the memory there is.
+    Lane other(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    REQUIRE(other.subscribe(1, 0, 1) == 0);
+    for (int i = 0; i < 40; i++)
+        publish(other, std::string(8000, 'b'));
+    REQUIRE(lane.lapped(0));
+    REQUIRE(lane.reserve(100).size() == 100);  // and no commit()
+    publish(lane, std::string(8000, 'c'));
+    CHECK(lane.lapped(0));
+    lane.skip_to(0, lane.log().first());
+    CHECK(as_text(lane.peek(0).bytes) == std::string(8000, 'c'));
+}
