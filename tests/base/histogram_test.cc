@@ -91,6 +91,21 @@ TEST_CASE("histogram: percentiles of any sample agree with the sorted sample") {
     }
 }
 
+TEST_CASE("histogram: a percentile that is a whole rank is that one, not the one above") {
+    for (const std::uint64_t count : {1'000ULL, 10'000ULL, 1'000'000ULL, 1'000'000'000ULL}) {
+        CAPTURE(count);
+        // The values have buckets of their own, however many there are of each.
+        for (const std::uint64_t mille : {1ULL, 7ULL, 290ULL, 580ULL, 999ULL}) {
+            CAPTURE(mille);
+            Histogram histogram;
+            histogram.record(1, count / 1000 * mille);
+            histogram.record(2, count - count / 1000 * mille);
+            CHECK(histogram.percentile(static_cast<double>(mille) / 10) == 1);
+            CHECK(histogram.percentile(static_cast<double>(mille) / 10 + 1e-7) == 2);
+        }
+    }
+}
+
 TEST_CASE("histogram: recording a count is recording that many times") {
     Histogram once;
     Histogram often;
