@@ -138,7 +138,9 @@ std::size_t write_refusal(MutBytes out,
     Appender headers(headers_memory);
     if (status == 405) headers.text("Allow: GET\r\n");
     if (status == 426) {
-        headers.text("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
+        // Upgrade must be named in Connection too, or it is not for the next hop (RFC 9110, 7.8). A
+        // second Connection line continues the first (5.3).
+        headers.text("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     }
     if (status == 503 && retry_after_s > 0) {
         headers.text("Retry-After: ").number(retry_after_s).text("\r\n");

@@ -146,6 +146,7 @@ TEST_CASE("handshake: a refusal carries the header that its status calls for") {
         {405, "\r\nAllow: GET\r\n"},
         {414, "HTTP/1.1 414 URI Too Long\r\n"},
         {426, "\r\nSec-WebSocket-Version: 13\r\n"},
+        {426, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"},
         {431, "HTTP/1.1 431 Request Header Fields Too Large\r\n"},
         {503, "\r\nRetry-After: 4294967295\r\n"},
         {505, "HTTP/1.1 505 HTTP Version Not Supported\r\n"},
