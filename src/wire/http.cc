@@ -30,6 +30,12 @@ constexpr bool is_host(std::uint8_t c) noexcept {
                           std::string_view::npos);
 }
 
+bool host_valid(std::string_view host) noexcept {
+    return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
+        return is_host(static_cast<std::uint8_t>(c));
+    });
+}
+
 constexpr char lower(char c) noexcept {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
@@ -250,7 +256,9 @@ bool RequestParser::scan_request_line(std::uint8_t byte) noexcept {
         return true;
     }
     if (spaces_ != 1) return true;  // method and version: llhttp knows them
-    if (target_size_ == 0 && byte != '/') return refuse(400, "target is not a path");
+    if (target_size_ == 0 && byte != '/' && byte != 'h' && byte != 'H') {
+        return refuse(400, "target is not a path");
+    }
     if (byte <= 0x20 || byte > 0x7e || byte == '#') return refuse(400, "bad character in target");
     if (target_size_ >= target_size_max) return refuse(414, "target over 2 KiB");
     target_size_++;
@@ -356,23 +364,33 @@ RequestParser::Status RequestParser::finish_head() noexcept {
     if (!complete_) return fail(400, "malformed request");
     const bool host_missing = request_.version_minor >= 1 && request_.host_count == 0;
     if (host_missing || request_.host_count > 1) return fail(400, "not exactly one Host");
-    if (request_.host_count == 1) {
-        const bool sound = !request_.host.empty() &&
-                           std::all_of(request_.host.begin(), request_.host.end(), [](char c) {
-                               return is_host(static_cast<std::uint8_t>(c));
-                           });
-        if (!sound) return fail(400, "malformed Host");
-    }
+    if (request_.host_count == 1 && !host_valid(request_.host)) return fail(400, "malformed Host");
     if (request_.origin_count > 1) return fail(400, "more than one Origin");
     if (request_.authorization_count > 1) return fail(400, "more than one Authorization");
 
-    const std::string_view target{text_.data(), target_size_};
+    std::string_view target{text_.data(), target_size_};
+    if (target.front() != '/' && !take_authority(target)) {
+        return fail(400, "target is neither a path nor an http URI");
+    }
     const std::size_t mark = target.find('?');
-    request_.path = target.substr(0, mark);
+    request_.path = mark == 0 || target.empty() ? "/" : target.substr(0, mark);
     if (mark != std::string_view::npos) request_.query = target.substr(mark + 1);
     request_.head_size = head_size_;
     request_.header_lines = lines_;
     return Status::done;
+}
+
+// The absolute form, as for a proxy: every server must take it, and its authority instead of Host
+// (RFC 9112, section 3.2.2). Leaves the path and the query.
+bool RequestParser::take_authority(std::string_view& target) noexcept {
+    for (const std::string_view scheme : {"http://", "https://"}) {
+        if (!same_ignoring_case(target.substr(0, scheme.size()), scheme)) continue;
+        target.remove_prefix(scheme.size());
+        request_.host = target.substr(0, target.find_first_of("/?"));
+        target.remove_prefix(request_.host.size());
+        return host_valid(request_.host);
+    }
+    return false;
 }
 
 const Request& RequestParser::request() const noexcept {

@@ -112,6 +112,7 @@ class RequestParser {
     void begin_header() noexcept;
     [[nodiscard]] bool finish_header() noexcept;
     [[nodiscard]] Status finish_head() noexcept;
+    [[nodiscard]] bool take_authority(std::string_view& target) noexcept;
     Status fail(int status, const char* reason) noexcept;
     bool refuse(int status, const char* reason) noexcept;  // fail(), and false
 

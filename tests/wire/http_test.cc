@@ -177,6 +177,16 @@ std::vector<Row> body_rows() {
 std::vector<Row> request_line_rows() {
     return {
         {"websocketpp 524: target is not a path", "GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"absolute form", "GET http://a:80/ws?x=1 HTTP/1.1\r\nHost: b\r\n\r\n", 0},
+        {"absolute form, capitals", "GET HTTPS://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 0},
+        {"absolute form, no path", "GET http://a HTTP/1.1\r\nHost: b\r\n\r\n", 0},
+        {"absolute form, no host", "GET http:///ws HTTP/1.1\r\nHost: b\r\n\r\n", 400},
+        {"absolute form, user", "GET http://u@a/ws HTTP/1.1\r\nHost: b\r\n\r\n", 400},
+        {"absolute form, no Host", "GET http://a/ws HTTP/1.1\r\n\r\n", 400},
+        {"a scheme alone", "GET http:// HTTP/1.1\r\nHost: b\r\n\r\n", 400},
+        {"some other scheme", "GET htp://a/ws HTTP/1.1\r\nHost: b\r\n\r\n", 400},
+        {"a WebSocket scheme", "GET ws://a/ws HTTP/1.1\r\nHost: b\r\n\r\n", 400},
+        {"no scheme", "GET http HTTP/1.1\r\nHost: b\r\n\r\n", 400},
         {"websocketpp 524: no target", "GET  HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"HTTP/0.9", "GET /\r\n\r\n", 400},
         {"two blanks before the version", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n", 400},
@@ -184,7 +194,6 @@ std::vector<Row> request_line_rows() {
         {"blank in front of the method", " GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"empty line in front", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"tab in the request line", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
-        {"absolute form", "GET http://a/ws HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"asterisk form", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"fragment in the target", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400},
         {"octet above ASCII in the target", "GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
@@ -333,6 +342,32 @@ TEST_CASE("http: the request says what its lines said") {
     CHECK(request.websocket_version_13);
     CHECK(request.offers_protocols);
     CHECK(request.offers_ringcast_v1);
+}
+
+TEST_CASE("http: of a target in absolute form the authority counts, not Host") {
+    struct Row {
+        const char* target;
+        const char* host;
+        const char* path;
+        const char* query;
+    };
+    const Row rows[] = {
+        {"http://a.example:81/ws?topic=t", "a.example:81", "/ws", "topic=t"},
+        {"HTTPS://[::1]/raw", "[::1]", "/raw", ""},
+        {"http://a", "a", "/", ""},
+        {"http://a?b=/c", "a", "/", "b=/c"},
+        {"/http://a", "b", "/http://a", ""},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.target);
+        const std::string head = "GET " + std::string(row.target) + " HTTP/1.1\r\nHost: b\r\n\r\n";
+        RequestParser parser;
+        std::size_t consumed = 0;
+        REQUIRE(parser.feed(as_bytes(head), consumed) == RequestParser::Status::done);
+        CHECK(parser.request().host == row.host);
+        CHECK(parser.request().path == row.path);
+        CHECK(parser.request().query == row.query);
+    }
 }
 
 TEST_CASE("http: lists are compared by whole elements") {
