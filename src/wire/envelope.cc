@@ -1,6 +1,8 @@
 #include "wire/envelope.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -20,11 +22,92 @@ struct EnvelopeParser::State {
 
     // One whole JSON document. Precondition: at most message_size_max, and the padding.
     [[nodiscard]] bool read(Bytes bytes, dom::element& root) noexcept {
-        const std::string_view text = as_text(bytes);
-        return parser.parse_into_document(document, text.data(), text.size(), false).get(root) ==
-               simdjson::SUCCESS;
+        const simdjson::error_code error = parse(as_text(bytes), root);
+        if (error == simdjson::NUMBER_ERROR) return read_without_large_numbers(bytes, root);
+        return error == simdjson::SUCCESS;
     }
+
+  private:
+    [[nodiscard]] simdjson::error_code parse(std::string_view text, dom::element& root) noexcept {
+        return parser.parse_into_document(document, text.data(), text.size(), false).get(root);
+    }
+    [[nodiscard]] bool read_without_large_numbers(Bytes bytes, dom::element& root) noexcept;
 };
+
+namespace {
+
+// The characters of the number that `text` begins with, in the grammar of RFC 8259; 0 if there is
+// none.
+std::size_t number_size(std::string_view text) noexcept {
+    std::size_t at = 0;
+    const auto is = [&](std::string_view any) noexcept {
+        return at < text.size() && any.find(text[at]) != std::string_view::npos;
+    };
+    const auto digits = [&]() noexcept {
+        const std::size_t begin = at;
+        while (is("0123456789"))
+            at++;
+        return at - begin;
+    };
+    if (is("-")) at++;
+    const bool leading_zero = is("0");
+    const std::size_t whole = digits();
+    if (whole == 0 || (leading_zero && whole > 1)) return 0;
+    if (is(".")) {
+        at++;
+        if (digits() == 0) return 0;
+    }
+    if (is("eE")) {
+        at++;
+        if (is("+-")) at++;
+        if (digits() == 0) return 0;
+    }
+    return at;
+}
+
+// Whether simdjson can hold it: 64 bits, or a finite double.
+bool number_fits(std::string_view number) noexcept {
+    const char* const end = number.data() + number.size();
+    std::errc error{};
+    if (number.find_first_of(".eE") != std::string_view::npos) {
+        double value = 0;
+        error = std::from_chars(number.data(), end, value).ec;
+    } else if (number.front() == '-') {
+        std::int64_t value = 0;
+        error = std::from_chars(number.data(), end, value).ec;
+    } else {
+        std::uint64_t value = 0;
+        error = std::from_chars(number.data(), end, value).ec;
+    }
+    return error == std::errc();
+}
+
+}  // namespace
+
+// JSON sets no limit to numbers, and a payload is handed on as it was written: money and hashes of
+// 128 bits are common. simdjson stops at 64 bits and at the range of a double, so it is shown a
+// copy with -0.0 in their places. That is a number, but neither an offset nor a rate, as those
+// would be. Only messages that would be refused otherwise pay for it, with one more reading.
+bool EnvelopeParser::State::read_without_large_numbers(Bytes bytes, dom::element& root) noexcept {
+    constexpr std::string_view stand_in = "-0.0";
+    const std::string_view text = as_text(bytes);
+    const std::unique_ptr<char[]> copy(
+        new (std::nothrow) char[text.size() + simdjson::SIMDJSON_PADDING]);
+    if (copy == nullptr) return false;
+    std::memcpy(copy.get(), text.data(), text.size());
+    std::memset(copy.get() + text.size(), 0, simdjson::SIMDJSON_PADDING);
+    // The first stage was done with the whole text before the second stopped at a number.
+    const auto& marks = *parser.implementation;
+    for (std::uint32_t i = 0; i < marks.n_structural_indexes; i++) {
+        const std::uint32_t at = marks.structural_indexes[i];
+        RC_CHECK(at < text.size());
+        const std::size_t size = number_size(text.substr(at));
+        if (size < stand_in.size() || number_fits(text.substr(at, size))) continue;
+        std::memset(copy.get() + at, ' ', size);
+        std::memcpy(copy.get() + at, stand_in.data(), stand_in.size());
+    }
+    return parse({copy.get(), text.size()}, root) == simdjson::SUCCESS;
+}
 
 namespace {
 
