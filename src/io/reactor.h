@@ -40,6 +40,12 @@ constexpr std::size_t receive_padding = 64;
 
 constexpr std::size_t send_batch_max = 64;  // 64 small sends are about 0.25 ms in the kernel
 
+// The ring's own table of descriptors is no larger than RLIMIT_NOFILE, and a newcomer who finds it
+// full is hung up on, not left in the backlog. So accepting never runs ahead further than the room
+// that a table has beside connections_max, which is so much at least.
+constexpr std::uint32_t direct_spare_min = 16;
+constexpr std::uint32_t direct_listeners_max = direct_spare_min;
+
 class Handler {
   public:
     // A client connected through listener number `listener` (order of listen() calls).
@@ -81,7 +87,9 @@ struct ReactorOptions {
     // io_uring only.
     std::uint32_t receive_buffer_count = 32;  // pooled buffers
     bool incremental_buffers = true;          // share a buffer among receives where the kernel can
-    bool direct_descriptors = false;          // past RLIMIT_NOFILE, but no sendfile and no peer()
+    // Connections take no place in the process's table: up to RLIMIT_NOFILE - direct_spare_min of
+    // them in each reactor. But no sendfile, no peer(), and direct_listeners_max listeners.
+    bool direct_descriptors = false;
     std::uint32_t completions_max = 16 * 1024;  // may be pending; more costs re-arming, no loss
 };
 

@@ -36,7 +36,7 @@ io_uring_sqe& Ring::next_sqe() noexcept {
 
 void Ring::cancel(std::uint64_t target, std::uint64_t unasked) noexcept {
     io_uring_sqe& sqe = next_sqe();
-    io_uring_prep_cancel64(&sqe, target, 0);
+    io_uring_prep_cancel64(&sqe, target, IORING_ASYNC_CANCEL_ALL);
     sqe.user_data = unasked;
     sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
 }

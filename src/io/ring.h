@@ -38,8 +38,8 @@ class Ring {
 
     // An empty entry; submits what is pending if there is no room.
     [[nodiscard]] io_uring_sqe& next_sqe() noexcept;
-    // Asks for the end of the request whose user_data is `target`: its own last completion tells,
-    // whether it was still there or not. `unasked` marks a completion that nobody waits for.
+    // Asks for the end of all requests whose user_data is `target`: their own last completions
+    // tell, whether they were still there or not. `unasked` marks one that nobody waits for.
     void cancel(std::uint64_t target, std::uint64_t unasked) noexcept;
     // Returns when the kernel has everything that is pending.
     void submit() noexcept;

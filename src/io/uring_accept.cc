@@ -9,13 +9,19 @@
 
 #include "base/check.h"
 #include "io/process.h"
+#include "io/reactor.h"
 #include "io/uring_tag.h"
 
 namespace ringcast::io {
 
 namespace {
 
-constexpr std::uint32_t direct_slack = 4096;  // a multishot accept may run ahead by one backlog
+// Accepts on one listener with direct descriptors, where the table has the room: so many newcomers
+// come in one turn.
+constexpr std::uint32_t direct_accepts_max = 8;
+// liburing 2.3 adds one to a place in the table; "any place" must come out of that unchanged.
+constexpr unsigned table_chooses = IORING_FILE_INDEX_ALLOC - 1;
+static_assert(direct_spare_min >= direct_listeners_max, "one accept each at least");
 
 }  // namespace
 
@@ -31,9 +37,11 @@ Result<Done> UringAcceptor::make_table(std::uint32_t connections_max) noexcept {
     // The table may be as large as the soft limit. (Beyond it liburing 2.3 would raise the limit
     // of the whole process without asking.)
     const std::uint64_t limit = RC_TRY(file_limit());
-    const std::uint64_t wanted = std::uint64_t{connections_max} + direct_slack;
+    const std::uint64_t wanted =
+        std::uint64_t{connections_max} + direct_listeners_max * direct_accepts_max;
     const std::uint64_t size = std::min(wanted, limit);
-    if (size <= connections_max) return os_error(EMFILE);
+    if (size < std::uint64_t{connections_max} + direct_spare_min) return os_error(EMFILE);
+    armed_max_ = static_cast<std::uint8_t>((size - connections_max) / direct_listeners_max);
     const int error = io_uring_register_files_sparse(&ring_.raw(), static_cast<unsigned>(size));
     if (error != 0) return os_error(-error);
     return Done{};
@@ -41,6 +49,7 @@ Result<Done> UringAcceptor::make_table(std::uint32_t connections_max) noexcept {
 
 Result<Done> UringAcceptor::listen(Fd listener) noexcept {
     RC_CHECK(listener.valid());
+    if (direct_ && listeners_.size() == direct_listeners_max) return os_error(EMFILE);
     listeners_.push_back({.fd = std::move(listener)});
     return Done{};
 }
@@ -49,7 +58,7 @@ void UringAcceptor::stop() noexcept {
     cancel_all();
     for (Listener& listener : listeners_) {
         listener.stopped = true;
-        if (!listener.armed) listener.fd.reset(-1);
+        if (listener.armed == 0) listener.fd.reset(-1);
     }
     for (const Accepted& waiting : waiting_) {
         discard(waiting.fd);
@@ -62,18 +71,20 @@ void UringAcceptor::arm() noexcept {
     RC_CHECK(waiting_.empty());
     retry_at_ = never;
     for (std::uint32_t i = 0; i < listeners_.size(); i++) {
-        if (!listeners_[i].armed && !listeners_[i].stopped) arm_one(i);
+        while (listeners_[i].armed < armed_max_ && !listeners_[i].stopped) {
+            arm_one(i);
+        }
     }
 }
 
 void UringAcceptor::arm_one(std::uint32_t index) noexcept {
     Listener& listener = listeners_[index];
-    listener.armed = true;
+    listener.armed++;
     io_uring_sqe& sqe = ring_.next_sqe();
     const int fd = listener.fd.get();
     constexpr int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;  // sendfile needs non-blocking
     if (direct_) {
-        io_uring_prep_multishot_accept_direct(&sqe, fd, nullptr, nullptr, 0);
+        io_uring_prep_accept_direct(&sqe, fd, nullptr, nullptr, 0, table_chooses);
     } else {
         io_uring_prep_multishot_accept(&sqe, fd, nullptr, nullptr, flags);
     }
@@ -82,13 +93,13 @@ void UringAcceptor::arm_one(std::uint32_t index) noexcept {
 
 void UringAcceptor::disarm() noexcept {
     retry_at_ = never;
-    cancel_all();
+    if (!direct_) cancel_all();  // else the few that are armed find room
 }
 
 void UringAcceptor::cancel_all() noexcept {
     for (std::uint32_t i = 0; i < listeners_.size(); i++) {
         Listener& listener = listeners_[i];
-        if (!listener.armed || listener.cancelling) continue;
+        if (listener.armed == 0 || listener.cancelling) continue;
         listener.cancelling = true;
         ring_.cancel(tag(Op::accept, 0, i), no_tag);
     }
@@ -100,12 +111,13 @@ bool UringAcceptor::on_completion(const Completion& done, Nanos now) noexcept {
     Listener& listener = listeners_[index];
     const bool last = (done.flags & IORING_CQE_F_MORE) == 0;
     if (last) {
-        listener.armed = false;
-        listener.cancelling = false;
+        RC_CHECK(listener.armed > 0);
+        listener.armed--;
+        if (listener.armed == 0) listener.cancelling = false;
     }
     if (listener.stopped) {
         if (done.result >= 0) discard(done.result);
-        if (last) listener.fd.reset(-1);
+        if (listener.armed == 0) listener.fd.reset(-1);
         return false;
     }
     if (done.result >= 0) {

@@ -6,6 +6,10 @@
 // An accept is multishot and takes whatever the backlog holds before we see the first connection,
 // so it runs ahead of us by up to a backlog. Who finds no index waits here, in order, and nothing
 // is armed until all of them are taken.
+//
+// With direct descriptors that would not do: the kernel hangs up on a newcomer for whom the table
+// has no room. There each accept is for one connection, and no more of them are armed than the
+// table has room beside connections_max. Those may come while all indexes are taken, and wait.
 
 #include <cstdint>
 #include <deque>
@@ -34,7 +38,8 @@ class UringAcceptor {
     // Makes the table that direct descriptors lie in. Before the first listen().
     [[nodiscard]] Result<Done> make_table(std::uint32_t connections_max) noexcept;
 
-    // Takes the listener over; it accepts from the next arm() on.
+    // Takes the listener over; it accepts from the next arm() on. Fails (EMFILE) when the table has
+    // no room for its accepts.
     [[nodiscard]] Result<Done> listen(Fd listener) noexcept;
     // For good: closes the listeners as soon as nothing is armed on them, and those who wait.
     void stop() noexcept;
@@ -47,7 +52,7 @@ class UringAcceptor {
     // When to arm() again after the descriptors ran out; `never` if they did not.
     [[nodiscard]] Nanos retry_at() const noexcept { return retry_at_; }
 
-    // The answer to an accept. Whether it was the last one of its kind: then arm() or disarm().
+    // The answer to an accept. Whether there is less armed now: then arm() or disarm().
     [[nodiscard]] bool on_completion(const Completion& done, Nanos now) noexcept;
     // The connection that has waited longest; false when there is none.
     [[nodiscard]] bool take(Accepted& accepted) noexcept;
@@ -55,7 +60,7 @@ class UringAcceptor {
   private:
     struct Listener {
         Fd fd;
-        bool armed = false;
+        std::uint8_t armed = 0;  // accepts under way
         bool cancelling = false;
         bool stopped = false;
     };
@@ -64,10 +69,11 @@ class UringAcceptor {
     void discard(std::int32_t fd) noexcept;
 
     Ring& ring_;
-    const bool direct_;
+    const bool direct_;  // accepts are for one connection each
     std::vector<Listener> listeners_;
     std::deque<Accepted> waiting_;
     Nanos retry_at_ = never;
+    std::uint8_t armed_max_ = 1;  // accepts on each listener
 };
 
 }  // namespace ringcast::io

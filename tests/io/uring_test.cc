@@ -59,6 +59,68 @@ TEST_CASE("uring: direct descriptors go past the process's descriptor limit") {
     }));
 }
 
+TEST_CASE("uring: with direct descriptors nobody is hung up on, however small the table") {
+    if (!have_uring()) return;
+    CHECK(in_child([] {
+        constexpr std::uint32_t limit = 200;
+        constexpr std::uint32_t most = limit - direct_spare_min;
+        constexpr std::size_t count = 300;
+        rlimit files{};
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+        const rlimit roomy = files;
+        files.rlim_cur = limit;
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+        Server server(direct_only, {.connections_max = most});
+        std::string why;
+        ReactorOptions larger{.connections_max = most + 1, .direct_descriptors = true};
+        REQUIRE(make_reactor(Backend::uring, larger, why).error().os == EMFILE);
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &roomy) == 0);
+
+        std::vector<std::unique_ptr<Peer>> peers;
+        for (std::size_t i = 0; i < count; i++)
+            peers.push_back(server.peer());
+        REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == most; }));
+        const Nanos end = server.reactor->now() + 300 * nanos_per_ms;
+        int turns = 0;
+        for (; server.reactor->now() < end && turns < 1000; turns++)
+            server.reactor->wait(end);
+        REQUIRE(turns < 30);
+        REQUIRE(server.handler.accepted.size() == most);
+        for (const auto& peer : peers)
+            REQUIRE_FALSE(peer->drain());
+        const std::vector<ConnIndex> first = server.handler.accepted;
+        server.handler.accepted_hook = [&](ConnIndex conn) { server.handler.close(conn); };
+        for (const ConnIndex conn : first)
+            server.handler.close(conn);
+        REQUIRE(server.handler.run_until([&] { return server.handler.closed.size() == count; }));
+        return true;
+    }));
+}
+
+TEST_CASE("uring: with direct descriptors there are so many listeners and no more") {
+    if (!have_uring()) return;
+    auto reactor = make(direct_only, {.connections_max = 64});
+    Recorder handler(*reactor);
+    std::vector<Address> addresses;
+    for (std::uint32_t i = 0; i < direct_listeners_max; i++) {
+        auto fd = listen_tcp(parse_address("127.0.0.1:0").value(), {});
+        REQUIRE(fd.ok());
+        addresses.push_back(local_address(fd.value().get()).value());
+        REQUIRE(reactor->listen(std::move(fd).value()).ok());
+    }
+    auto fd = listen_tcp(parse_address("127.0.0.1:0").value(), {});
+    REQUIRE(fd.ok());
+    CHECK(reactor->listen(std::move(fd).value()).error().os == EMFILE);
+    std::vector<std::unique_ptr<Peer>> peers;
+    for (const Address& address : addresses)
+        peers.push_back(std::make_unique<Peer>(address));
+    CHECK(handler.run_until([&] { return handler.accepted.size() == direct_listeners_max; }));
+    reactor->stop_listening();
+    handler.run_for(5 * nanos_per_ms);
+    for (const Address& address : addresses)
+        CHECK(Peer(address).connect_error() == ECONNREFUSED);
+}
+
 TEST_CASE("uring: more completions at once than the queue holds lose nothing (K3)") {
     if (!have_uring()) return;
     // One byte to a buffer makes far more completions than the smallest queue holds. Sends in
