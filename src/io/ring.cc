@@ -1,6 +1,8 @@
 #include "io/ring.h"
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 
 #include "base/check.h"
 
@@ -44,12 +46,13 @@ void Ring::cancel(std::uint64_t target, std::uint64_t unasked) noexcept {
 void Ring::submit() noexcept {
     while (io_uring_sq_ready(&ring_) != 0) {
         const int count = io_uring_submit(&ring_);
+        die_if_dropped(count);
         if (count >= 0 || count == -EINTR) continue;
         // EAGAIN: no memory for requests; EBUSY: completions must be reaped first. Anything else
         // means that the ring is not what we made.
         RC_CHECK(count == -EAGAIN || count == -EBUSY);
         keep_all();
-        static_cast<void>(io_uring_get_events(&ring_));
+        die_if_dropped(io_uring_get_events(&ring_));
     }
 }
 
@@ -57,12 +60,11 @@ void Ring::submit_and_sleep(Nanos left) noexcept {
     // Whatever goes wrong here (EINTR, EBUSY, ETIME), what was not submitted goes with the next
     // call, and the owner comes back by itself.
     if (left <= 0 || !idle()) {
-        static_cast<void>(io_uring_submit_and_get_events(&ring_));
-        return;
+        return die_if_dropped(io_uring_submit_and_get_events(&ring_));
     }
     __kernel_timespec timeout{.tv_sec = left / nanos_per_s, .tv_nsec = left % nanos_per_s};
     io_uring_cqe* first = nullptr;
-    static_cast<void>(io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr));
+    die_if_dropped(io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr));
 }
 
 bool Ring::idle() const noexcept {
@@ -86,6 +88,20 @@ bool Ring::next(Completion& done) noexcept {
     return true;
 }
 
+// A completion that the kernel has no memory to keep is gone, and nobody can tell which: a
+// connection would never be received from again, or never closed, in silence. It happens only where
+// the kernel cannot have a hundred bytes, so there is nothing to be saved: better that a supervisor
+// starts us anew. EBADR is said once; the count stays.
+void Ring::die_if_dropped(int result) noexcept {
+    const bool dropped = io_uring_smp_load_acquire(ring_.cq.koverflow) != 0;
+    if (result != -EBADR && !dropped) return;
+    std::fputs(
+        "io_uring: the kernel ran out of memory and dropped a completion; "
+        "going on would lose connections in silence\n",
+        stderr);
+    std::abort();
+}
+
 bool Ring::overflowed() const noexcept {
     return (io_uring_smp_load_acquire(ring_.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
 }
@@ -103,7 +119,7 @@ void Ring::keep_all() noexcept {
 void Ring::keep_overflow() noexcept {
     while (overflowed()) {
         keep_all();
-        static_cast<void>(io_uring_get_events(&ring_));
+        die_if_dropped(io_uring_get_events(&ring_));
     }
 }
 
@@ -111,7 +127,8 @@ Ring::Mark Ring::mark_with_room(unsigned count) noexcept {
     RC_CHECK(count <= ring_.sq.ring_entries);
     if (io_uring_sq_space_left(&ring_) < count) submit();
     keep_overflow();
-    // A pending cancellation brings two completions, anything else at most one at once.
+    // What is pending brings one completion at once, a cancellation two. Only a multishot accept
+    // can bring a whole backlog: it may overflow the queue, which visit() reads as well.
     const unsigned expected = 2 * io_uring_sq_ready(&ring_) + count;
     if (tail() - head() + expected > ring_.cq.ring_entries) keep_all();
     return {.kept = kept_.size(), .tail = tail()};

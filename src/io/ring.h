@@ -3,7 +3,8 @@
 // An io_uring with the two habits every user of ours needs: what was put in is submitted however
 // often the kernel says EINTR, EAGAIN or EBUSY (K11), and completions can be looked at without
 // taking them, so that the results of a batch of sends are read at once while all others wait for
-// their turn. Made and used by one thread.
+// their turn. When the kernel dropped a completion for want of memory (EBADR), the process ends
+// with a line that says so. Made and used by one thread.
 
 #include <cstddef>
 #include <cstdint>
@@ -65,6 +66,7 @@ class Ring {
     void visit(Mark mark, std::uint64_t seen, const Note& note) noexcept;
 
   private:
+    void die_if_dropped(int result) noexcept;
     [[nodiscard]] bool overflowed() const noexcept;
     [[nodiscard]] unsigned head() const noexcept { return *ring_.cq.khead; }
     [[nodiscard]] unsigned tail() const noexcept {

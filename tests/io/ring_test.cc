@@ -1,5 +1,6 @@
 #include "io/ring.h"
 
+#include <csignal>
 #include <set>
 #include <vector>
 
@@ -90,6 +91,45 @@ TEST_CASE("ring: fresh completions are read at once, older ones keep their order
             CHECK(ring.idle());
         }
     }
+}
+
+TEST_CASE("ring: a completion that the kernel dropped ends the process, whoever is told of it") {
+    if (no_uring()) return;
+    const auto dies = [](auto body) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            std::signal(SIGABRT, SIG_DFL);  // doctest would report it, as a failure
+            Ring ring;
+            if (!ring.start(8, 16).ok()) ::_exit(2);
+            body(ring);
+            ::_exit(0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    };
+    CHECK_FALSE(dies([](Ring& ring) { ring.submit_and_sleep(0); }));
+    const auto drop = [](Ring& ring) { *ring.raw().cq.koverflow = 1; };
+    CHECK(dies([&](Ring& ring) {
+        drop(ring);
+        ring.submit_and_sleep(0);
+    }));
+    CHECK(dies([&](Ring& ring) {
+        drop(ring);
+        ring.submit_and_sleep(nanos_per_ms);
+    }));
+    CHECK(dies([&](Ring& ring) {
+        drop(ring);
+        add_nop(ring, 1);
+        ring.submit();
+    }));
+    CHECK(dies([](Ring& ring) {
+        Injector calls(SYS_io_uring_enter);
+        if (!calls.usable()) std::abort();
+        calls.fail(1, EBADR);
+        add_nop(ring, 1);
+        ring.submit();
+    }));
 }
 
 TEST_CASE("ring: EINTR, EAGAIN and EBUSY lose no submission (K11)") {
