@@ -80,6 +80,8 @@ class Epoll final : public Reactor {
 
   private:
     [[nodiscard]] Slot& usable(ConnIndex conn) noexcept;
+    // epoll_ctl(). Adding may fail (ENOMEM, ENOSPC); changing an entry that is there allocates
+    // nothing and cannot, unless we mistook the descriptor (ENOENT, EBADF).
     [[nodiscard]] bool control(int op,
                                int fd,
                                Source source,

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -76,7 +77,7 @@ struct Pair {
 // Whether a DONTWAIT|WAITALL send that is told to be quiet about success still reports a short
 // count. If it did not, a stream would lose bytes and nobody would know.
 [[nodiscard]] bool try_quiet_send() noexcept {
-    static constexpr std::array<char, 1 << 20> zeros{};
+    const std::vector<char> zeros(1 << 20);  // not static: it would be a MiB of the program
     auto pair = make_pair();
     Ring ring;
     if (!pair.ok() || !ring.start(4, 16).ok()) return false;
