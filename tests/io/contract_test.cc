@@ -455,6 +455,62 @@ TEST_CASE("reactor: stop_listening refuses newcomers and keeps everybody else") 
     }
 }
 
+TEST_CASE("reactor: stop_listening from a callback, with others waiting, hangs up on those") {
+    for (const Variant& variant : variants()) {
+        CAPTURE(variant.name);
+        constexpr std::size_t most = 2;
+        Server server(variant, {.connections_max = most});
+        std::vector<std::unique_ptr<Peer>> peers;
+        for (std::size_t i = 0; i < 20; i++)
+            peers.push_back(server.peer());
+        server.handler.accepted_hook = [&](ConnIndex) {
+            if (server.handler.accepted.size() == most + 1) server.reactor->stop_listening();
+        };
+        REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == most; }));
+        server.handler.run_for(5 * nanos_per_ms);
+        server.handler.close(server.handler.accepted[0]);
+        REQUIRE(
+            server.handler.run_until([&] { return server.handler.accepted.size() == most + 1; }));
+        server.handler.run_for(5 * nanos_per_ms);
+        // Two are here, one was served; all the others know that nobody will come for them.
+        std::size_t gone = 0;
+        CHECK(server.handler.run_until([&] {
+            gone = 0;
+            for (const auto& peer : peers)
+                gone += std::size_t{peer->drain()};
+            return gone == peers.size() - most;
+        }));
+        CHECK(gone == peers.size() - most);
+        CHECK(server.handler.accepted.size() == most + 1);
+        CHECK(server.reactor->live_count() == most);
+        CHECK(Peer(server.address).connect_error() == ECONNREFUSED);
+    }
+}
+
+TEST_CASE("reactor: close() with a receive, a wait for room and a shutdown under way") {
+    for (const Variant& variant : variants()) {
+        for (const bool submitted : {false, true}) {
+            CAPTURE(variant.name);
+            CAPTURE(submitted);
+            Server server(variant);
+            ConnIndex conn = no_conn;
+            auto peer = server.accept_one(conn);
+            std::size_t sent = 0;
+            for (std::int32_t took = 1; took > 0; sent += static_cast<std::size_t>(took))
+                took = server.handler.send(conn, std::string(1 << 20, 'x'));
+            server.reactor->want_writable(conn);
+            server.reactor->shutdown_send(conn);
+            if (submitted) server.reactor->wait(0);
+            server.handler.close(conn);
+            REQUIRE(server.handler.run_until([&] { return peer->drain(); }));
+            CHECK(peer->received.size() == sent);
+            REQUIRE(server.handler.run_until([&] { return server.reactor->live_count() == 0; }));
+            server.handler.run_for(2 * nanos_per_ms);
+            CHECK(server.handler.closed == std::vector<ConnIndex>{conn});
+        }
+    }
+}
+
 TEST_CASE("reactor: listeners are told apart, and a peer's address can be asked for") {
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);
