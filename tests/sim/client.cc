@@ -20,7 +20,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
       index_(index),
       plan_(std::move(plan)),
       random_(world.client_random().next()),
-      next_id_(std::uint64_t{index} * 100'000 + 1) {
+      next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
     }
@@ -222,6 +222,7 @@ void Client::on_open() {
     }
     if (expected_status_ != 0) fail("an upgrade instead of a refusal");
     state_ = State::open;
+    opened_at_ = world_.now();
     if (plan_.kind == Kind::slow_handshake) misbehaves_ = false;
     if (plan_.raw) {
         for (Reading& reading : readings_) {
@@ -531,7 +532,9 @@ void Client::check_deadline() {
     if (state_ == State::over || link.gone[io::server_side]) return;
     if (plan_.kind == Kind::slow_handshake && state_ != State::asking) return;
     // Whoever takes bytes is alive, as far as the server can tell.
-    const Nanos taken = link.stream[io::server_side].last_accepted;
+    // And what was said before may have been long on its way.
+    const Nanos taken = std::max(link.stream[io::server_side].last_accepted,
+                                 link.stream[io::client_side].last_accepted);
     const Nanos since =
         plan_.kind == Kind::slow_handshake ? dialed_at_ : std::max(silent_since_, taken);
     const Config& config = world_.options().config;

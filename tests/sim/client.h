@@ -66,6 +66,7 @@ class Client {
     [[nodiscard]] bool dialed() const { return link_ != io::no_link_id; }
     // An open connection from which everything may be expected.
     [[nodiscard]] bool healthy() const;
+    [[nodiscard]] Nanos opened_at() const { return opened_at_; }
     // What is still missing here; empty if nothing.
     [[nodiscard]] std::string pending();
     [[nodiscard]] std::uint16_t close_code() const { return close_code_; }
@@ -122,6 +123,7 @@ class Client {
     Nanos excused_until_ = 0;
     Nanos silent_since_ = never;
     Nanos dialed_at_ = 0;
+    Nanos opened_at_ = 0;
     bool calm_ = false;
     bool welcomed_ = false;
     bool close_sent_ = false;
