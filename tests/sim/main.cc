@@ -20,6 +20,9 @@ namespace ringcast::sim {
 
 namespace {
 
+constexpr char usage[] =
+    "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE [--conns N] [--shards N] "
+    "[--topics N] [--plant N] [--ledger FILE] [--twice] [--trace] [--verbose]";
 constexpr unsigned seed_limit_s = 60;  // of real time; a world takes milliseconds
 
 struct Arguments {
@@ -150,6 +153,10 @@ void read_wish(std::string_view option, std::string_view text, Arguments& argume
     bool seeded = false;
     for (int i = 1; i < count; i++) {
         const std::string_view option = words[i];
+        if (option == "--help") {
+            std::puts(usage);
+            std::exit(0);
+        }
         if (read_switch(option, arguments)) continue;
         if (i + 1 == count) refuse(std::string(option) + ": unknown, or wants a value");
         const std::string_view text = words[++i];
@@ -169,9 +176,7 @@ void read_wish(std::string_view option, std::string_view text, Arguments& argume
         }
     }
     if (!seeded) {
-        refuse(
-            "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE [--conns N] [--shards N] "
-            "[--topics N] [--plant N] [--ledger FILE] [--twice] [--trace] [--verbose]");
+        refuse(usage);
     }
     return arguments;
 }

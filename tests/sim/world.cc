@@ -137,6 +137,19 @@ void World::come_back(const Plan& plan, Nanos after) {
     net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
 }
 
+Nanos World::stalled() const {
+    Nanos sum = 0;
+    for (const Slot& slot : slots_) {
+        sum += slot.stalled;
+    }
+    return sum;
+}
+
+bool World::hung_up(std::uint32_t client) const {
+    const std::uint16_t code = clients_[client].close_code();
+    return code != 0 && code != 1012;
+}
+
 bool World::may_refuse_messages() const {
     return options_.config.messages_per_second != 0 || options_.config.topics_max < options_.topics;
 }

@@ -58,8 +58,11 @@ class World {
     // When the server was asked to stop; `never` before.
     [[nodiscard]] Nanos stopped_at() const { return stopped_at_; }
     [[nodiscard]] bool calm() const { return calm_; }
-    // How long that shard stood still, in all so far.
-    [[nodiscard]] Nanos stalled(std::uint32_t shard) const { return slots_[shard].stalled; }
+    // How long shards stood still, in all so far. One that does holds up the others' clients: who
+    // publishes or subscribes is not read from while the mail to it waits.
+    [[nodiscard]] Nanos stalled() const;
+    // The server hung up on that client for a reason of its own, not because it stops.
+    [[nodiscard]] bool hung_up(std::uint32_t client) const;
     [[nodiscard]] bool may_refuse_messages() const;
     [[nodiscard]] bool replaced(std::uint32_t client) const;
     [[nodiscard]] bool full() const;  // as many clients as may be have been here
