@@ -172,11 +172,14 @@ void Door::open_envelope(io::ConnIndex conn,
     open(conn, Role::envelope, decision);
     Session& session = sessions_[conn];
     session.may_publish = config_.dev || config_.anonymous_publish;
-    if (!wishes.client_id.empty()) {
-        session.client_id = std::make_unique<std::string>(std::move(wishes.client_id));
-        registry_.claim(conn);
-    }
+    claim(conn, wishes);
     welcome(conn, {});
+}
+
+void Door::claim(io::ConnIndex conn, Wishes& wishes) noexcept {
+    if (wishes.client_id.empty()) return;
+    sessions_[conn].client_id = std::make_unique<std::string>(std::move(wishes.client_id));
+    registry_.claim(conn);
 }
 
 void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept {
@@ -200,6 +203,7 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
     open(conn, Role::raw, decision);
     Session& session = sessions_[conn];
     session.may_publish = wishes.publishes;
+    claim(conn, wishes);
     if (wishes.publishes) {
         session.publish_topic = std::make_unique<std::string>(std::move(wishes.publish));
     }

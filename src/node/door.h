@@ -66,6 +66,8 @@ class Door {
     void open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept;
     void open_envelope(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     void open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
+    // The id that the client chose, if it did: who has it already is closed with 4501.
+    void claim(io::ConnIndex conn, Wishes& wishes) noexcept;
     void serve_page(io::ConnIndex conn, const wire::Request& request) noexcept;
     void refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept;
     [[nodiscard]] Wishes read_query(std::string_view query) const noexcept;

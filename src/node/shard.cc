@@ -12,10 +12,21 @@ namespace {
 
 constexpr Nanos sweep_interval = nanos_per_s;
 constexpr Nanos long_turn = 5 * nanos_per_ms;
-constexpr Nanos late = nanos_per_s;
+constexpr Nanos late_max = nanos_per_s;
 constexpr std::uint32_t mail_per_turn = 4096;
 constexpr std::uint32_t catch_up_rounds_max = 256;
 constexpr std::uint32_t closes_per_turn = 4096;
+
+// A wake-up so much after its time may leave input unread that a timer would take for silence: a
+// part of the shortest time-out.
+[[nodiscard]] Nanos late_for(const Config& config) noexcept {
+    const std::uint64_t shortest = std::min({config.pong_timeout,
+                                             config.ping_interval,
+                                             config.handshake_timeout,
+                                             config.close_timeout,
+                                             config.stall_timeout});
+    return std::min(late_max, static_cast<Nanos>(shortest / 4));
+}
 
 }  // namespace
 
@@ -33,6 +44,7 @@ Shard::Shard(const Config& config,
       parser_(std::move(parser)),
       capacity_(capacity_for(setup.table_size)),
       started_(reactor_->now()),
+      late_(late_for(config)),
       wheel_(0, capacity_ + timer_count),
       sessions_(config_, *reactor_, wheel_, counters_, capacity_),
       pool_({.base = memory_.base(),
@@ -130,7 +142,7 @@ void Shard::wait(Nanos until) noexcept {
     mesh_.awake(setup_.index);
     const Nanos after = reactor_->now();
     if (until == 0 && after - before > long_turn) counters_.long_turns++;
-    if (after > std::max(until, before) + late && !RC_PLANT(12)) catch_up(after);
+    if (after > std::max(until, before) + late_ && !RC_PLANT(12)) catch_up(after);
 }
 
 // Woken long after we meant to be (SIGSTOP, a stalled machine): hear everybody out first.

@@ -132,6 +132,7 @@ class Shard final : private io::Handler {
     Counters counters_;
     std::uint32_t capacity_;  // connection indexes
     Nanos started_;
+    const Nanos late_;  // after a sleep: how much later than planned calls for catch_up()
     Wheel wheel_;
     Sessions sessions_;
     feed::SegmentPool pool_;

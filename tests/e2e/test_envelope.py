@@ -131,6 +131,11 @@ class Envelope(Test):
         newer = await self.join('/ws?client_id=twin')
         self.assertEqual((await older.closed())[0], 4501)
         await newer.alive()
+        raw = await self.open('/raw?topic=t&client_id=twin')
+        self.assertEqual((await newer.closed())[0], 4501)
+        await self.join('/ws?client_id=twin')
+        await raw.wait_closed()
+        self.assertEqual(raw.close_code, 4501)
 
     async def test_the_host_reports_itself(self):
         peer = await self.join()

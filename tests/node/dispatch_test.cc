@@ -38,7 +38,7 @@ TEST_CASE("dispatch: what is wrong with one message is answered, and the next on
         {R"({"type":"publish","id":"i","topic":"a"})", "missing_member"},
         {R"({"type":"publish","id":"i","topic":"a","payload":1,"ack_required":true})",
          "not_supported"},
-        {R"({"type":"publish","id":"i","topic":"a","payload":1e999999})", "bad_json"},
+        {R"({"type":"publish","id":"i","topic":"a","payload":1e})", "bad_json"},
     }};
     Cluster cluster(open_config());
     Client& client = cluster.greet();

@@ -325,18 +325,23 @@ TEST_CASE("shard: a close frame and a newer connection end the rest at a whole r
 }
 
 TEST_CASE("shard: a late wake-up hears its input before it looks at its timers") {
+    std::uint64_t pong_timeout = 5 * units::s;
+    SUBCASE("with long time-outs") {}
+    SUBCASE("with short ones, of which a short stop uses up as much") {
+        pong_timeout = 100 * units::ms;
+    }
     Config config = open_config();
-    config.ping_interval = 10 * units::s;
-    config.pong_timeout = 5 * units::s;
+    config.ping_interval = 2 * pong_timeout;
+    config.pong_timeout = pong_timeout;
     Cluster cluster(config);
     Client& client = cluster.greet();
     Client& dead = cluster.greet();
-    cluster.advance(static_cast<Nanos>(11 * units::s));
+    cluster.advance(static_cast<Nanos>(2 * pong_timeout));
     CHECK(client.take().front().op == Op::ping);
     CHECK(dead.take().front().op == Op::ping);
     client.socket->say(client_frame(Op::pong, {}));  // and then the process is stopped
     const std::uint64_t late_before = cluster.shards[0]->counters().late_turns;
-    cluster.clock.advance(static_cast<Nanos>(60 * units::s));
+    cluster.clock.advance(static_cast<Nanos>(2 * pong_timeout));
     cluster.turn(0);
     CHECK(cluster.shards[0]->counters().late_turns == late_before + 1);
     cluster.settle();

@@ -380,7 +380,7 @@ void Client::on_error(const Envelope& envelope) {
             return;
         }
     }
-    if (limited && pongs_asked_ > 0 && number(envelope.id) == 0) pongs_asked_--;
+    if (limited && pongs_asked_ > 0 && envelope.id.empty()) pongs_asked_--;
 }
 
 // Saying.
