@@ -151,8 +151,13 @@ void Shard::catch_up(Nanos planned) noexcept {
     for (std::uint32_t round = 0; round < catch_up_rounds_max; round++) {
         const std::uint64_t before = events_;
         reactor_->wait(planned);
-        if (events_ == before) return;
+        if (events_ == before) break;
     }
+    // And let them have what waits for them: a client that is closing, whose time ran out while we
+    // stood still, gets its answer before it is cut.
+    take_out_leavers();
+    pump_.run();
+    take_out_leavers();
 }
 
 // News and requests have a budget each, so that neither keeps the other waiting for good.

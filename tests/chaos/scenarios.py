@@ -147,7 +147,7 @@ def a_stall_of_40_seconds():
 def no_descriptors_left():
     """Accepting fails for real (EMFILE): old clients lose nothing, new ones wait without costing
     anything, and are served when descriptors return."""
-    with CrowdedServer(limit=200, taken=110, connections_max=136,
+    with CrowdedServer(limit=200, taken=110, connections_max=102,
                        handshake_timeout='60s') as server:
         running = Load(server.url(''), '-c', 30, '-r', 200, '-d', 7)
         running.connected()

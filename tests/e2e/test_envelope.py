@@ -97,7 +97,7 @@ class Envelope(Test):
             (json.dumps({'type': 'subscribe', 'topic': 'x' * 256}), 'bad_topic'),
             ('{"type":"publish","topic":"t","payload":1,"ack_required":1}', 'bad_ack_required'),
             ('{"type":"subscribe","topic":"t","payload":{"offset":-1}}', 'bad_payload'),
-            ('{"type":"subscribe","topic":"t","payload":{"offset":1e999999}}', 'bad_json'),
+            ('{"type":"subscribe","topic":"t","payload":{"offset":1e999999}}', 'bad_payload'),
             ('{"type":"no_such_type"}', 'unknown_type'),
             ('{"type":"welcome"}', 'unknown_type'),
         ]
