@@ -118,7 +118,7 @@ void Sessions::resume(io::ConnIndex conn, std::uint8_t why) noexcept {
     Session& session = slab_[conn];
     if ((session.pauses & why) == 0) return;
     session.pauses &= static_cast<std::uint8_t>(~why);
-    if (session.pauses != 0) return;
+    if (session.pauses != 0 || session.state == State::draining) return;
     session.heard = now_;  // it was us who did not listen
     reactor_.resume_recv(conn);
 }

@@ -204,6 +204,17 @@ TEST_CASE("sessions: who waited for credit may be gone, and its index another's"
     CHECK(second.paused);
 }
 
+TEST_CASE("sessions: who waited for credit may be on its way out when there is some again") {
+    Rig rig{Config()};
+    FakeSocket& socket = rig.connect_open();
+    rig.sessions.pause(socket.conn, pause::credit);
+    rig.sessions.abort(socket.conn);
+    rig.sessions.resume_waiting();  // before the kernel has let it go
+    CHECK(socket.closed);
+    rig.settle();
+    CHECK(!socket.live);
+}
+
 TEST_CASE("sessions: an index keeps its place on the ready list, not its gates") {
     Rig rig{Config()};
     FakeSocket& first = rig.connect_open();
