@@ -44,6 +44,14 @@ struct FanOut {
         return send.result;
     }
 
+    // One batch with the same slice for everybody; small enough to be taken whole.
+    void send_to_all(std::size_t size) {
+        for (std::size_t i = 0; i < ours.size(); i++) {
+            REQUIRE(static_cast<std::size_t>(send(i, size)) == size);
+        }
+        sender.end_batch();
+    }
+
     // Whether everybody got all that was sent, and nothing else.
     bool arrived() {
         bool whole = true;
@@ -114,10 +122,7 @@ TEST_CASE("page sender: a full socket takes a part, and the rest of the slice go
 TEST_CASE("page sender: pages that were punched out arrive as they were") {
     FanOut fan(3);
     constexpr std::size_t size = 64 * 1024;
-    for (std::size_t i = 0; i < 3; i++) {
-        REQUIRE(fan.send(i, size) == size);
-    }
-    fan.sender.end_batch();
+    fan.send_to_all(size);
     MemFile::punch_hole(&fan.file, 0, size);
     std::memset(fan.file.base(), 'x', size);
     CHECK(ringcast::test::wait_until([&] { return fan.arrived(); }));
@@ -126,10 +131,7 @@ TEST_CASE("page sender: pages that were punched out arrive as they were") {
 TEST_CASE("page sender: after a batch the same place is read anew") {
     FanOut fan(2);
     constexpr std::size_t size = 64 * 1024;
-    for (std::size_t i = 0; i < 2; i++) {
-        REQUIRE(fan.send(i, size) == size);
-    }
-    fan.sender.end_batch();
+    fan.send_to_all(size);
     CHECK(ringcast::test::wait_until([&] { return fan.arrived(); }));
     // The log goes round: other bytes at the same place.
     MemFile::punch_hole(&fan.file, 0, size);

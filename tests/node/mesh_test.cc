@@ -26,6 +26,18 @@ std::unique_ptr<Mail> mail_of(std::uint32_t from, std::uint64_t offset) {
     return mail;
 }
 
+// Two shards, with credit for ten mails each way.
+struct Pair {
+    Pair() {
+        mesh.attach(0, zero);
+        mesh.attach(1, one);
+    }
+    VirtualClock clock;
+    FakeReactor zero{clock, 1};
+    FakeReactor one{clock, 2};
+    Mesh mesh{2, 10};
+};
+
 }  // namespace
 
 TEST_CASE("mesh: mail from one shard to another stays in order, and none is lost") {
@@ -57,12 +69,9 @@ TEST_CASE("mesh: mail from one shard to another stays in order, and none is lost
 }
 
 TEST_CASE("mesh: only mail for a shard that sleeps wakes it, once") {
-    VirtualClock clock;
-    FakeReactor zero(clock, 1);
-    FakeReactor one(clock, 2);
-    Mesh mesh(2, 10);
-    mesh.attach(0, zero);
-    mesh.attach(1, one);
+    Pair pair;
+    FakeReactor& one = pair.one;
+    Mesh& mesh = pair.mesh;
     mesh.post(1, mail_of(0, 1));
     CHECK(one.wakes() == 0);
     CHECK(!mesh.prepare_sleep(1));
@@ -78,12 +87,9 @@ TEST_CASE("mesh: only mail for a shard that sleeps wakes it, once") {
 }
 
 TEST_CASE("mesh: a sender out of credit waits until half of its mail is done, and is woken") {
-    VirtualClock clock;
-    FakeReactor zero(clock, 1);
-    FakeReactor one(clock, 2);
-    Mesh mesh(2, 10);
-    mesh.attach(0, zero);
-    mesh.attach(1, one);
+    Pair pair;
+    FakeReactor& zero = pair.zero;
+    Mesh& mesh = pair.mesh;
     for (std::uint64_t i = 0; i < 10; i++) {
         mesh.post(1, mail_of(0, i));
         CHECK(!mesh.out_of_credit(0));
@@ -105,12 +111,9 @@ TEST_CASE("mesh: a sender out of credit waits until half of its mail is done, an
 }
 
 TEST_CASE("mesh: requests wait while their receiver lacks credit for news, and news never waits") {
-    VirtualClock clock;
-    FakeReactor zero(clock, 1);
-    FakeReactor one(clock, 2);
-    Mesh mesh(2, 10);
-    mesh.attach(0, zero);
-    mesh.attach(1, one);
+    Pair pair;
+    FakeReactor& one = pair.one;
+    Mesh& mesh = pair.mesh;
     const auto post_request = [&](std::uint64_t number) {
         auto mail = mail_of(0, number);
         mail->kind = MailKind::publish;
