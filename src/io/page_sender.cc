@@ -11,6 +11,13 @@
 
 namespace ringcast::io {
 
+namespace {
+
+// Up to here a copy is cheaper than a reference (docs/BENCHMARKS.md, --sendfile-min).
+constexpr std::size_t copied_rest_max = std::size_t{16} * 1024;
+
+}  // namespace
+
 PageSender::PageSender(int file) noexcept : file_(file) {
     if (file_ < 0) return;
     if (open(shared_) && open(outgoing_)) null_.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
@@ -62,24 +69,33 @@ void PageSender::send_loaded(int fd, Send& send) noexcept {
     const auto size = static_cast<std::size_t>(lent);
     std::size_t taken = 0;
     int error = 0;
+    const bool more = size < send.bytes.size();
+    const unsigned flags = SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0U);
     while (taken < size) {
         const ssize_t moved =
-            ::splice(outgoing_.read.get(), nullptr, fd, nullptr, size - taken, SPLICE_F_NONBLOCK);
+            ::splice(outgoing_.read.get(), nullptr, fd, nullptr, size - taken, flags);
         if (moved < 0 && errno == EINTR) continue;
         if (moved < 0) error = errno;
         if (moved <= 0) break;
         taken += static_cast<std::size_t>(moved);
     }
     if (taken < size) discard(outgoing_, size - taken);
-    if (taken == size && size < send.bytes.size()) {
-        // A slice that begins inside a page is one page longer than the pipe.
-        Send rest = send;
-        rest.bytes = send.bytes.subspan(size);
-        rest.file_offset += static_cast<std::int64_t>(size);
-        send_pages(fd, file_, rest);
-        if (rest.result > 0) taken += static_cast<std::size_t>(rest.result);
-    }
+    if (taken == size && more) taken += send_rest(fd, send, size);
     settle_pages(send, taken, error);
+}
+
+// What did not fit into the pipe: at least the end of the last page of a slice that is as large as
+// the pipe and begins inside a page. How much of it went.
+std::size_t PageSender::send_rest(int fd, const Send& send, std::size_t begin) noexcept {
+    Send rest = send;
+    rest.bytes = send.bytes.subspan(begin);
+    rest.file_offset += static_cast<std::int64_t>(begin);
+    if (rest.bytes.size() <= copied_rest_max) {
+        send_copy(fd, rest);
+    } else {
+        send_pages(fd, file_, rest);
+    }
+    return rest.result > 0 ? static_cast<std::size_t>(rest.result) : 0;
 }
 
 void PageSender::discard(const Pipe& pipe, std::size_t size) noexcept {

@@ -23,8 +23,8 @@ namespace ringcast::io {
 
 class PageSender {
   public:
-    // Room of each of the two pipes. The kernel's default limit for one (fs.pipe-max-size), and
-    // what one slice of a fan-out is at most.
+    // Room of each of the two pipes: the kernel's default limit for one (fs.pipe-max-size). What a
+    // slice has beyond that goes by itself.
     static constexpr std::size_t pipe_size = 1024 * 1024;
 
     // `file`: the log file, or -1 if there is none: then nothing may be sent. Where the pipes
@@ -49,6 +49,7 @@ class PageSender {
     [[nodiscard]] static bool open(Pipe& pipe) noexcept;
     [[nodiscard]] bool load(Bytes bytes) noexcept;
     void send_loaded(int fd, Send& send) noexcept;
+    [[nodiscard]] std::size_t send_rest(int fd, const Send& send, std::size_t begin) noexcept;
     void discard(const Pipe& pipe, std::size_t size) noexcept;
 
     const int file_;
