@@ -15,7 +15,9 @@ namespace {
 // its reads and timers stays under 5 ms. One batch may go over it.
 constexpr std::int64_t turn_budget = 512;
 constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
-constexpr std::size_t send_size_max = std::size_t{1024} * 1024;
+// A MiB, which is what goes by page reference at once (io/page_sender.h), and a little more, so
+// that 64 records of 16 KiB with their headers are one slice and not one with a crumb behind it.
+constexpr std::size_t send_size_max = std::size_t{1024 + 64} * 1024;
 constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
 
 [[nodiscard]] std::int64_t cost_of(std::size_t size) noexcept {
