@@ -144,6 +144,12 @@ std::uint64_t Client::handed() const {
     return link_ == io::no_link_id ? 0 : world_.net().link(link_).stream[io::client_side].read;
 }
 
+Nanos Client::moved_at() const {
+    if (link_ == io::no_link_id) return 0;
+    const io::SimLink& link = world_.net().link(link_);
+    return std::max(link.stream[0].last_accepted, link.stream[1].last_accepted);
+}
+
 void Client::network_fault(Nanos until) {
     excused_until_ = std::max(excused_until_, until);
 }

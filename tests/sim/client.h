@@ -71,6 +71,7 @@ class Client {
     [[nodiscard]] std::string pending();
     [[nodiscard]] std::uint16_t close_code() const { return close_code_; }
     [[nodiscard]] std::uint64_t handed() const;
+    [[nodiscard]] Nanos moved_at() const;  // when its link last took bytes, either way
     // Ends it for good, at the end of the world.
     void vanish();
 

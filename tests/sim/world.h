@@ -7,8 +7,8 @@
 // wake-up that is lost shows as a client that waits for its record.
 //
 // Two phases: a storm with every fault that the seed allows, and then a calm in which all that is
-// owed must arrive, within a bounded time and at last within a short one. Then the server is
-// stopped: everybody gets a close code, and nothing is left.
+// owed must arrive, within a bounded time, and at last with no pause in it longer than a short one.
+// Then the server is stopped: everybody gets a close code, and nothing is left.
 
 #include <cstdint>
 #include <deque>
@@ -97,8 +97,9 @@ class World {
 
     void storm();
     void calm_down();
-    [[nodiscard]] std::string pending();
-    void settle(Nanos span, const char* what);
+    [[nodiscard]] std::string pending(Nanos since);
+    [[nodiscard]] bool lacks(std::uint32_t client, std::uint32_t final);
+    void settle(Nanos patience, const char* what);
     void publish_finals();
     void stop();
     void take_stock();
