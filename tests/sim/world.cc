@@ -128,6 +128,11 @@ Client& World::add_client(const Plan& plan) {
     return clients_.emplace_back(*this, index, plan);
 }
 
+void World::linked(io::LinkId link, std::uint32_t client) {
+    RC_CHECK(link == owners_.size());
+    owners_.push_back(client);
+}
+
 void World::come_back(const Plan& plan, Nanos after) {
     if (calm_ || clients_.size() > options_.connections * 3 + 8) return;
     const std::uint64_t index = clients_.size();
@@ -288,13 +293,10 @@ void World::dispatch(const io::SimNet::Event& event) {
         }
         case io::SimNet::EventKind::readable:
         case io::SimNet::EventKind::room:
-            for (Client& client : clients_) {
-                if (client.link() != event.value || !client.dialed()) continue;
-                if (event.kind == io::SimNet::EventKind::room) {
-                    client.on_room();
-                } else {
-                    client.on_readable();
-                }
+            if (event.kind == io::SimNet::EventKind::room) {
+                clients_[owners_[event.value]].on_room();
+            } else {
+                clients_[owners_[event.value]].on_readable();
             }
             return;
     }

@@ -65,7 +65,8 @@ class World {
     [[nodiscard]] bool hung_up(std::uint32_t client) const;
     [[nodiscard]] bool may_refuse_messages() const;
     [[nodiscard]] bool replaced(std::uint32_t client) const;
-    [[nodiscard]] bool full() const;  // as many clients as may be have been here
+    [[nodiscard]] bool full() const;                     // as many clients as may be have been here
+    void linked(io::LinkId link, std::uint32_t client);  // it has dialed
     void come_back(const Plan& plan, Nanos after);
     void fail(const std::string& what);
     void note(const std::string& what) const;  // for --trace
@@ -113,6 +114,7 @@ class World {
     std::unique_ptr<node::Mesh> mesh_;
     std::vector<Slot> slots_;
     std::deque<Client> clients_;
+    std::vector<std::uint32_t> owners_;  // clients, by link
     std::vector<std::uint32_t> finals_;  // publications that everybody must get
     std::vector<std::uint32_t> runnable_;
     std::string failure_;
