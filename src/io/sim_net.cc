@@ -403,10 +403,11 @@ void SimNet::cut(LinkId link) noexcept {
     faults_++;
 }
 
-void SimNet::heal() noexcept {
+Nanos SimNet::heal() noexcept {
+    Nanos last = now_;
     for (LinkId id = 0; id < links_.size(); id++) {
         SimLink& link = links_[id];
-        link.clogged_until = 0;
+        last = std::max(last, link.clogged_until);
         if (!std::exchange(link.holed, false)) continue;
         for (const SimSide side : {client_side, server_side}) {
             SimStream& stream = link.stream[side];
@@ -422,6 +423,7 @@ void SimNet::heal() noexcept {
             }
         }
     }
+    return last;
 }
 
 }  // namespace ringcast::io

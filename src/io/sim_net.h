@@ -141,7 +141,8 @@ class SimNet {
     void clog(LinkId link, Nanos until) noexcept;
     void hole(LinkId link) noexcept;
     void cut(LinkId link) noexcept;
-    void heal() noexcept;  // ends clogs and holes; what was kept arrives
+    // Ends holes: what was kept arrives. Clogs end by themselves; the last one then.
+    [[nodiscard]] Nanos heal() noexcept;
 
     // For the reactors.
     [[nodiscard]] SimLink& link(LinkId id) noexcept { return links_[id]; }

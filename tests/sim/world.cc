@@ -340,13 +340,12 @@ void World::calm_down() {
     note("calm");
     calm_ = true;
     net_.chances = {};
-    net_.heal();
+    Nanos awake = net_.heal();
     // Nobody is to be waited for who has not been here before.
     for (Client& client : clients_) {
         client.calm_down();
     }
-    // A shard that stands still wakes up first.
-    Nanos awake = now();
+    // Clogs end, and a shard that stands still wakes up first.
     for (const Slot& slot : slots_) {
         awake = std::max(awake, slot.busy_until);
     }
