@@ -6,8 +6,9 @@
 // A turn: plan how long to sleep, wait (which reads the clock and hands over what completed), drain
 // mail, advance the timers, take leavers out of their topics, pump. Events only change state and
 // mark; sends start in the pump alone. Events bear the time at which the sleep ended, never that of
-// its beginning. After a late wake-up all waiting input is handled before any timer, so that a
-// process that was stopped for a while does not take its silence for that of its peers.
+// its beginning. After a late wake-up all waiting input is handled before any timer, and the time
+// in which the shard was not there is left out of its ticks, so that a process that was stopped for
+// a while does not take its silence for that of its peers.
 //
 // A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
 // published before is in the logs of its readers. Then each client is closed with 1012 as soon as
@@ -106,6 +107,7 @@ class Shard final : private io::Handler {
     void on_closed(io::ConnIndex conn) noexcept override;
 
     void note_event() noexcept;
+    void skip_absence() noexcept;
     void wait(Nanos until) noexcept;
     void catch_up(Nanos planned) noexcept;
     void drain_mail() noexcept;
@@ -131,8 +133,9 @@ class Shard final : private io::Handler {
     wire::EnvelopeParser parser_;
     Counters counters_;
     std::uint32_t capacity_;  // connection indexes
-    Nanos started_;
-    const Nanos late_;  // after a sleep: how much later than planned calls for catch_up()
+    Nanos tick_zero_;         // moves by every absence
+    Nanos awaited_;           // when the sleep should have ended at the latest
+    const Nanos late_;        // after a sleep: how much later than that is an absence
     Wheel wheel_;
     Sessions sessions_;
     feed::SegmentPool pool_;

@@ -346,8 +346,43 @@ TEST_CASE("shard: a late wake-up hears its input before it looks at its timers")
     CHECK(cluster.shards[0]->counters().late_turns == late_before + 1);
     cluster.settle();
     CHECK(client.socket->live);
+    cluster.advance(static_cast<Nanos>(pong_timeout));
+    CHECK(client.socket->live);
     CHECK(!dead.socket->live);
     CHECK(cluster.shards[0]->counters().pong_timeouts == 1);
+}
+
+TEST_CASE("shard: time in which it stood still counts against nobody") {
+    Config config = patient_config();
+    config.close_timeout = 2 * units::s;
+    Cluster cluster(config);
+    Client& reader = cluster.greet();
+    reader.say(subscribe("t"));
+    Client& mute = cluster.greet();
+    cluster.settle();
+    static_cast<void>(reader.take());
+    reader.socket->room = 100;  // a record and a part of the next
+    Client& publisher = cluster.greet();
+    for (std::size_t i = 0; i < 5; i++)
+        publisher.say(publish("t", i));
+    cluster.settle();
+    reader.socket->say(client_close(1000));
+    mute.socket->say(std::string_view("\x83\x80\0\0\0\0", 6));  // opcode 3; never hangs up
+    cluster.settle();
+    cluster.clock.advance(static_cast<Nanos>(10 * units::s));  // the process is stopped
+    reader.socket->room = 10;  // the rest of the record and the answer need more than one go
+    cluster.settle();
+    CHECK(reader.socket->live);
+    CHECK(mute.socket->live);
+    reader.socket->room = FakeSocket::endless;
+    cluster.settle();
+    CHECK(count_in_order(reader.take()) == 2);
+    CHECK(reader.close_code() == 1000);
+    // And the time before and after it does count: it slept for a second at most.
+    cluster.advance(static_cast<Nanos>(900 * units::ms));
+    CHECK(mute.socket->live);
+    cluster.advance(static_cast<Nanos>(1200 * units::ms));
+    CHECK(!mute.socket->live);
 }
 
 TEST_CASE("shard: a newcomer has its whole handshake time-out, however long the shard slept") {

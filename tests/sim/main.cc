@@ -1,11 +1,14 @@
 // ringcast-sim: runs worlds, one a seed, and stops at the first that breaks a rule.
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/plant.h"
+#include "tests/sim/jobs.h"
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
 
@@ -22,7 +26,7 @@ namespace {
 
 constexpr char usage[] =
     "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE [--conns N] [--shards N] "
-    "[--topics N] [--plant N] [--ledger FILE] [--twice] [--trace] [--verbose]";
+    "[--topics N] [--plant N] [--jobs N] [--ledger FILE] [--twice] [--trace] [--verbose]";
 constexpr unsigned seed_limit_s = 60;  // of real time; a world takes milliseconds
 
 struct Arguments {
@@ -30,6 +34,7 @@ struct Arguments {
     std::uint64_t last = 0;             // below `first`: none
     std::vector<std::uint64_t> listed;  // from a file
     Wishes wishes;
+    std::uint32_t jobs = 1;
     std::string ledger;
     std::string replay;  // the options but the seed, as they were given
     bool verbose = false;
@@ -169,6 +174,8 @@ void read_wish(std::string_view option, std::string_view text, Arguments& argume
             read_range(text, arguments);
         } else if (option == "--regress") {
             read_regress(std::string(text), arguments);
+        } else if (option == "--jobs") {
+            arguments.jobs = static_cast<std::uint32_t>(value_of(option, text, jobs_max));
         } else if (option == "--ledger") {
             arguments.ledger = text;
         } else {
@@ -206,6 +213,27 @@ struct Totals {
         connections += outcome.connections;
         by_reference += outcome.by_reference;
     }
+    void add(const Totals& other) {
+        seeds += other.seeds;
+        repeated += other.repeated;
+        events += other.events;
+        faults += other.faults;
+        deliveries += other.deliveries;
+        gaps += other.gaps;
+        connections += other.connections;
+        by_reference += other.by_reference;
+    }
+};
+
+// What the jobs share: whoever is free takes the next seed.
+struct Progress {
+    std::atomic<std::uint64_t> next{0};
+    std::array<Totals, jobs_max> totals;
+};
+
+struct Task {
+    const Arguments& arguments;
+    Progress& progress;
 };
 
 [[nodiscard]] Outcome run_seed(std::uint64_t seed, const Arguments& arguments) {
@@ -262,18 +290,33 @@ void write_ledger(const Arguments& arguments, const Totals& totals, bool failed)
     return false;
 }
 
+[[nodiscard]] bool work(std::uint32_t job, void* context) {
+    const Task& task = *static_cast<const Task*>(context);
+    const Arguments& arguments = task.arguments;
+    const std::uint64_t listed = arguments.listed.size();
+    const bool ranged = arguments.first <= arguments.last;
+    const std::uint64_t count = listed + (ranged ? arguments.last - arguments.first + 1 : 0);
+    while (true) {
+        const std::uint64_t index = task.progress.next.fetch_add(1);
+        if (index >= count) return true;
+        const std::uint64_t seed =
+            index < listed ? arguments.listed[index] : arguments.first + (index - listed);
+        if (!check_seed(seed, arguments, task.progress.totals[job])) return false;
+    }
+}
+
 int run(int count, char** words) {
     const Arguments arguments = read_arguments(count, words);
     std::signal(SIGABRT, on_death);
     std::signal(SIGALRM, on_death);
+    if (arguments.verbose)
+        std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines of each job
     const double begin = seconds_now();
+    Task task{arguments, *new (shared(sizeof(Progress))) Progress};
+    const bool holds = run_jobs(arguments.jobs, &work, &task);
     Totals totals;
-    bool holds = true;
-    for (const std::uint64_t seed : arguments.listed) {
-        holds = holds && check_seed(seed, arguments, totals);
-    }
-    for (std::uint64_t seed = arguments.first; holds && seed <= arguments.last; seed++) {
-        holds = check_seed(seed, arguments, totals);
+    for (const Totals& each : task.progress.totals) {
+        totals.add(each);
     }
     const double span = seconds_now() - begin;
     std::printf(
