@@ -110,6 +110,7 @@ class Shard final : private io::Handler {
     void skip_absence() noexcept;
     void wait(Nanos until) noexcept;
     void catch_up(Nanos planned) noexcept;
+    void gather() noexcept;
     void drain_mail() noexcept;
     void on_mail(const Mail& mail) noexcept;
     void take_out_leavers() noexcept;

@@ -77,6 +77,39 @@ TEST_CASE("shard: a turn serves a client from its first byte to its close") {
     CHECK(!cluster.shards[0]->done());
 }
 
+// A newcomer's bytes come one wait() after its connection: they are what is just being published as
+// the turn begins to send.
+TEST_CASE("shard: before a long walk it hears what else is being published") {
+    for (const std::size_t readers : {std::size_t{3}, std::size_t{150}}) {
+        CAPTURE(readers);
+        Cluster cluster(patient_config(), 1, 1, 200, 4 * 1024 * 1024);
+        for (std::size_t i = 0; i < readers; i++) {
+            cluster.connect("/raw?topic=t");
+        }
+        Client& writer = cluster.greet();
+        constexpr std::size_t size = 60'000;  // times 150 is more than long_walk_min
+        for (std::size_t i = 0; i < 4; i++) {
+            writer.say(publish("t", i, size));  // so that the log's next segment is large
+        }
+        cluster.settle();
+        std::vector<std::uint32_t> sends;
+        for (std::size_t i = 0; i < readers; i++) {
+            CHECK(cluster.clients[i].take().size() == 4);
+            sends.push_back(cluster.clients[i].socket->sends);
+        }
+        Client& late = cluster.dial();
+        late.socket->say(upgrade_request("/raw?publish=t") + client_frame(Op::text, "late"));
+        writer.say(publish("t", 4, size));
+        cluster.turn(0);
+        for (std::size_t i = 0; i < readers; i++) {
+            CHECK(cluster.clients[i].socket->sends == sends[i] + 1);
+            CHECK(cluster.clients[i].take().size() == (readers == 3 ? 1 : 2));
+        }
+        cluster.settle();
+        CHECK(cluster.clients[0].take().size() == (readers == 3 ? 1 : 0));
+    }
+}
+
 TEST_CASE("shard: a stop tells everybody 1012 and is done when they are gone") {
     Cluster cluster(patient_config());
     for (int i = 0; i < 20; i++)
