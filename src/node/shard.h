@@ -32,6 +32,7 @@
 #include "feed/topic.h"
 #include "io/memfile.h"
 #include "io/reactor.h"
+#include "node/audit.h"
 #include "node/counters.h"
 #include "node/dispatch.h"
 #include "node/door.h"
@@ -91,6 +92,10 @@ class Shard final : private io::Handler {
     void request_stop() noexcept;
 
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+    // Checks what it holds (node/audit.h).
+    [[nodiscard]] Holdings audit() noexcept {
+        return node::audit(config_, sessions_, topics_, pool_, capacity_);
+    }
     [[nodiscard]] std::uint32_t session_count() const noexcept { return sessions_.count(); }
 
   private:

@@ -13,8 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/plant.h"
 #include "tests/sim/jobs.h"
 #include "tests/sim/options.h"
@@ -27,7 +29,7 @@ namespace {
 constexpr char usage[] =
     "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE [--conns N] [--shards N] "
     "[--topics N] [--plant N] [--jobs N] [--ledger FILE] [--twice] [--trace] [--verbose]";
-constexpr unsigned seed_limit_s = 60;  // of real time; a world takes milliseconds
+constexpr time_t seed_limit_s = 60;  // of CPU time; a world takes milliseconds
 
 struct Arguments {
     std::uint64_t first = 1;
@@ -45,7 +47,7 @@ struct Arguments {
 char last_words[512];
 
 void on_death(int signal) {
-    const char* why = signal == SIGALRM ? "FAILED: a world that does not end\n" : "FAILED: abort\n";
+    const char* why = signal == SIGPROF ? "FAILED: a world that does not end\n" : "FAILED: abort\n";
     [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, why, std::strlen(why));
     written = ::write(STDERR_FILENO, last_words, std::strlen(last_words));
     _exit(1);
@@ -236,6 +238,12 @@ struct Task {
     Progress& progress;
 };
 
+// 0: no limit. Not of real time, in which a process may be stopped for a minute.
+void limit_time(time_t seconds) {
+    const itimerval limit{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
+    RC_CHECK(::setitimer(ITIMER_PROF, &limit, nullptr) == 0);
+}
+
 [[nodiscard]] Outcome run_seed(std::uint64_t seed, const Arguments& arguments) {
     std::snprintf(last_words,
                   sizeof(last_words),
@@ -243,10 +251,10 @@ struct Task {
                   static_cast<unsigned long long>(seed),
                   static_cast<unsigned long long>(seed),
                   arguments.replay.c_str());
-    ::alarm(seed_limit_s);
+    limit_time(seed_limit_s);
     World world(Options::draw(seed, arguments.wishes));
     Outcome outcome = world.run();
-    ::alarm(0);
+    limit_time(0);
     return outcome;
 }
 
@@ -308,7 +316,7 @@ void write_ledger(const Arguments& arguments, const Totals& totals, bool failed)
 int run(int count, char** words) {
     const Arguments arguments = read_arguments(count, words);
     std::signal(SIGABRT, on_death);
-    std::signal(SIGALRM, on_death);
+    std::signal(SIGPROF, on_death);
     if (arguments.verbose)
         std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines of each job
     const double begin = seconds_now();

@@ -20,6 +20,7 @@ constexpr Nanos settle_span = 90 * nanos_per_s;
 constexpr Nanos settled_after = 200 * ms;      // from 101 to the last shard that must know
 constexpr Nanos prompt = 400 * ms;             // and no pause is longer
 constexpr std::uint32_t sleepless_max = 5000;  // turns in a row; one takes about 25 us
+constexpr std::uint64_t audit_interval = 64;   // turns
 constexpr std::uint64_t turns_max = 3'000'000;
 
 }  // namespace
@@ -247,6 +248,7 @@ void World::act(std::uint32_t shard) {
     slot.shard->turn(slot.until);
     slot.planned = false;
     turns_++;
+    if (turns_ % audit_interval == 0) static_cast<void>(slot.shard->audit());
     slot.done = slot.shard->done();
     rest(slot);
 }
@@ -471,7 +473,15 @@ void World::take_stock() {
         if (counters.accepted != counters.closed) fail("accepted and closed differ");
         if (slot.shard->session_count() != 0) fail("sessions are left");
         if (slot.reactor->live_count() != 0) fail("connection indexes are left");
+        const node::Holdings holdings = slot.shard->audit();
+        if (holdings.log_bytes != 0) fail("segments are left");
+        if (holdings.rows != 0) fail("cursors are left");
+        if (holdings.outbox_bytes + holdings.message_bytes != 0) fail("frames are left");
     }
+    for (Client& client : clients_) {
+        client.vanish();
+    }
+    if (net_.pipes() != 0) fail("pages are left in sockets that are gone");
     if (failure_.empty() && !mesh_->admit(1)) fail("the connection count is not back at zero");
 }
 
