@@ -12,8 +12,10 @@ namespace ringcast::node {
 namespace {
 
 // In units of one small send (about 4 us): 2 ms of the kernel's time a turn, so that a turn with
-// its reads and timers stays under 5 ms. One batch may go over it.
+// its reads and timers stays under 5 ms. One batch may go over it. Sends to sockets that the kernel
+// has not looked at for long take five times as much, so time that passed counts as well.
 constexpr std::int64_t turn_budget = 512;
+constexpr Nanos unit_time = 4'000;
 constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
 constexpr std::size_t send_size_max = std::size_t{1024} * 1024;
 constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
@@ -63,6 +65,7 @@ bool Pump::idle() const noexcept {
 // those who catch up nor the walks can starve the other.
 void Pump::run() noexcept {
     budget_ = turn_budget;
+    began_ = reactor_.present();
     serve_ready(walks_.empty() ? 0 : turn_budget / 2);
     while (!spent(0) && !walks_.empty()) {
         walk_front();
@@ -294,6 +297,7 @@ void Pump::flush() noexcept {
         sessions_.abort(conn);
     }
     failed_.clear();
+    budget_ = std::min(budget_, turn_budget - (reactor_.present() - began_) / unit_time);
 }
 
 void Pump::settle(const io::Send& send, const Origin& origin) noexcept {

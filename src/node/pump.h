@@ -94,6 +94,7 @@ class Pump {
     std::array<Origin, io::send_batch_max> origins_;
     std::uint32_t count_ = 0;
     std::int64_t budget_ = 0;
+    Nanos began_ = 0;  // this turn's share
     std::deque<WalkEntry> walks_;
     std::vector<io::ConnIndex> visiting_;  // were ready; those before visited_ have been served
     std::size_t visited_ = 0;

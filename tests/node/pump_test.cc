@@ -317,6 +317,26 @@ TEST_CASE("pump: who cannot be told of a gap is closed with 4008 between two rec
     }
 }
 
+TEST_CASE("pump: where sends take long a turn makes fewer of them") {
+    Rig rig(no_pings(), 1, 1024 * 1024, 700);
+    feed::Topic& topic = rig.topic("t", 64 * 1024);
+    std::vector<FakeSocket*> crowd;
+    for (int i = 0; i < 600; i++) {
+        crowd.push_back(&rig.connect_open());
+        rig.subscribe(*crowd.back(), topic, LaneKind::envelope);
+    }
+    rig.publish(topic, LaneKind::envelope, record("t", 1, 10));
+    rig.reactor.set_work_time(nanos_per_ms);  // a batch; two are the time of a turn
+    rig.turn();
+    CHECK(rig.counters.sends > io::send_batch_max);
+    CHECK(rig.counters.sends <= 3 * io::send_batch_max);
+    CHECK(!rig.pump.idle());
+    rig.settle();
+    for (FakeSocket* socket : crowd) {
+        CHECK(socket->take() == record("t", 1, 10));
+    }
+}
+
 TEST_CASE("pump: a record larger than one send arrives whole") {
     Rig rig(no_pings(), 1, 4 * 1024 * 1024);
     feed::Topic& topic = rig.topic("t", 4 * 1024 * 1024);
