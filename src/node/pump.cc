@@ -1,6 +1,7 @@
 #include "node/pump.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/plant.h"
@@ -12,10 +13,10 @@ namespace ringcast::node {
 namespace {
 
 // In units of one small send (about 4 us): 2 ms of the kernel's time a turn, so that a turn with
-// its reads and timers stays under 5 ms. One batch may go over it. Sends to sockets that the kernel
-// has not looked at for long take five times as much, so time that passed counts as well.
+// its reads and timers stays under 5 ms. One batch may go over it.
 constexpr std::int64_t turn_budget = 512;
-constexpr Nanos unit_time = 4'000;
+// Sends to sockets that no cache knows take five times as much and more, so time counts as well.
+constexpr Nanos unit_time = 5'000;
 constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
 constexpr std::size_t send_size_max = std::size_t{1024} * 1024;
 constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
@@ -61,17 +62,25 @@ bool Pump::idle() const noexcept {
     return walks_.empty() && visited_ == visiting_.size() && sessions_.ready().empty();
 }
 
-// Half a turn for either kind of work before one of them may use what the other left, so neither
-// those who catch up nor the walks can starve the other.
+// Half a turn for either kind of work before one of them may use what the other left, and each is
+// first in every other turn: so neither those who catch up nor the walks can starve the other, even
+// where a single batch takes all the time.
 void Pump::run() noexcept {
     budget_ = turn_budget;
-    began_ = reactor_.present();
-    serve_ready(walks_.empty() ? 0 : turn_budget / 2);
-    while (!spent(0) && !walks_.empty()) {
-        walk_front();
-    }
+    looked_ = began_ = reactor_.present();
+    constexpr std::int64_t half = turn_budget / 2;
+    walks_first_ = !walks_first_;
+    if (walks_first_) serve_walks(half);
+    serve_ready(walks_.empty() ? 0 : half);
+    serve_walks(0);
     serve_ready(0);
     flush();
+}
+
+void Pump::serve_walks(std::int64_t floor) noexcept {
+    while (!spent(floor) && !walks_.empty()) {
+        walk_front();
+    }
 }
 
 // Whether the budget is down to `floor`, once the pending batch has been answered: a socket that
@@ -297,7 +306,10 @@ void Pump::flush() noexcept {
         sessions_.abort(conn);
     }
     failed_.clear();
-    budget_ = std::min(budget_, turn_budget - (reactor_.present() - began_) / unit_time);
+    // What one more batch like this would take counts already.
+    const Nanos before = std::exchange(looked_, reactor_.present());
+    const Nanos expected = (looked_ - began_) + (looked_ - before);
+    budget_ = std::min(budget_, turn_budget - expected / unit_time);
 }
 
 void Pump::settle(const io::Send& send, const Origin& origin) noexcept {
