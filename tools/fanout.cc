@@ -56,7 +56,8 @@ Fanout::Fanout(const BenchOptions& options) noexcept
       fleet_(fleet_options(options), options.url, *this),
       sources_(options.topics),
       payload_(options.size, '\0'),
-      fleet_size_(options.connections + options.topics) {
+      fleet_size_(options.connections + options.topics),
+      away_(fleet_size_) {
     for (std::uint32_t topic = 0; topic < options.topics; topic++) {
         publish_paths_.push_back(
             topic_path(options.publish_url, options.publish_path, subscription_.topic(topic)));
@@ -157,6 +158,7 @@ void Fanout::on_text(Conn& conn, std::string_view text) noexcept {
         if (options_.reconnect) {
             if (!told) return;  // and it will not be ready: from where on is it to be judged?
             checker_.join_behind(conn.reader, offset);
+            on_back(conn);
         } else if (told) {
             checker_.tell_start(conn.reader, offset);
         }
@@ -209,7 +211,18 @@ void Fanout::on_gone(Conn& conn) noexcept {
     const double spread_s =
         refused ? std::max(options_.back_within_s, 1.0) : options_.back_within_s;
     const auto spread = static_cast<std::uint64_t>(spread_s * 1e9);
-    returns_.emplace(clock_now() + static_cast<Nanos>(chance_.below(spread + 1)), conn.reader.id);
+    const Nanos due = clock_now() + static_cast<Nanos>(chance_.below(spread + 1));
+    returns_.emplace(due, conn.reader.id);
+    Away& away = away_[conn.reader.id];
+    if (away.due == 0) away.due = due;
+    away.turned_away = refused;
+}
+
+void Fanout::on_back(const Conn& conn) noexcept {
+    const Away away = std::exchange(away_[conn.reader.id], {});
+    if (away.due == 0) return;  // it came for the first time
+    returned_.record(clock_now() - away.due);
+    if (!away.turned_away) knocked_late_.record(conn.started_at - away.due);
 }
 
 void Fanout::bring_back(Nanos now) noexcept {
@@ -597,6 +610,8 @@ void Fanout::report_returns(Report& report) noexcept {
     report.add("reconnects", reconnects_, "lost connections");
     report.add("refusals", refusals_);
     report.add("away", std::uint64_t{fleet_size_ - ready_count_}, "not back at the end");
+    report.add("returned_us", returned_, "back after");
+    report.add("knocked_late_us", knocked_late_, "our share of it");
     if (storm_at_ == never) return;
     const double seconds =
         storm_ended_ > 0 ? static_cast<double>(storm_ended_ - storm_at_) / 1e9 : -1;

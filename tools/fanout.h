@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/histogram.h"
 #include "base/random.h"
 #include "checker.h"
 #include "fleet.h"
@@ -64,6 +65,7 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     [[nodiscard]] Nanos wait_time(Nanos now) const noexcept;
     void serve_slow(Nanos now) noexcept;
     void on_gone(Conn& conn) noexcept;
+    void on_back(const Conn& conn) noexcept;
     void bring_back(Nanos now) noexcept;
     void start_storm(Nanos now) noexcept;
     [[nodiscard]] bool all_back() const noexcept { return ready_count_ == fleet_size_; }
@@ -101,6 +103,13 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     // Those who come back, each with its time, the next on top.
     using Return = std::pair<Nanos, std::uint32_t>;
     std::priority_queue<Return, std::vector<Return>, std::greater<>> returns_;
+    struct Away {
+        Nanos due = 0;  // of the first attempt to come back; 0: it is in, or never was
+        bool turned_away = false;
+    };
+    std::vector<Away> away_;  // by id
+    Histogram returned_;      // from the first attempt's time until it was subscribed
+    Histogram knocked_late_;  // from then until we connected: our own share of it
     Random chance_{1};
     bool ending_ = false;  // nobody comes back any more
     Nanos storm_at_ = never;

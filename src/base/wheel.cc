@@ -65,7 +65,8 @@ void Wheel::advance(Tick now, Fire fire, void* context) noexcept {
     now_ = now;
     splice(late_head, firing_head);
     collect(now);
-    while (!is_empty(firing_head)) {
+    held_ = false;
+    while (!is_empty(firing_head) && !held_) {
         const std::uint32_t node = nodes_[firing_head].next;
         unlink(node);
         armed_count_--;

@@ -45,6 +45,9 @@ class Wheel {
     // Precondition: `now` is not before the last one.
     void advance(Tick now, Fire fire, void* context) noexcept;
 
+    // For a callback of advance(): that ends with it, and what is left fires first in the next one.
+    void hold() noexcept { held_ = true; }
+
     // When to advance next: not later than the earliest due tick, and after the present one unless
     // something is due already. It may be early, when a slot of a higher level must move down
     // first. `fallback` when nothing is armed.
@@ -102,6 +105,7 @@ class Wheel {
     Tick now_;     // as the owner sees it
     Tick cursor_;  // what the slots are relative to; behind now_ only inside collect()
     bool advancing_ = false;
+    bool held_ = false;
 };
 
 }  // namespace ringcast

@@ -23,9 +23,17 @@ void Clock::read() noexcept {
     wall_ = read_clock(CLOCK_REALTIME);
 }
 
+Nanos Clock::present() noexcept {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+Nanos Clock::cpu_time() noexcept {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 Nanos Clock::left_until(Nanos deadline) noexcept {
     if (deadline <= now_) return 0;  // the common case of a busy shard: no look at the clock
-    const Nanos now = read_clock(CLOCK_MONOTONIC);
+    const Nanos now = present();
     return deadline <= now ? 0 : deadline - now;
 }
 

@@ -22,6 +22,11 @@ class Clock {
     [[nodiscard]] Nanos now() const noexcept { return now_; }    // CLOCK_MONOTONIC
     [[nodiscard]] Nanos wall() const noexcept { return wall_; }  // CLOCK_REALTIME, since 1970
 
+    // CLOCK_MONOTONIC at this moment, about 30 ns.
+    [[nodiscard]] static Nanos present() noexcept;
+    // What the calling thread has had of the CPUs so far; a system call, 0.2 to 0.7 us.
+    [[nodiscard]] static Nanos cpu_time() noexcept;
+
     // How long a wait until `deadline` may sleep from this moment: 0 if it has passed.
     [[nodiscard]] Nanos left_until(Nanos deadline) noexcept;
 

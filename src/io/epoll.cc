@@ -15,6 +15,7 @@
 #include "io/page_sender.h"
 #include "io/send.h"
 #include "io/slots.h"
+#include "io/stint.h"
 #include "io/waker.h"
 
 namespace ringcast::io {
@@ -24,6 +25,7 @@ namespace {
 constexpr int events_max = 512;  // a wait() reports at most so many
 constexpr int accepts_max = 64;  // connections taken from one listener in one wait()
 constexpr int reads_max = 4;     // full buffers read from one connection in one wait()
+constexpr std::uint32_t bytes_per_unit = 256;  // of what is read, as work of a Stint
 
 // What an event is about: the kind in the upper half of epoll_data, an index in the lower.
 enum class Source : std::uint32_t { connection, listener, wake };
@@ -73,6 +75,8 @@ class Epoll final : public Reactor {
     void wake() noexcept override { waker_.wake(); }
     [[nodiscard]] Nanos now() const noexcept override { return clock_.now(); }
     [[nodiscard]] Nanos wall_now() const noexcept override { return clock_.wall(); }
+    [[nodiscard]] Nanos present() const noexcept override { return Clock::present(); }
+    [[nodiscard]] Nanos cpu_time() const noexcept override { return Clock::cpu_time(); }
     [[nodiscard]] Result<Address> peer(ConnIndex conn) noexcept override;
     [[nodiscard]] std::uint64_t random() noexcept override { return chance_.next(); }
     [[nodiscard]] const char* name() const noexcept override { return "epoll"; }
@@ -89,15 +93,17 @@ class Epoll final : public Reactor {
                                std::uint32_t events) noexcept;
     void set_interest(ConnIndex conn) noexcept;
     void make_due(ConnIndex conn) noexcept;
-    void run_due() noexcept;
+    void run_due(Stint& stint) noexcept;
+    void run_events(Stint& stint) noexcept;
     void arm_listeners() noexcept;
     void disarm_listeners() noexcept;
     void accept_from(std::uint32_t listener) noexcept;
     [[nodiscard]] bool adopt(int fd, std::uint32_t listener) noexcept;
-    void on_event(ConnIndex conn, std::uint32_t events) noexcept;
+    void on_event(ConnIndex conn, std::uint32_t events, Stint& stint) noexcept;
     void finish_connect(ConnIndex conn, int error) noexcept;
-    void receive(ConnIndex conn, bool until_end) noexcept;
-    [[nodiscard]] int fetch(Nanos deadline) noexcept;
+    void receive(ConnIndex conn, bool until_end, Stint& stint) noexcept;
+    void fetch(Nanos deadline) noexcept;
+    [[nodiscard]] int sleep_until(Nanos deadline) noexcept;
 
     const ReactorOptions options_;
     Handler* handler_ = nullptr;
@@ -109,6 +115,8 @@ class Epoll final : public Reactor {
     Slots<Slot> slots_;
     std::vector<Listener> listeners_;
     std::array<epoll_event, events_max> events_{};
+    int event_count_ = 0;            // that were fetched
+    int event_next_ = 0;             // those below have been handled
     std::vector<std::byte> buffer_;  // shared by all connections: bytes leave before the next read
     std::uint32_t due_first_ = no_conn;
     std::uint32_t due_last_ = no_conn;
@@ -334,7 +342,7 @@ Result<Address> Epoll::peer(ConnIndex conn) noexcept {
 
 // Events.
 
-void Epoll::receive(ConnIndex conn, bool until_end) noexcept {
+void Epoll::receive(ConnIndex conn, bool until_end, Stint& stint) noexcept {
     const std::size_t room = buffer_.size() - receive_padding;
     for (int i = 0; i < reads_max; i++) {
         Slot& slot = slots_[conn];
@@ -348,12 +356,14 @@ void Epoll::receive(ConnIndex conn, bool until_end) noexcept {
         }
         handler_->on_received(conn, MutBytes(buffer_.data(), static_cast<std::size_t>(size)));
         // A short read emptied the socket: what comes later is a new edge.
+        const bool over = stint.over(1 + static_cast<std::uint32_t>(size) / bytes_per_unit);
         if (static_cast<std::size_t>(size) < room && !until_end) return;
+        if (over) break;
     }
     make_due(conn);  // others want a turn too, and this edge will not come again
 }
 
-void Epoll::on_event(ConnIndex conn, std::uint32_t events) noexcept {
+void Epoll::on_event(ConnIndex conn, std::uint32_t events, Stint& stint) noexcept {
     Slot& slot = slots_[conn];
     if ((slot.flags & (live | closing)) != live) return;  // closed by a callback of this wait()
     const bool broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
@@ -365,7 +375,7 @@ void Epoll::on_event(ConnIndex conn, std::uint32_t events) noexcept {
         return finish_connect(conn, error);
     }
     if ((events & EPOLLIN) != 0 || (events & EPOLLRDHUP) != 0 || broken) {
-        receive(conn, (events & EPOLLRDHUP) != 0 || broken);
+        receive(conn, (events & EPOLLRDHUP) != 0 || broken, stint);
     }
     if ((slot.flags & closing) != 0) return;
     if ((slot.flags & wants_writable) != 0 && ((events & EPOLLOUT) != 0 || broken)) {
@@ -377,12 +387,13 @@ void Epoll::on_event(ConnIndex conn, std::uint32_t events) noexcept {
 
 // What was put off: on_closed(), a connect() that failed at once, and unfinished reading. Runs what
 // was on the list at the start, so that a callback that adds to it cannot keep us here.
-void Epoll::run_due() noexcept {
-    std::uint32_t conn = std::exchange(due_first_, no_conn);
-    due_last_ = no_conn;
-    while (conn != no_conn) {
+void Epoll::run_due(Stint& stint) noexcept {
+    const std::uint32_t last = due_last_;
+    for (std::uint32_t conn = no_conn; conn != last && !stint.over();) {
+        conn = due_first_;
         Slot& slot = slots_[conn];
-        const ConnIndex next = slot.link;
+        due_first_ = slot.link;
+        if (due_first_ == no_conn) due_last_ = no_conn;
         slot.flags = static_cast<std::uint16_t>(slot.flags & ~due);
         if ((slot.flags & closing) != 0) {
             handler_->on_closed(conn);
@@ -392,15 +403,20 @@ void Epoll::run_due() noexcept {
         } else if ((slot.flags & connecting) != 0) {
             finish_connect(conn, std::exchange(slot.error, 0));
         } else {
-            receive(conn, true);
+            receive(conn, true, stint);
         }
-        conn = next;
     }
 }
 
-// Sleeps until the deadline and fetches events; negative when a signal came first.
-int Epoll::fetch(Nanos deadline) noexcept {
-    const Nanos left = clock_.left_until(std::min(deadline, accept_at_));
+// Sleeps until the deadline and fetches events; none when a signal came first.
+void Epoll::fetch(Nanos deadline) noexcept {
+    RC_CHECK(event_next_ == event_count_);
+    event_next_ = 0;
+    event_count_ = std::max(0, sleep_until(std::min(deadline, accept_at_)));
+}
+
+int Epoll::sleep_until(Nanos deadline) noexcept {
+    const Nanos left = clock_.left_until(deadline);
     if (precise_wait_ && left > 0 && deadline != never) {
         const timespec timeout{.tv_sec = left / nanos_per_s, .tv_nsec = left % nanos_per_s};
         const int count =
@@ -415,23 +431,31 @@ int Epoll::fetch(Nanos deadline) noexcept {
 
 void Epoll::wait(Nanos deadline) noexcept {
     RC_CHECK(handler_ != nullptr);
-    int count = 0;
-    if (due_first_ != no_conn) {
-        clock_.read();
-        // Before the events are fetched: what is closed here can no longer be among them, so an
-        // index that is given out again never meets an event of its former owner.
-        run_due();
-        count = fetch(0);
-    } else {
-        count = fetch(deadline);
-        clock_.read();
+    const bool some_left = event_next_ < event_count_;
+    const bool sleeps = !some_left && due_first_ == no_conn;
+    if (sleeps) fetch(deadline);
+    clock_.read();
+    Stint stint(*this, callback_time);
+    if (!some_left && !sleeps) {
+        // Only when all events are handled and before new ones are fetched: what is closed here can
+        // no longer be among them, so an index that is given out again never meets an event of its
+        // former owner.
+        run_due(stint);
+        fetch(0);
     }
-    for (int i = 0; i < count; i++) {
-        const epoll_event event = events_[static_cast<std::size_t>(i)];
+    run_events(stint);
+    if (accept_at_ <= clock_.now()) arm_listeners();
+}
+
+void Epoll::run_events(Stint& stint) noexcept {
+    for (bool over = false; event_next_ < event_count_ && !over;) {
+        const epoll_event event = events_[static_cast<std::size_t>(event_next_)];
+        event_next_++;
         const auto index = static_cast<std::uint32_t>(event.data.u64);
-        switch (static_cast<Source>(event.data.u64 >> 32)) {
+        const auto source = static_cast<Source>(event.data.u64 >> 32);
+        switch (source) {
             case Source::connection:
-                on_event(index, event.events);
+                on_event(index, event.events, stint);
                 break;
             case Source::listener:
                 accept_from(index);
@@ -439,8 +463,8 @@ void Epoll::wait(Nanos deadline) noexcept {
             case Source::wake:
                 break;
         }
+        over = stint.over(source == Source::listener ? accepts_max : 1);
     }
-    if (accept_at_ <= clock_.now()) arm_listeners();
 }
 
 }  // namespace

@@ -46,6 +46,9 @@ constexpr std::size_t send_batch_max = 64;  // 64 small sends are about 0.25 ms 
 constexpr std::uint32_t direct_spare_min = 16;
 constexpr std::uint32_t direct_listeners_max = direct_spare_min;
 
+// A wait() calls back for about so long; what has completed beyond that comes with the next one.
+constexpr Nanos callback_time = nanos_per_ms;
+
 class Handler {
   public:
     // A client connected through listener number `listener` (order of listen() calls).
@@ -129,8 +132,9 @@ class Reactor {
     // never read. on_closed() follows from a wait(), never from inside close().
     virtual void close(ConnIndex conn) noexcept = 0;
 
-    // Submits what is pending and calls the Handler back for what completed, at most a bounded
-    // number of completions. Sleeps until `deadline` at the latest; not at all if it has passed.
+    // Submits what is pending and calls the Handler back for what completed, for no longer than
+    // callback_time and the callback in which that ends. Sleeps until `deadline` at the latest; not
+    // at all if it has passed, or if the last wait() left something over.
     virtual void wait(Nanos deadline) noexcept = 0;
 
     // Ends a wait(), the present or the next one. From any thread; costs a system call, so callers
@@ -139,6 +143,12 @@ class Reactor {
 
     // The monotonic clock, read once a wait(); the same value until the next one.
     [[nodiscard]] virtual Nanos now() const noexcept = 0;
+    // The monotonic clock at this moment, to bound what is done in a turn, never for deadlines.
+    // Where time is simulated it stands still between two wait()s.
+    [[nodiscard]] virtual Nanos present() const noexcept { return now(); }
+    // What the owning thread has had of the CPUs so far, for counters alone; costs a system call. 0
+    // where nobody can tell.
+    [[nodiscard]] virtual Nanos cpu_time() const noexcept { return 0; }
     // Unix time in nanoseconds, read at the same moment. Only ever for what users see.
     [[nodiscard]] virtual Nanos wall_now() const noexcept = 0;
     // Who is at the other end; for limits by address and for the log. Not found when the back end

@@ -127,8 +127,8 @@ Ring::Mark Ring::mark_with_room(unsigned count) noexcept {
     RC_CHECK(count <= ring_.sq.ring_entries);
     if (io_uring_sq_space_left(&ring_) < count) submit();
     keep_overflow();
-    // What is pending brings one completion at once, a cancellation two. Only a multishot accept
-    // can bring a whole backlog: it may overflow the queue, which visit() reads as well.
+    // What is pending brings one completion at once, a cancellation two. Only that of a
+    // listener's accepts brings more: it may overflow the queue, which visit() reads as well.
     const unsigned expected = 2 * io_uring_sq_ready(&ring_) + count;
     if (tail() - head() + expected > ring_.cq.ring_entries) keep_all();
     return {.kept = kept_.size(), .tail = tail()};

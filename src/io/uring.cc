@@ -16,6 +16,7 @@
 #include "io/ring.h"
 #include "io/send.h"
 #include "io/slots.h"
+#include "io/stint.h"
 #include "io/uring_accept.h"
 #include "io/uring_tag.h"
 #include "io/waker.h"
@@ -25,7 +26,7 @@ namespace ringcast::io {
 namespace {
 
 constexpr unsigned submissions = 512;
-constexpr unsigned completions_a_wait = 1024;  // a wait() handles at most so many
+constexpr std::uint32_t receive_bytes_per_unit = 256;
 constexpr std::uint16_t receive_group = 0;
 constexpr Nanos longest_sleep = 60 * nanos_per_s;
 
@@ -55,6 +56,12 @@ struct Slot {
 static_assert(sizeof(Slot) == 16);
 static_assert(EHWPOISON <= UINT8_MAX, "the last errno there is");
 
+// What calling back for it may take, in units of a Stint: received bytes may be small messages.
+[[nodiscard]] std::uint32_t units_of(const Completion& done) noexcept {
+    if (op_of(done.user_data) != Op::receive || done.result <= 0) return 1;
+    return 1 + static_cast<std::uint32_t>(done.result) / receive_bytes_per_unit;
+}
+
 class Uring final : public Reactor {
   public:
     explicit Uring(const ReactorOptions& options) noexcept;
@@ -78,6 +85,8 @@ class Uring final : public Reactor {
     void wake() noexcept override { waker_.wake(); }
     [[nodiscard]] Nanos now() const noexcept override { return clock_.now(); }
     [[nodiscard]] Nanos wall_now() const noexcept override { return clock_.wall(); }
+    [[nodiscard]] Nanos present() const noexcept override { return Clock::present(); }
+    [[nodiscard]] Nanos cpu_time() const noexcept override { return Clock::cpu_time(); }
     [[nodiscard]] Result<Address> peer(ConnIndex conn) noexcept override;
     [[nodiscard]] std::uint64_t random() noexcept override { return chance_.next(); }
     [[nodiscard]] const char* name() const noexcept override { return "uring"; }
@@ -255,8 +264,10 @@ void Uring::wait(Nanos deadline) noexcept {
     ring_.submit_and_sleep(std::min(clock_.left_until(until), longest_sleep));
     clock_.read();
     Completion done;
-    for (unsigned i = 0; i < completions_a_wait && ring_.next(done); i++) {
+    Stint stint(*this, callback_time);
+    while (ring_.next(done)) {
         handle(done);
+        if (stint.over(units_of(done))) break;
     }
     if (acceptor_.retry_at() <= clock_.now()) welcome();
 }

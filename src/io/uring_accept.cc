@@ -71,7 +71,9 @@ void UringAcceptor::arm() noexcept {
     RC_CHECK(waiting_.empty());
     retry_at_ = never;
     for (std::uint32_t i = 0; i < listeners_.size(); i++) {
-        while (listeners_[i].armed < armed_max_ && !listeners_[i].stopped) {
+        const Listener& listener = listeners_[i];
+        if (listener.cancelling) continue;  // the last answer arms it, or disarm() would miss some
+        while (listener.armed < armed_max_ && !listener.stopped) {
             arm_one(i);
         }
     }
@@ -86,7 +88,7 @@ void UringAcceptor::arm_one(std::uint32_t index) noexcept {
     if (direct_) {
         io_uring_prep_accept_direct(&sqe, fd, nullptr, nullptr, 0, table_chooses);
     } else {
-        io_uring_prep_multishot_accept(&sqe, fd, nullptr, nullptr, flags);
+        io_uring_prep_accept(&sqe, fd, nullptr, nullptr, flags);
     }
     sqe.user_data = tag(Op::accept, 0, index);
 }

@@ -3,13 +3,14 @@
 // How the io_uring back end accepts: its listeners, what is armed on them, and the connections that
 // came before there was an index for them. For the thread that owns the ring.
 //
-// An accept is multishot and takes whatever the backlog holds before we see the first connection,
-// so it runs ahead of us by up to a backlog. Who finds no index waits here, in order, and nothing
-// is armed until all of them are taken.
+// Each accept is for one connection, and so many are armed as may come in one turn. A multishot one
+// would take whatever the backlog holds, thousands, in one go of 7 us each, before we see the first
+// of them. They run ahead of us by what is armed: who finds no index waits here, in order, and
+// nothing more is armed until all of them are taken.
 //
-// With direct descriptors that would not do: the kernel hangs up on a newcomer for whom the table
-// has no room. There each accept is for one connection, and no more of them are armed than the
-// table has room beside connections_max. Those may come while all indexes are taken, and wait.
+// With direct descriptors the kernel hangs up on a newcomer for whom the table has no room. There
+// no more are armed than the table has room beside connections_max, and they stay armed while all
+// indexes are taken.
 
 #include <cstdint>
 #include <deque>
@@ -25,6 +26,8 @@ namespace ringcast::io {
 
 class UringAcceptor {
   public:
+    static constexpr std::uint8_t accepts_max = 32;  // on each listener
+
     struct Accepted {
         std::int32_t fd = -1;  // with direct descriptors: a number in the ring's own table
         std::uint32_t listener = 0;
@@ -69,11 +72,11 @@ class UringAcceptor {
     void discard(std::int32_t fd) noexcept;
 
     Ring& ring_;
-    const bool direct_;  // accepts are for one connection each
+    const bool direct_;
     std::vector<Listener> listeners_;
     std::deque<Accepted> waiting_;
     Nanos retry_at_ = never;
-    std::uint8_t armed_max_ = 1;  // accepts on each listener
+    std::uint8_t armed_max_ = accepts_max;
 };
 
 }  // namespace ringcast::io

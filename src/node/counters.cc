@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 19> all{{
+constexpr std::array<Named, 20> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"handshake failures", &Counters::handshake_failures},
@@ -28,6 +28,7 @@ constexpr std::array<Named, 19> all{{
     {"pong timeouts", &Counters::pong_timeouts},
     {"stalls", &Counters::stalls},
     {"long turns", &Counters::long_turns},
+    {"hindered turns", &Counters::hindered_turns},
     {"late turns", &Counters::late_turns},
     {"publish pauses", &Counters::publish_pauses},
     {"turns", &Counters::turns},

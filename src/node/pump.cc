@@ -1,6 +1,7 @@
 #include "node/pump.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/plant.h"
@@ -14,6 +15,8 @@ namespace {
 // In units of one small send (about 4 us): 2 ms of the kernel's time a turn, so that a turn with
 // its reads and timers stays under 5 ms. One batch may go over it.
 constexpr std::int64_t turn_budget = 512;
+// Sends to sockets that no cache knows take five times as much and more, so time counts as well.
+constexpr Nanos unit_time = 5'000;
 constexpr std::int64_t walk_budget = 256;  // of one lane before the next one, if any, has its turn
 // A MiB, which is what goes by page reference at once (io/page_sender.h), and a little more, so
 // that 64 records of 16 KiB with their headers are one slice and not one with a crumb behind it.
@@ -73,16 +76,25 @@ bool Pump::idle() const noexcept {
     return walks_.empty() && visited_ == visiting_.size() && sessions_.ready().empty();
 }
 
-// Half a turn for either kind of work before one of them may use what the other left, so neither
-// those who catch up nor the walks can starve the other.
+// Half a turn for either kind of work before one of them may use what the other left, and each is
+// first in every other turn: so neither those who catch up nor the walks can starve the other, even
+// where a single batch takes all the time.
 void Pump::run() noexcept {
     budget_ = turn_budget;
-    serve_ready(walks_.empty() ? 0 : turn_budget / 2);
-    while (!spent(0) && !walks_.empty()) {
-        walk_front();
-    }
+    looked_ = began_ = reactor_.present();
+    constexpr std::int64_t half = turn_budget / 2;
+    walks_first_ = !walks_first_;
+    if (walks_first_) serve_walks(half);
+    serve_ready(walks_.empty() ? 0 : half);
+    serve_walks(0);
     serve_ready(0);
     flush();
+}
+
+void Pump::serve_walks(std::int64_t floor) noexcept {
+    while (!spent(floor) && !walks_.empty()) {
+        walk_front();
+    }
 }
 
 // Whether the budget is down to `floor`, once the pending batch has been answered: a socket that
@@ -310,6 +322,10 @@ void Pump::flush() noexcept {
         sessions_.abort(conn);
     }
     failed_.clear();
+    // What one more batch like this would take counts already.
+    const Nanos before = std::exchange(looked_, reactor_.present());
+    const Nanos expected = (looked_ - began_) + (looked_ - before);
+    budget_ = std::min(budget_, turn_budget - expected / unit_time);
 }
 
 void Pump::settle(const io::Send& send, const Origin& origin) noexcept {

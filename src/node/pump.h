@@ -70,6 +70,7 @@ class Pump {
     [[nodiscard]] feed::Topic& topic_of(const Subscription& subscription) noexcept;
     [[nodiscard]] bool spent(std::int64_t floor) noexcept;
     void serve_ready(std::int64_t floor) noexcept;
+    void serve_walks(std::int64_t floor) noexcept;
     [[nodiscard]] bool offer(io::ConnIndex conn) noexcept;
     [[nodiscard]] bool offer_torn(io::ConnIndex conn, Session& session) noexcept;
     [[nodiscard]] bool offer_records(io::ConnIndex conn, Session& session) noexcept;
@@ -100,6 +101,9 @@ class Pump {
     std::array<Origin, io::send_batch_max> origins_;
     std::uint32_t count_ = 0;
     std::int64_t budget_ = 0;
+    Nanos began_ = 0;   // this turn's share
+    Nanos looked_ = 0;  // at the clock, last
+    bool walks_first_ = false;
     std::uint64_t marked_ = 0;
     std::deque<WalkEntry> walks_;
     std::vector<io::ConnIndex> visiting_;  // were ready; those before visited_ have been served

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/plant.h"
+#include "io/stint.h"
 
 namespace ringcast::node {
 
@@ -13,8 +14,12 @@ namespace {
 constexpr Nanos sweep_interval = nanos_per_s;
 constexpr Nanos long_turn = 5 * nanos_per_ms;
 constexpr Nanos late_max = nanos_per_s;
+constexpr Nanos cpu_look_interval = nanos_per_ms / 2;
+// With the reactor's callback_time and the pump's budget: a turn of at most 5 ms.
+constexpr Nanos mail_time = nanos_per_ms / 2;  // for either kind
+constexpr Nanos timer_time = nanos_per_ms / 2;
 constexpr std::uint32_t mail_per_turn = 4096;
-constexpr std::uint32_t catch_up_rounds_max = 256;
+constexpr std::uint32_t catch_up_turns_max = 1024;
 constexpr std::uint32_t closes_per_turn = 4096;
 // A publisher that has more to say says it within so long, and one that never ends holds up its own
 // readers for no longer than that.
@@ -70,7 +75,10 @@ Shard::Shard(const Config& config,
            counters_),
       registry_(setup.index, setup.hash_seed, mesh, sessions_),
       door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
-      dispatch_(config_, *reactor_, sessions_, hub_, door_, parser_, counters_) {
+      dispatch_(config_, *reactor_, sessions_, hub_, door_, parser_, counters_),
+      turn_began_(reactor_->present()),
+      cpu_looked_(turn_began_),
+      cpu_(reactor_->cpu_time()) {
     RC_CHECK(setup.arena_size <= memory_.size());
     reactor_->set_handler(*this);
     mesh_.attach(setup.index, *reactor_);
@@ -120,10 +128,7 @@ void Shard::turn(Nanos until) noexcept {
         sessions_.resume_waiting();
     }
     drain_mail();
-    wheel_.advance(
-        sessions_.now(),
-        [](void* context, std::uint32_t id) noexcept { static_cast<Shard*>(context)->fire(id); },
-        this);
+    if (catching_up_ == 0) fire_timers();
     check_stop();
     take_out_leavers();
     gather();
@@ -132,8 +137,8 @@ void Shard::turn(Nanos until) noexcept {
 }
 
 Nanos Shard::plan() noexcept {
-    const bool at_once = sleepless_ || !pump_.idle() || !sessions_.leaving().empty() ||
-                         !mesh_.prepare_sleep(setup_.index);
+    const bool at_once = sleepless_ || catching_up_ > 0 || !pump_.idle() ||
+                         !sessions_.leaving().empty() || !mesh_.prepare_sleep(setup_.index);
     sleepless_ = false;
     if (at_once) return 0;
     const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
@@ -146,11 +151,21 @@ void Shard::wait(Nanos until) noexcept {
     const Nanos before = reactor_->now();
     awaited_ = std::max(until, before);
     const Nanos late_from = awaited_ + late_;
+    const std::uint64_t heard = events_;
     reactor_->wait(until);
     mesh_.awake(setup_.index);
-    const Nanos after = reactor_->now();
-    if (until == 0 && after - before > long_turn) counters_.long_turns++;
-    if (after > late_from && !RC_PLANT(12)) catch_up(after);
+    count_turn(until > before);
+    if (reactor_->now() > late_from && !RC_PLANT(12)) {
+        // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now.
+        counters_.late_turns++;
+        skip_absence();
+        catching_up_ = catch_up_turns_max;
+    } else if (catching_up_ > 0) {
+        // Everybody was heard out, and has got what waited for him: a client that is closing, whose
+        // time was short before we stood still, had its answer before it is cut.
+        const bool done = events_ == heard && pump_.idle();
+        catching_up_ = done ? 0 : catching_up_ - 1;
+    }
 }
 
 // Nobody's time runs while the shard is not there: a client whose closing handshake takes three
@@ -161,33 +176,38 @@ void Shard::skip_absence() noexcept {
     awaited_ = std::max(awaited_, now);
 }
 
-// Woken long after we meant to be (SIGSTOP, a stalled machine): hear everybody out first.
-void Shard::catch_up(Nanos planned) noexcept {
-    counters_.late_turns++;
-    skip_absence();
-    for (std::uint32_t round = 0; round < catch_up_rounds_max; round++) {
-        const std::uint64_t before = events_;
-        reactor_->wait(planned);
-        if (events_ == before) break;
+// A turn, from the end of one wait() to that of the next, is long by the CPU time it took, sleep
+// excluded. A thread that is kept off its CPU is slow as well, but by no fault of ours: counted
+// apart. The CPU time is looked at so seldom that it costs nothing; so what is held against a turn
+// may be too much by one interval.
+void Shard::count_turn(bool slept) noexcept {
+    const Nanos now = reactor_->present();
+    const Nanos took = now - turn_began_;
+    turn_began_ = now;
+    if (now - cpu_looked_ < cpu_look_interval) return;
+    const Nanos cpu = reactor_->cpu_time();
+    if (took > long_turn) {
+        if (cpu - cpu_ > long_turn) {
+            counters_.long_turns++;
+        } else if (!slept) {
+            counters_.hindered_turns++;
+        }
     }
-    // And let them have what waits for them, before a time-out that had little left.
-    take_out_leavers();
-    pump_.run();
-    take_out_leavers();
+    cpu_looked_ = now;
+    cpu_ = cpu;
 }
 
 // Before a walk that takes many turns: a burst that is being published right now goes out in slices
 // that hold all of it, not in small ones to those who happen to be visited first. Each record that
 // comes is waited for, a twentieth of a millisecond and one in all.
 void Shard::gather() noexcept {
-    if (!pump_.long_walk_ahead()) return;
+    if (catching_up_ > 0 || !pump_.long_walk_ahead()) return;
     const Nanos end = reactor_->now() + gather_max;
     std::uint64_t before = 0;
     do {
         before = pump_.marked();
         const bool sleeps = mesh_.prepare_sleep(setup_.index);
-        reactor_->wait(sleeps ? std::min(end, reactor_->now() + gather_pause) : 0);
-        mesh_.awake(setup_.index);
+        wait(sleeps ? std::min(end, reactor_->now() + gather_pause) : 0);
         drain_mail();
         take_out_leavers();
     } while (pump_.marked() != before && reactor_->now() < end);
@@ -196,15 +216,35 @@ void Shard::gather() noexcept {
 // News and requests have a budget each, so that neither keeps the other waiting for good.
 void Shard::drain_mail() noexcept {
     for (const auto take : {&Mesh::take, &Mesh::take_request}) {
+        io::Stint stint(*reactor_, mail_time);
         std::uint32_t left = mail_per_turn;
         while (left > 0) {
             const std::unique_ptr<Mail> mail = (mesh_.*take)(setup_.index);
             if (mail == nullptr) break;
             on_mail(*mail);
-            left--;
+            left = stint.over() ? 0 : left - 1;
         }
         sleepless_ = sleepless_ || left == 0;
     }
+}
+
+void Shard::fire_timers() noexcept {
+    struct Firing {
+        Shard& shard;
+        io::Stint stint;
+        bool over = false;
+    };
+    Firing firing{.shard = *this, .stint = io::Stint(*reactor_, timer_time)};
+    wheel_.advance(
+        sessions_.now(),
+        [](void* context, std::uint32_t id) noexcept {
+            auto& [shard, stint, over] = *static_cast<Firing*>(context);
+            shard.fire(id);
+            over = stint.over();
+            if (over) shard.wheel_.hold();
+        },
+        &firing);
+    sleepless_ = sleepless_ || firing.over;
 }
 
 void Shard::on_mail(const Mail& mail) noexcept {

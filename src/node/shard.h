@@ -114,9 +114,10 @@ class Shard final : private io::Handler {
     void note_event() noexcept;
     void skip_absence() noexcept;
     void wait(Nanos until) noexcept;
-    void catch_up(Nanos planned) noexcept;
+    void count_turn(bool slept) noexcept;
     void gather() noexcept;
     void drain_mail() noexcept;
+    void fire_timers() noexcept;
     void on_mail(const Mail& mail) noexcept;
     void take_out_leavers() noexcept;
     void check_stop() noexcept;
@@ -141,7 +142,7 @@ class Shard final : private io::Handler {
     std::uint32_t capacity_;  // connection indexes
     Nanos tick_zero_;         // moves by every absence
     Nanos awaited_;           // when the sleep should have ended at the latest
-    const Nanos late_;        // after a sleep: how much later than that is an absence
+    const Nanos late_;        // how much later than that is an absence: timers have to wait
     Wheel wheel_;
     Sessions sessions_;
     feed::SegmentPool pool_;
@@ -152,8 +153,12 @@ class Shard final : private io::Handler {
     Door door_;
     Dispatch dispatch_;
     std::unique_ptr<HostFeed> host_feed_;
-    std::uint64_t events_ = 0;  // callbacks of the reactor so far
-    bool sleepless_ = false;    // mail was left over by the last turn
+    std::uint64_t events_ = 0;       // callbacks of the reactor so far
+    bool sleepless_ = false;         // mail or timers were left over by the last turn
+    std::uint32_t catching_up_ = 0;  // turns after a late one, at most, before timers fire again
+    Nanos turn_began_;
+    Nanos cpu_looked_;  // when `cpu_` was read
+    Nanos cpu_;
     // 0: go on, 1: drain, 2: cut. The only word that other threads write; relaxed, since the
     // wake-up behind it orders it.
     std::atomic<std::uint32_t> stop_{0};

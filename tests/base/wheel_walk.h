@@ -102,10 +102,15 @@ class WheelWalk {
         REQUIRE(walk.model_.armed(id));
         REQUIRE_FALSE(walk.wheel_.armed(id));
         const std::int64_t due = walk.model_.take(id);
+        REQUIRE_FALSE(walk.held_);
         REQUIRE(due >= walk.last_due_);
         REQUIRE(due <= walk.now_);
         walk.last_due_ = due;
         walk.fired_++;
+        if (walk.chance_.chance(1, 16)) {
+            walk.held_ = true;
+            walk.wheel_.hold();
+        }
         if (walk.chance_.chance(1, 4)) {
             walk.rearmed_.emplace_back(id, walk.now_ + any_distance(walk.chance_) - 2);
             walk.wheel_.arm(id, walk.tick(walk.rearmed_.back().second));
@@ -121,8 +126,9 @@ class WheelWalk {
     void advance(std::int64_t to) {
         now_ = to;
         last_due_ = INT64_MIN;
+        held_ = false;
         wheel_.advance(tick(now_), on_fire, this);
-        REQUIRE((model_.empty() || model_.earliest() > now_));
+        REQUIRE((held_ || model_.empty() || model_.earliest() > now_));
         for (const auto& [id, due] : rearmed_) {
             model_.arm(id, std::max(due, now_));
         }
@@ -136,7 +142,7 @@ class WheelWalk {
         if (model_.empty()) {
             REQUIRE(next == fallback);
         } else {
-            REQUIRE(distance(next, tick(model_.earliest())) >= 0);
+            REQUIRE(distance(next, tick(std::max(model_.earliest(), now_))) >= 0);
             REQUIRE(distance(tick(now_), next) >= (model_.earliest() > now_ ? 1 : 0));
         }
     }
@@ -149,6 +155,7 @@ class WheelWalk {
     std::int64_t now_ = 0;
     std::int64_t last_due_ = 0;
     std::uint64_t fired_ = 0;
+    bool held_ = false;  // by a callback of this advance()
     std::vector<std::pair<std::uint32_t, std::int64_t>> rearmed_;
 };
 

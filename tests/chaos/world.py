@@ -113,7 +113,7 @@ class Load:
                    'the load test publishes')
         assert self.process.poll() is None, self.said()
 
-    def finish(self, limit_s=60, want=0):
+    def finish(self, limit_s=120, want=0):
         """The report; the exit code must be `want` (None: any)."""
         try:
             code = self.process.wait(limit_s)
@@ -133,7 +133,7 @@ class Load:
             self.process.wait()
 
 
-def load(server, *arguments, limit_s=60, **options):
+def load(server, *arguments, limit_s=120, **options):
     return Load(server.url(''), *arguments, **options).finish(limit_s)
 
 

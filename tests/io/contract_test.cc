@@ -9,11 +9,14 @@
 
 #include "base/random.h"
 #include "tests/io/harness.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/wait.h"
 
 namespace ringcast::io::test {
 
 namespace {
+
+using ringcast::test::open_descriptors;
 
 // Echoes what arrives, keeping what the socket does not take.
 struct Echo {
@@ -333,14 +336,13 @@ TEST_CASE("reactor: at connections_max the rest waits in the backlog and is serv
         server.handler.run_for(5 * nanos_per_ms);
         CHECK(server.handler.accepted.size() == most);
         // Whoever comes now is not even accepted: the only descriptors that appear are the peers'.
-        const auto next_descriptor = [] { return Fd(::dup(STDIN_FILENO)).get(); };
-        const int before = next_descriptor();
+        const int before = open_descriptors();
         for (std::size_t i = 40; i < 50; i++) {
             peers.push_back(server.peer());
             peers.back()->send(stream_bytes(i, 0, 10));
             server.handler.run_for(nanos_per_ms);
         }
-        CHECK(next_descriptor() == before + 10);
+        CHECK(open_descriptors() == before + 10);
         // No index left for ourselves either.
         const auto refused = server.reactor->connect(server.address);
         CHECK(refused.error() == Error{.code = Errc::busy});

@@ -70,6 +70,26 @@ TEST_CASE("uring_accept: those who come too early wait in order, and stop() hang
     }));
 }
 
+TEST_CASE("uring_accept: a full backlog comes in pieces") {
+    if (!probe_uring().usable) return;
+    Door door;
+    std::vector<Peer> peers;
+    for (std::size_t i = 0; i < 3 * UringAcceptor::accepts_max; i++) {
+        peers.emplace_back(door.address);
+        REQUIRE(peers.back().connect_error() == 0);
+    }
+    door.acceptor.arm();
+    std::size_t taken = 0;
+    CHECK(ringcast::test::wait_until([&] {
+        CHECK(door.turn() <= UringAcceptor::accepts_max);
+        UringAcceptor::Accepted accepted;
+        for (; door.acceptor.take(accepted); taken++)
+            ::close(accepted.fd);
+        door.acceptor.arm();
+        return taken == peers.size();
+    }));
+}
+
 TEST_CASE("uring_accept: disarmed it leaves newcomers in the backlog, armed again it takes them") {
     if (!probe_uring().usable) return;
     Door door;
@@ -78,7 +98,10 @@ TEST_CASE("uring_accept: disarmed it leaves newcomers in the backlog, armed agai
     door.acceptor.disarm();
     door.acceptor.disarm();
     int last = 0;
-    CHECK(ringcast::test::wait_until([&] { return (last += door.turn()) == 1; }));
+    CHECK(ringcast::test::wait_until([&] {
+        last += door.turn();
+        return last == UringAcceptor::accepts_max;
+    }));
     const Peer peer(door.address);
     REQUIRE(peer.connect_error() == 0);
     UringAcceptor::Accepted accepted;

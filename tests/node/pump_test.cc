@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <map>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -314,6 +315,37 @@ TEST_CASE("pump: who cannot be told of a gap is closed with 4008 between two rec
         CHECK(peer.take().size() == 2);  // the begun one, and the close frame
         CHECK(peer.close_code() == close_codes::slow_consumer);
         CHECK(rig.counters.slow_closed == 1);
+    }
+}
+
+TEST_CASE("pump: where sends take long a turn makes fewer of them") {
+    Rig rig(no_pings(), 1, 1024 * 1024, 700);
+    feed::Topic& topic = rig.topic("t", 64 * 1024);
+    std::vector<FakeSocket*> crowd;
+    for (int i = 0; i < 600; i++) {
+        crowd.push_back(&rig.connect_open());
+        rig.subscribe(*crowd.back(), topic, LaneKind::envelope);
+    }
+    rig.publish(topic, LaneKind::envelope, record("t", 1, 10));
+    rig.reactor.set_work_time(nanos_per_ms);  // a batch; two are the time of a turn
+    rig.turn();
+    CHECK(rig.counters.sends >= io::send_batch_max);
+    CHECK(rig.counters.sends <= 2 * io::send_batch_max);
+    CHECK(!rig.pump.idle());
+    // Nor do those who have something of their own to get take all of that from a walk.
+    rig.reactor.set_work_time(10 * nanos_per_ms);
+    const std::uint64_t before = rig.counters.delivered;
+    for (int turn = 0; turn < 4; turn++) {
+        for (std::size_t i = 0; i < crowd.size() / 2; i++)
+            rig.push(*crowd[i], "\x81\x03own");
+        rig.turn();
+    }
+    CHECK(rig.counters.delivered > before);
+    rig.reactor.set_work_time(0);
+    rig.settle();
+    for (std::size_t i = 0; i < crowd.size(); i++) {
+        const std::size_t own = i < crowd.size() / 2 ? 4 * std::strlen("\x81\x03own") : 0;
+        CHECK(crowd[i]->take().size() == record("t", 1, 10).size() + own);
     }
 }
 

@@ -1,5 +1,6 @@
 #include "node/shard.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -416,6 +417,73 @@ TEST_CASE("shard: time in which it stood still counts against nobody") {
     CHECK(mute.socket->live);
     cluster.advance(static_cast<Nanos>(1200 * units::ms));
     CHECK(!mute.socket->live);
+}
+
+TEST_CASE("shard: mail that takes long waits for the next turn") {
+    Cluster cluster(patient_config(), 2);
+    const std::string topic = cluster.topic_at(0);
+    Client& reader = cluster.greet(0);
+    reader.say(subscribe(topic));
+    Client& publisher = cluster.greet(1);
+    cluster.settle();
+    CHECK(Json(reader.take_one()).text("type") == "subscribed");
+    for (std::size_t i = 0; i < 100; i++)
+        publisher.say(publish(topic, i));
+    cluster.turn(1);
+    cluster.reactors[0]->set_work_time(nanos_per_ms);
+    const std::uint64_t before = cluster.shards[0]->counters().published;
+    cluster.turn(0);
+    CHECK(cluster.shards[0]->counters().published > before);
+    CHECK(cluster.shards[0]->counters().published < before + 100);
+    CHECK(cluster.shards[0]->plan() == 0);
+    cluster.reactors[0]->set_work_time(0);
+    cluster.settle();
+    CHECK(count_in_order(reader.take()) == 100);
+}
+
+TEST_CASE("shard: timers that take long wait for the next turn") {
+    Config config = patient_config();
+    config.handshake_timeout = 500 * units::ms;
+    Cluster cluster(config);
+    constexpr std::size_t count = 100;
+    for (std::size_t i = 0; i < count; i++)
+        cluster.dial();
+    cluster.settle();
+    const auto cut = [&cluster] {
+        return static_cast<std::size_t>(
+            std::count_if(cluster.clients.begin(), cluster.clients.end(), [](const Client& client) {
+                return client.socket->closed;
+            }));
+    };
+    CHECK(cut() == 0);
+    cluster.clock.advance(static_cast<Nanos>(500 * units::ms));
+    cluster.reactors[0]->set_work_time(nanos_per_ms);
+    cluster.turn(0);
+    CHECK(cut() > 0);
+    CHECK(cut() < count);
+    CHECK(cluster.shards[0]->plan() == 0);
+    cluster.reactors[0]->set_work_time(0);
+    cluster.settle();
+    CHECK(cut() == count);
+}
+
+TEST_CASE("shard: a turn is long by the CPU it took, and hindered if it only lasted") {
+    Cluster cluster(patient_config());
+    cluster.settle();
+    const Counters& counters = cluster.shards[0]->counters();
+    CHECK(counters.long_turns == 0);
+    cluster.clock.advance(900 * nanos_per_ms);  // a sleep is neither
+    cluster.turn(0);
+    CHECK(counters.hindered_turns == 0);
+    static_cast<void>(cluster.shards[0]->plan());
+    cluster.clock.advance(6 * nanos_per_ms);
+    cluster.shards[0]->turn(0);
+    CHECK(counters.hindered_turns == 1);
+    CHECK(counters.long_turns == 0);
+    cluster.reactors[0]->set_work_time(6 * nanos_per_ms);
+    cluster.turn(0);
+    CHECK(counters.long_turns == 1);
+    CHECK(counters.hindered_turns == 1);
 }
 
 TEST_CASE("shard: a newcomer has its whole handshake time-out, however long the shard slept") {

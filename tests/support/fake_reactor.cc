@@ -141,6 +141,12 @@ void FakeReactor::wait(Nanos deadline) noexcept {
     was_idle_ = told_ == before;
 }
 
+Nanos FakeReactor::present() const noexcept {
+    clock_.advance(work_time_);
+    cpu_time_ += work_time_;
+    return clock_.now;
+}
+
 void FakeReactor::tell(FakeSocket& socket) noexcept {
     if (!socket.live) {
         tell_accept(socket);

@@ -85,6 +85,8 @@ class FakeReactor final : public io::Reactor {
     [[nodiscard]] bool was_idle() const noexcept { return was_idle_; }
     [[nodiscard]] std::uint32_t wakes() const noexcept { return wakes_.load(); }
     [[nodiscard]] bool listening() const noexcept { return listening_; }
+    // From now on so much time passes, of the CPU as well, whenever the owner looks how late it is.
+    void set_work_time(Nanos span) noexcept { work_time_ = span; }
     // Slices that lie in the log at least so long go by reference.
     void set_sendfile_min(std::size_t size) noexcept { sendfile_min_ = size; }
     [[nodiscard]] std::uint64_t batches() const noexcept { return batches_; }
@@ -104,6 +106,8 @@ class FakeReactor final : public io::Reactor {
     void wake() noexcept override { wakes_.fetch_add(1); }
     [[nodiscard]] Nanos now() const noexcept override { return now_; }
     [[nodiscard]] Nanos wall_now() const noexcept override { return wall_; }
+    [[nodiscard]] Nanos present() const noexcept override;
+    [[nodiscard]] Nanos cpu_time() const noexcept override { return cpu_time_; }
     [[nodiscard]] std::uint64_t random() noexcept override { return random_.next(); }
     [[nodiscard]] const char* name() const noexcept override { return "fake"; }
     [[nodiscard]] std::uint32_t live_count() const noexcept override { return live_count_; }
@@ -127,6 +131,8 @@ class FakeReactor final : public io::Reactor {
     Nanos now_;
     Nanos wall_;
     Nanos deadline_ = 0;
+    Nanos work_time_ = 0;
+    mutable Nanos cpu_time_ = 0;
     std::uint64_t batches_ = 0;
     std::uint64_t slices_ = 0;
     std::uint64_t told_ = 0;
