@@ -3,6 +3,8 @@
 // the Recorder.
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
 #include <thread>
 
 #include <doctest/doctest.h>
@@ -333,14 +335,17 @@ TEST_CASE("reactor: at connections_max the rest waits in the backlog and is serv
         server.handler.run_for(5 * nanos_per_ms);
         CHECK(server.handler.accepted.size() == most);
         // Whoever comes now is not even accepted: the only descriptors that appear are the peers'.
-        const auto next_descriptor = [] { return Fd(::dup(STDIN_FILENO)).get(); };
-        const int before = next_descriptor();
+        const auto open_count = [] {
+            const std::filesystem::directory_iterator all("/proc/self/fd");
+            return std::distance(begin(all), end(all));
+        };
+        const auto before = open_count();
         for (std::size_t i = 40; i < 50; i++) {
             peers.push_back(server.peer());
             peers.back()->send(stream_bytes(i, 0, 10));
             server.handler.run_for(nanos_per_ms);
         }
-        CHECK(next_descriptor() == before + 10);
+        CHECK(open_count() == before + 10);
         // No index left for ourselves either.
         const auto refused = server.reactor->connect(server.address);
         CHECK(refused.error() == Error{.code = Errc::busy});
@@ -406,15 +411,14 @@ TEST_CASE("reactor: wake() ends the present wait or the next") {
         server.reactor->wait(0);
         const Nanos start = server.reactor->now();
         server.reactor->wake();
-        server.reactor->wait(start + 5 * nanos_per_s);
-        CHECK(server.reactor->now() - start < nanos_per_s);
+        server.reactor->wait(start + 60 * nanos_per_s);
         for (int i = 0; i < 20; i++) {
             std::thread waker([&] { server.reactor->wake(); });
-            server.reactor->wait(server.reactor->now() + 5 * nanos_per_s);
+            server.reactor->wait(server.reactor->now() + 60 * nanos_per_s);
             waker.join();
             server.reactor->wait(0);
         }
-        CHECK(server.reactor->now() - start < 3 * nanos_per_s);
+        CHECK(server.reactor->now() - start < 50 * nanos_per_s);  // not one was missed
     }
 }
 
@@ -430,11 +434,11 @@ TEST_CASE("reactor: wait keeps the deadline, and does not sleep for one that has
             server.reactor->wait(start + 20 * nanos_per_ms);
             now = server.reactor->now();
         }
-        CHECK(now - start < 2 * nanos_per_s);
+        CHECK(now - start < 10 * nanos_per_s);
         CHECK(server.reactor->wall_now() - wall > 10 * nanos_per_ms);
-        for (int i = 0; i < 1000; i++)
+        for (int i = 0; i < 10'000; i++)  // a sleep of the shortest kind each would be 10 s
             server.reactor->wait(now);
-        CHECK(server.reactor->now() - now < nanos_per_s);
+        CHECK(server.reactor->now() - now < 9 * nanos_per_s);
         CHECK(server.reactor->random() != server.reactor->random());
     }
 }

@@ -83,10 +83,7 @@ TEST_CASE("reactor: out of descriptors nobody spins, and all are served when som
             std::vector<std::unique_ptr<Peer>> peers;
             for (std::size_t i = 0; i < 30; i++)
                 peers.push_back(server.peer());
-            rlimit limit{};
-            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-            limit.rlim_cur = static_cast<rlim_t>(peers.back()->fd()) + 6;
-            REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            REQUIRE(leave_descriptors(5));
             REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == 5; }));
             // The back end looks again a few times a second; nothing else wakes us.
             REQUIRE(turns_of(*server.reactor, 300 * nanos_per_ms) < 30);
@@ -116,10 +113,7 @@ TEST_CASE("reactor: full and out of descriptors at once nobody spins, and all ar
             for (std::size_t i = 0; i < 30; i++)
                 peers.push_back(server.peer());
             // A few more than there are indexes: a back end that runs ahead meets the limit.
-            rlimit limit{};
-            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-            limit.rlim_cur = static_cast<rlim_t>(peers.back()->fd()) + 1 + most + 4;
-            REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            REQUIRE(leave_descriptors(most + 4));
             REQUIRE(
                 server.handler.run_until([&] { return server.handler.accepted.size() == most; }));
             REQUIRE(turns_of(*server.reactor, 300 * nanos_per_ms) < 30);
@@ -148,11 +142,9 @@ TEST_CASE("reactor: a connect() that fills it before the retry makes nobody spin
             std::vector<std::unique_ptr<Peer>> peers;
             for (std::size_t i = 0; i < 4; i++)
                 peers.push_back(server.peer());
-            rlimit limit{};
-            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-            const rlimit before = limit;
-            limit.rlim_cur = static_cast<rlim_t>(peers.back()->fd()) + 1 + 2;
-            REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+            rlimit before{};
+            REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+            REQUIRE(leave_descriptors(2));
             REQUIRE(server.handler.run_until([&] { return server.handler.accepted.size() == 2; }));
             server.handler.run_for(5 * nanos_per_ms);
             REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);

@@ -1,19 +1,23 @@
 #pragma once
 
 // System calls that fail on demand, by seccomp: forever (a container that forbids them) or the next
-// few times (K11). A filter cannot be taken off again, so use both in a child process only.
+// few times (K11); and descriptors that run out. A filter cannot be taken off again, so use all of
+// it in a child process only.
 
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <thread>
+#include <vector>
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,6 +92,23 @@ class Injector {
     std::thread thread_;
 };
 
+// Leaves this process room for `count` more descriptors. Their numbers need not follow each other:
+// who started us may have left some open in between.
+inline bool leave_descriptors(std::size_t count) {
+    std::vector<int> next;
+    for (std::size_t i = 0; i <= count; i++)
+        next.push_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    for (const int fd : next)
+        ::close(fd);
+    rlimit limit{};
+    if (next.back() < 0 || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+    limit.rlim_cur = static_cast<rlim_t>(next.back());
+    return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+// Of a build that counts lines (scripts/coverage); nothing in any other.
+extern "C" int __llvm_profile_write_file() __attribute__((weak));
+
 // Runs `body` in a child process, which may change its limits; true when it returned true. Use
 // REQUIRE inside, not CHECK: only that makes the child fail.
 template <typename Body>
@@ -99,6 +120,7 @@ bool in_child(const Body& body) {
             fine = body();
         } catch (...) {  // a REQUIRE that failed has said so
         }
+        if (__llvm_profile_write_file != nullptr) __llvm_profile_write_file();
         ::_exit(fine ? 0 : 1);
     }
     int status = -1;
