@@ -25,7 +25,7 @@ class PageSender {
   public:
     // Room of each of the two pipes. The kernel's default limit for one (fs.pipe-max-size), and
     // what one slice of a fan-out is at most.
-    static constexpr std::size_t pipe_size = 1024 * 1024;
+    static constexpr std::size_t pipe_size = std::size_t{1} << 20;
 
     // `file`: the log file, or -1 if there is none: then nothing may be sent. Where the pipes
     // cannot be had (fs.pipe-user-pages-soft, descriptors), all goes by sendfile().

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/io/harness.h"
+#include "tests/io/inject.h"
 
 namespace ringcast::io::test {
 
@@ -34,6 +35,28 @@ TEST_CASE("epoll: bytes and FIN that come while nobody looks are one edge, and b
     CHECK(server.handler.run_until([&] { return server.handler.seen[conn].ended == 0; }));
     CHECK(server.handler.seen[conn].received == "all");
     CHECK(std::string_view(server.reactor->name()) == "epoll");
+}
+
+TEST_CASE("epoll: without epoll_pwait2 (Linux 5.11) it keeps deadlines too, to a millisecond") {
+    CHECK(in_child([] {
+        if (!forbid_call(SYS_epoll_pwait2, ENOSYS)) {
+            MESSAGE("SKIPPED an old kernel: no seccomp");
+            return true;
+        }
+        Server server(epoll_only);
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
+        server.reactor->wait(0);
+        const Nanos end = server.reactor->now() + 20 * nanos_per_ms + 1;
+        int turns = 0;
+        for (; server.reactor->now() < end && turns < 1000; turns++)
+            server.reactor->wait(end);
+        REQUIRE(server.reactor->now() >= end);
+        REQUIRE(turns < 5);  // a rest of less than a millisecond is slept for, not turned away
+        peer->send("hello");
+        return server.handler.run_until(
+            [&] { return server.handler.seen[conn].received == "hello"; });
+    }));
 }
 
 }  // namespace ringcast::io::test

@@ -173,6 +173,25 @@ TEST_CASE("page sender: a connection that is gone fails alone") {
     }));
 }
 
+TEST_CASE("page sender: where pipes cannot be had everything goes by sendfile") {
+    CHECK(in_child([] {
+        FanOut fan(3);
+        REQUIRE(leave_descriptors(0));
+        PageSender poor(fan.file.fd());
+        REQUIRE_FALSE(poor.shares());
+        constexpr std::size_t size = 64 * 1024;
+        for (std::size_t i = 0; i < fan.ours.size(); i++) {
+            Send send{.bytes = Bytes(fan.file.base(), size), .file_offset = 0};
+            poor.send(fan.ours[i].get(), send);
+            REQUIRE(static_cast<std::size_t>(send.result) == size);
+            REQUIRE(send.by_reference);
+            fan.cursors[i] = size;
+        }
+        poor.end_batch();
+        return ringcast::test::wait_until([&] { return fan.arrived(); });
+    }));
+}
+
 TEST_CASE("page sender: without a log there are no pipes") {
     CHECK_FALSE(PageSender(-1).shares());
 }
