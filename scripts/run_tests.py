@@ -13,7 +13,7 @@ is counted as skipped. A program that dies counts as a failure whatever it print
 
 Seeds of the simulator and of the fuzzers follow from the commit: each commit gets worlds that no
 other had, and the same ones again when it is run again. The worlds run beside the steps that mostly
-wait, at a low priority; builds and chaos scenarios have the machine to themselves.
+wait, at a low priority; builds, unit tests and chaos scenarios have the machine to themselves.
 
 Standard library only. Run it through scripts/test, which installs what is missing first.
 """
@@ -37,7 +37,7 @@ E2E_LIMIT_S = 600
 CHAOS_LIMIT_S = 900
 TESTS_LIMIT_S = 900
 BUILD_LIMIT_S = 1800
-SEEDS_LIMIT_S = 900  # a block, and it may have a tenth of a CPU only
+SEEDS_LIMIT_S = 900  # a block, which may have a small share of a CPU only
 FUZZ_S = 5           # a target
 FRESH_SEEDS = {'release': 10_000, 'asan': 1_000}
 BLOCKS = 40          # of seeds, a build
@@ -262,12 +262,12 @@ class FreshSeeds:
 
     def start(self, pool):
         """From now on the blocks run, as many at once as there are CPUs, and give way to all else.
-        Not at the lowest priority: a world must end within a minute even so."""
+        Not at the lowest priority: a world, of seconds at most, must end within a minute."""
         first = base_seed()[0] + sum(FRESH_SEEDS[kind] for kind in KINDS[:KINDS.index(self.kind)])
         size = FRESH_SEEDS[self.kind] // BLOCKS
         for begin in range(first, first + FRESH_SEEDS[self.kind], size):
             seeds = f'{begin}..{begin + size - 1}'
-            command = ['nice', '-n', '10', simulator(self.kind), '--seeds', seeds]
+            command = ['nice', '-n', '5', simulator(self.kind), '--seeds', seeds]
             self.blocks.append((seeds, pool.submit(run, command, SEEDS_LIMIT_S, SANITIZERS)))
 
     def __call__(self):
@@ -308,8 +308,8 @@ KINDS = ['release', 'asan']
 STEPS = [
     *(Step(f'build:{kind}', build, (kind,), (kind,), alone=True) for kind in KINDS),
     Step('build:tsan', build, ('tsan', *TSAN_TARGETS), ('tsan',), alone=True),
+    *(Step(f'unit:{kind}', meson_tests, (kind,), (kind,), alone=True) for kind in KINDS),
     Step('chaos:release:uring', chaos, ('release', 'uring'), ('release',), alone=True),
-    *(Step(f'unit:{kind}', meson_tests, (kind,), (kind,)) for kind in KINDS),
     Step('threads:tsan', threads, (), ('tsan',)),
     Step('web', page_tests),
     *(Step(f'e2e:{kind}:{io}', e2e, (kind, io), (kind,))
