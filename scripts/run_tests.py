@@ -258,12 +258,13 @@ class FreshSeeds:
     """This commit's worlds, in blocks. A block that fails says how to run its last seed again."""
 
     def __init__(self, kind):
-        self.kind, self.blocks = kind, []
+        self.kind, self.blocks, self.origin = kind, [], ''
 
     def start(self, pool):
         """From now on the blocks run, as many at once as there are CPUs, and give way to all else.
         Not at the lowest priority: a world, of seconds at most, must end within a minute."""
-        first = base_seed()[0] + sum(FRESH_SEEDS[kind] for kind in KINDS[:KINDS.index(self.kind)])
+        base, self.origin = base_seed()
+        first = base + sum(FRESH_SEEDS[kind] for kind in KINDS[:KINDS.index(self.kind)])
         size = FRESH_SEEDS[self.kind] // BLOCKS
         for begin in range(first, first + FRESH_SEEDS[self.kind], size):
             seeds = f'{begin}..{begin + size - 1}'
@@ -288,7 +289,7 @@ class FreshSeeds:
                                 + (f'{simulator(self.kind)} --seed {seed[1]}' if seed
                                    else f'exit code {code}'))
         totals = iter(sums)
-        print(f'{self.kind}, {base_seed()[1]}: '
+        print(f'{self.kind}, {self.origin}: '
               + re.sub(r'\d+', lambda _: f'{next(totals):,}', shape), flush=True)
         return tally
 

@@ -8,8 +8,9 @@ const patience = { timeout: 60000 };  // a first start on a busy machine takes l
 
 const browser = await chromium.launch({
   executablePath, ...patience,
+  // A container's /dev/shm is often too small for a page.
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update"],
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"],
 });
 try {
   const page = await browser.newPage();
