@@ -26,7 +26,7 @@ class PageSender {
   public:
     // Room of each of the two pipes: the kernel's default limit for one (fs.pipe-max-size). What a
     // slice has beyond that goes by itself.
-    static constexpr std::size_t pipe_size = 1024 * 1024;
+    static constexpr std::size_t pipe_size = std::size_t{1} << 20;
 
     // `file`: the log file, or -1 if there is none: then nothing may be sent. Where the pipes
     // cannot be had (fs.pipe-user-pages-soft, descriptors), all goes by sendfile().

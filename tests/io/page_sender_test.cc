@@ -9,6 +9,7 @@
 #include "io/memfile.h"
 #include "io/process.h"
 #include "tests/io/harness.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/wait.h"
 
 namespace ringcast::io::test {
@@ -167,6 +168,24 @@ TEST_CASE("page sender: a connection that is gone fails alone") {
             all = all && fan.peers[i]->received == std::string_view(fan.all).substr(0, size);
         }
         return all;
+    }));
+}
+
+TEST_CASE("page sender: where pipes cannot be had everything goes by sendfile") {
+    CHECK(in_child([] {
+        FanOut fan(3);
+        ringcast::test::leave_descriptors(0);
+        PageSender poor(fan.file.fd());
+        REQUIRE_FALSE(poor.shares());
+        constexpr std::size_t size = 64 * 1024;
+        for (std::size_t i = 0; i < fan.ours.size(); i++) {
+            Send send{.bytes = Bytes(fan.file.base(), size), .file_offset = 0};
+            poor.send(fan.ours[i].get(), send, i + 1 < fan.ours.size());
+            REQUIRE(static_cast<std::size_t>(send.result) == size);
+            REQUIRE(send.by_reference);
+            fan.cursors[i] = size;
+        }
+        return ringcast::test::wait_until([&] { return fan.arrived(); });
     }));
 }
 

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "node/close_codes.h"
 #include "tests/node/cluster.h"
 
 using namespace ringcast;
@@ -258,6 +259,32 @@ TEST_CASE("shard: who has not read all shortly before the drain time-out gets th
     CHECK(gap.text("payload.reason") == "restart");
     CHECK(reader.close_code() == 1012);
     CHECK(!reader.peer.inside_frame());
+}
+
+TEST_CASE("shard: a raw reader, who cannot be told what he missed, is closed as slow then") {
+    Config config = patient_config();
+    config.drain_timeout = 8 * units::s;
+    Cluster cluster(config);
+    Client& slow = cluster.connect("/raw?topic=t");
+    Client& quick = cluster.connect("/raw?topic=t");
+    Client& publisher = cluster.connect("/raw?publish=t");
+    slow.socket->room = 15;  // a record of twelve bytes with its header, and a part of the next
+    for (int i = 0; i < 5; i++)
+        publisher.say("record " + std::to_string(i) + "...");
+    cluster.settle();
+    stop(cluster);
+    cluster.settle();
+    CHECK(quick.close_code() == 1012);
+    CHECK(slow.close_code() == 0);
+    cluster.advance(static_cast<Nanos>(7100 * units::ms));
+    slow.socket->room = FakeSocket::endless;
+    cluster.settle();
+    const std::vector<Frame> frames = slow.take();
+    REQUIRE(frames.size() == 3);  // what was begun is ended
+    CHECK(frames[0].payload == "record 0...");
+    CHECK(frames[1].payload == "record 1...");
+    CHECK(slow.close_code() == close_codes::slow_consumer);
+    CHECK(!slow.peer.inside_frame());
 }
 
 TEST_CASE("shard: who sent FIN may still read, gets what is owed, and then our FIN") {
