@@ -1,5 +1,6 @@
 #include "tests/sim/oracle.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ringcast::sim {
@@ -11,10 +12,17 @@ namespace {
            payload.substr(1, text.size()) == text;
 }
 
+// Byte `at` of body `n` is letter (7 * at + n) % 26. That is letter 7 * (at + 15 * n) % 26, so all
+// bodies are pieces of one text.
 [[nodiscard]] std::string body_of(std::uint32_t publication, std::size_t size) {
+    constexpr std::string_view letters = "ahovcjqxelszgnubipwdkryfmt";
     std::string text = "N" + std::to_string(publication) + ":";
+    text.reserve(size);
+    std::size_t at = (text.size() + std::size_t{15} * publication) % letters.size();
     while (text.size() < size) {
-        text += static_cast<char>('a' + (text.size() * 7 + publication) % 26);
+        const std::size_t part = std::min(size - text.size(), letters.size() - at);
+        text.append(letters, at, part);
+        at = 0;
     }
     return text;
 }
