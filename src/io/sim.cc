@@ -307,6 +307,7 @@ void SimReactor::tell_writable(ConnIndex conn) noexcept {
     budget_--;
     told_++;
     slot.flags = static_cast<std::uint16_t>(slot.flags & ~wants_writable);
+    link_of(slot).stream[server_side].last_writable = now_;
     net_.trace(conn);
     handler_->on_writable(conn);
 }

@@ -70,7 +70,8 @@ struct SimStream {
     std::size_t held_ack = 0;
     Nanos last_arrival = 0;
     Nanos last_accepted = 0;
-    bool fin = false;  // behind everything accepted
+    Nanos last_writable = 0;  // its sender was told that there is room again
+    bool fin = false;         // behind everything accepted
     bool fin_arrived = false;
 
     [[nodiscard]] std::size_t room() const noexcept {

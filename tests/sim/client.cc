@@ -531,10 +531,12 @@ void Client::check_deadline() {
     const io::SimLink& link = world_.net().link(link_);
     if (state_ == State::over || link.gone[io::server_side]) return;
     if (plan_.kind == Kind::slow_handshake && state_ != State::asking) return;
-    // Whoever takes bytes is alive, as far as the server can tell.
-    // And what was said before may have been long on its way.
-    const Nanos taken = std::max(link.stream[io::server_side].last_accepted,
-                                 link.stream[io::client_side].last_accepted);
+    // Whoever takes bytes is alive, as far as the server can tell: for its pings, whoever took some
+    // after it took none. And what was said before may have been long on its way.
+    const io::SimStream& down = link.stream[io::server_side];
+    const Nanos taken =
+        std::max(plan_.kind == Kind::silent ? down.last_writable : down.last_accepted,
+                 link.stream[io::client_side].last_accepted);
     const Nanos since =
         plan_.kind == Kind::slow_handshake ? dialed_at_ : std::max(silent_since_, taken);
     const Config& config = world_.options().config;
@@ -542,7 +544,8 @@ void Client::check_deadline() {
     if (plan_.kind == Kind::slow_handshake) {
         allowed += static_cast<Nanos>(config.handshake_timeout);
     } else if (plan_.kind == Kind::silent) {
-        allowed += static_cast<Nanos>(config.ping_interval + config.pong_timeout);
+        allowed += static_cast<Nanos>(std::max(config.ping_interval, config.pong_timeout) +
+                                      config.pong_timeout);
     } else {
         allowed += static_cast<Nanos>(config.close_timeout);
     }
@@ -643,6 +646,10 @@ std::string Client::pending() {
     const bool speaks = plan_.kind == Kind::flooder && state_ == State::open && !close_sent_;
     if (speaks && !out_.empty() && !world_.net().link(link_).gone[io::server_side]) {
         return name + " has not said all";
+    }
+    const bool fell_silent = silent_since_ != never && state_ != State::over;
+    if (fell_silent && !world_.net().link(link_).gone[io::server_side]) {
+        return name + " is to be let go: it fell silent";
     }
     if (!healthy()) return {};
     for (const Reading& reading : readings_) {
