@@ -247,7 +247,10 @@ void Client::on_frame(const Frame& frame) {
          frame.payload);
     switch (frame.op) {
         case Op::ping:
-            if (silent_since_ == never && !close_sent_) say_frame(Op::pong, frame.payload);
+            if (silent_since_ == never && !close_sent_) {
+                say_frame(Op::pong, frame.payload);
+                world_.answered_ping();
+            }
             return;
         case Op::pong:
             if (pongs_asked_ == 0) fail("a pong that nobody asked for");

@@ -57,6 +57,21 @@ void draw_chances(Random& random, io::SimChances& chances) {
         chances.completions_max = static_cast<std::uint32_t>(random.between(1, 8));
 }
 
+// Faults that must meet to do harm: here they do, in one world out of four each.
+void draw_company(Options& options) {
+    Random random(options.seed ^ 0xc0117a7);
+    if (random.chance(1, 4)) {
+        options.stop_at_pong = static_cast<std::uint32_t>(random.between(128, 1024));
+        options.chances.completions_max = static_cast<std::uint32_t>(random.between(1, 4));
+    }
+    if (random.chance(1, 4)) {
+        options.named = 900;
+        options.renamed = 512;
+        options.leaver = static_cast<std::uint32_t>(random.between(300, 800));
+        options.stall = static_cast<std::uint32_t>(random.between(1, 8));
+    }
+}
+
 }  // namespace
 
 Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
@@ -95,6 +110,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     options.half_closer = often(random, 200);
     options.leaver = often(random, 400);
     options.stop_under_load = random.chance(1, 2);
+    draw_company(options);
     return options;
 }
 

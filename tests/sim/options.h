@@ -42,6 +42,9 @@ struct Options {
     std::uint32_t stall = 0;         // one shard stands still for a while
     std::uint32_t process_stop = 0;  // all of them do
     Nanos stall_max = 0;
+    // Of 1024 answered pings: the process stops, for longer than a pong may take, while the answer
+    // is on its way.
+    std::uint32_t stop_at_pong = 0;
     // Of 1024 a second and link.
     std::uint32_t clog = 0;
     std::uint32_t hole = 0;
@@ -56,6 +59,9 @@ struct Options {
     std::uint32_t liar = 0;
     std::uint32_t half_closer = 0;
     std::uint32_t leaver = 0;
+    // Of 1024: those with a client_id, and those who come back under another one.
+    std::uint32_t named = 256;
+    std::uint32_t renamed = 0;
 
     bool stop_under_load = false;
     bool trace = false;

@@ -67,6 +67,7 @@ class World {
     [[nodiscard]] bool replaced(std::uint32_t client) const;
     [[nodiscard]] bool full() const;  // as many clients as may be have been here
     void come_back(const Plan& plan, Nanos after);
+    void answered_ping();  // a pong was said just now
     void fail(const std::string& what);
     void note(const std::string& what) const;  // for --trace
 
@@ -92,6 +93,8 @@ class World {
     [[nodiscard]] bool runnable(const Slot& slot);
     void act(std::uint32_t shard);
     void rest(Slot& slot);
+    void stop_process(Nanos span);
+    void poke();
     void dispatch(const io::SimNet::Event& event);
     void disturb();
 
@@ -108,6 +111,7 @@ class World {
     Random schedule_;
     Random faults_;
     Random client_random_;
+    Random company_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     std::vector<Slot> slots_;
@@ -118,6 +122,7 @@ class World {
     Nanos stopped_at_ = never;
     Nanos started_;
     std::uint64_t turns_ = 0;
+    std::uint64_t idle_ = 0;  // times that nobody could run
     bool calm_ = false;
 };
 
