@@ -19,7 +19,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
     : world_(world),
       index_(index),
       plan_(std::move(plan)),
-      random_(world.client_random().next()),
+      random_(world.client_random().fork()),
       next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
@@ -130,7 +130,8 @@ void Client::say(std::string_view bytes) {
 
 void Client::say_frame(Op op, std::string_view payload) {
     note("says", payload);
-    say(client_frame(op, payload, static_cast<std::uint32_t>(random_.next())));
+    say(client_frame(
+        op, payload, static_cast<std::uint32_t>(random_.below(std::uint64_t{1} << 32))));
 }
 
 void Client::flush() {

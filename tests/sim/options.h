@@ -8,9 +8,9 @@
 
 #include "ringcast/config.h"
 
-#include "base/random.h"
 #include "base/time.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 
 namespace ringcast::sim {
 
@@ -19,7 +19,8 @@ struct Wishes {
     std::uint32_t connections = 0;
     std::uint32_t shards = 0;
     std::uint32_t topics = 0;
-    bool trace = false;  // tell on standard error what the clients see
+    bool trace = false;           // tell on standard error what the clients see
+    io::SimTape* tape = nullptr;  // records the world, or plays it: then the seed is on it
 };
 
 struct Options {
@@ -65,6 +66,7 @@ struct Options {
 
     bool stop_under_load = false;
     bool trace = false;
+    io::SimTape* tape = nullptr;
 
     [[nodiscard]] static Options draw(std::uint64_t seed, const Wishes& wishes);
 };

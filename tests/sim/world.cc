@@ -27,11 +27,11 @@ constexpr std::uint64_t turns_max = 3'000'000;
 
 World::World(const Options& options)
     : options_(options),
-      net_(options.seed ^ 0x4e7, options.shards),
-      schedule_(options.seed ^ 0x5cede),
-      faults_(options.seed ^ 0xfa17),
-      client_random_(options.seed ^ 0xc11e47),
-      company_(options.seed ^ 0xc0117),
+      net_(options.seed ^ 0x4e7, options.shards, options.tape),
+      schedule_(options.seed ^ 0x5cede, options.tape),
+      faults_(options.seed ^ 0xfa17, options.tape),
+      client_random_(options.seed ^ 0xc11e47, options.tape),
+      company_(options.seed ^ 0xc0117, options.tape),
       oracle_(options.topics),
       mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
       slots_(options.shards),
@@ -84,7 +84,7 @@ void World::build_shards() {
 }
 
 Plan World::draw_plan() {
-    Random& random = client_random_;
+    io::SimRandom& random = client_random_;
     Plan plan;
     std::uint64_t dice = random.below(1024);
     const std::pair<Kind, std::uint32_t> kinds[] = {{Kind::slow, options_.slow},

@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "io/sim.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 #include "node/mesh.h"
 #include "node/shard.h"
 #include "tests/sim/client.h"
@@ -54,7 +54,7 @@ class World {
     [[nodiscard]] io::SimNet& net() { return net_; }
     [[nodiscard]] Oracle& oracle() { return oracle_; }
     [[nodiscard]] Nanos now() const { return net_.now(); }
-    [[nodiscard]] Random& client_random() { return client_random_; }
+    [[nodiscard]] io::SimRandom& client_random() { return client_random_; }
     // When the server was asked to stop; `never` before.
     [[nodiscard]] Nanos stopped_at() const { return stopped_at_; }
     [[nodiscard]] bool calm() const { return calm_; }
@@ -108,10 +108,10 @@ class World {
 
     Options options_;
     io::SimNet net_;
-    Random schedule_;
-    Random faults_;
-    Random client_random_;
-    Random company_;
+    io::SimRandom schedule_;
+    io::SimRandom faults_;
+    io::SimRandom client_random_;
+    io::SimRandom company_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     std::vector<Slot> slots_;
