@@ -350,6 +350,25 @@ TEST_CASE("shard: a late wake-up hears its input before it looks at its timers")
     CHECK(cluster.shards[0]->counters().pong_timeouts == 1);
 }
 
+TEST_CASE("shard: a stop that used up a closing time-out leaves time to read the close frame") {
+    Config config = patient_config();
+    config.close_timeout = 4 * units::s;
+    Cluster cluster(config);
+    Client& older = cluster.greet(0, "/ws?client_id=me");
+    older.socket->room = 1;
+    cluster.greet(0, "/ws?client_id=me");  // the older one is closing, and its socket is full
+    cluster.settle();
+    older.socket->room = 1;  // it reads while the process is stopped
+    cluster.clock.advance(static_cast<Nanos>(10 * units::s));
+    cluster.turn(0);
+    CHECK(older.socket->live);
+    older.socket->room = FakeSocket::endless;
+    cluster.settle();
+    CHECK(older.close_code() == 4501);
+    cluster.advance(static_cast<Nanos>(units::s));  // but it gives no answer
+    CHECK(!older.socket->live);
+}
+
 TEST_CASE("shard: a newcomer has its whole handshake time-out, however long the shard slept") {
     Config config = open_config();
     config.handshake_timeout = 300 * units::ms;
