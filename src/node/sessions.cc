@@ -269,10 +269,6 @@ void Sessions::on_timer(io::ConnIndex conn) noexcept {
             abort(conn);
             return;
         case Due::deadline_passed:
-            if (grace_ > 0) {
-                session.deadline = now_ + grace_;
-                break;
-            }
             abort(conn);
             return;
     }

@@ -62,9 +62,6 @@ class Sessions {
 
     // The clock of this turn; everything below reads it.
     void set_now(Tick now) noexcept { now_ = now; }
-    // While timers fire at the end of a standstill of ours: a deadline that passed meanwhile is put
-    // off by so much, since not even what was said and sent since can have been answered. 0: none.
-    void set_grace(Tick grace) noexcept { grace_ = grace; }
     [[nodiscard]] Tick now() const noexcept { return now_; }
 
     Session& create(io::ConnIndex conn) noexcept;
@@ -147,7 +144,6 @@ class Sessions {
     std::uint64_t next_serial_ = 1;
     std::uint32_t count_ = 0;
     Tick now_ = 0;
-    Tick grace_ = 0;
 };
 
 }  // namespace ringcast::node

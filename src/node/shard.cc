@@ -119,7 +119,6 @@ void Shard::turn(Nanos until) noexcept {
         sessions_.now(),
         [](void* context, std::uint32_t id) noexcept { static_cast<Shard*>(context)->fire(id); },
         this);
-    sessions_.set_grace(0);
     check_stop();
     take_out_leavers();
     pump_.run();
@@ -155,11 +154,10 @@ void Shard::catch_up(Nanos planned) noexcept {
         if (events_ == before) break;
     }
     // And let them have what waits for them: a client that is closing, whose time ran out while we
-    // stood still, gets its answer before it is cut. Where its socket takes a part, a little later.
+    // stood still, gets its answer before it is cut.
     take_out_leavers();
     pump_.run();
     take_out_leavers();
-    sessions_.set_grace(ticks_of(static_cast<std::uint64_t>(late_)));
 }
 
 // News and requests have a budget each, so that neither keeps the other waiting for good.
