@@ -52,12 +52,18 @@ struct SimChances {
     std::uint32_t completions_max = 4096;  // of one wait()
 };
 
+// A pipe that holds pages of the log.
+struct SimPipe {
+    Fd reader;
+    Fd writer;
+};
+
 // One direction of a link. `read` <= `arrived` <= `accepted` are counts over its life.
 struct SimStream {
     struct Piece {
         std::string bytes;
         std::size_t begin = 0;
-        Fd pages;  // instead of bytes: a pipe that holds them
+        SimPipe pages;  // instead of bytes
         std::size_t left = 0;
     };
 
@@ -138,7 +144,8 @@ class SimNet {
     void clog(LinkId link, Nanos until) noexcept;
     void hole(LinkId link) noexcept;
     void cut(LinkId link) noexcept;
-    void heal() noexcept;  // ends clogs and holes; what was kept arrives
+    // Ends holes: what was kept arrives. Clogs end by themselves; the last one then.
+    [[nodiscard]] Nanos heal() noexcept;
 
     // For the reactors.
     [[nodiscard]] SimLink& link(LinkId id) noexcept { return links_[id]; }
@@ -202,6 +209,7 @@ class SimNet {
     Event arrive(const Entry& entry) noexcept;
     Event see_reset(const Entry& entry) noexcept;
     void clear(SimStream& stream) noexcept;
+    [[nodiscard]] SimPipe take_pipe() noexcept;
 
     SimTape* const tape_;
     SimRandom random_;
@@ -211,7 +219,8 @@ class SimNet {
     std::uint64_t events_ = 0;
     std::uint64_t faults_ = 0;
     std::uint64_t by_reference_ = 0;
-    std::uint32_t pipes_ = 0;
+    std::uint32_t pipes_ = 0;  // that hold something
+    std::vector<SimPipe> empty_pipes_;
     std::priority_queue<Entry, std::vector<Entry>, std::greater<>> heap_;
     std::deque<SimLink> links_;
     std::vector<std::vector<LinkId>> touched_;

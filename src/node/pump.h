@@ -40,11 +40,17 @@ class Pump {
 
     // New records were appended to this lane of `topic`.
     void mark(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    // Records so far.
+    [[nodiscard]] std::uint64_t marked() const noexcept { return marked_; }
     // One turn's worth of sends.
     void run() noexcept;
     // Closes a client of a server that stops and has no time left for what it is still owed. It is
     // told what that is by a `gap` per topic; one who reads payloads only, by the close code.
     void cut_short(io::ConnIndex conn) noexcept;
+    // The next walk has not begun, and what its readers have to get by now takes many turns:
+    // records that come a moment later are worth waiting for, since they cost little in the same
+    // slices.
+    [[nodiscard]] bool long_walk_ahead() noexcept;
     // Nothing waits but what a full socket holds up.
     [[nodiscard]] bool idle() const noexcept;
 
@@ -94,6 +100,7 @@ class Pump {
     std::array<Origin, io::send_batch_max> origins_;
     std::uint32_t count_ = 0;
     std::int64_t budget_ = 0;
+    std::uint64_t marked_ = 0;
     std::deque<WalkEntry> walks_;
     std::vector<io::ConnIndex> visiting_;  // were ready; those before visited_ have been served
     std::size_t visited_ = 0;

@@ -1,11 +1,14 @@
 // ringcast-sim: runs worlds, one a seed, and stops at the first that breaks a rule.
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +17,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/plant.h"
+#include "tests/sim/jobs.h"
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
 
@@ -24,10 +29,9 @@ namespace {
 
 constexpr char usage[] =
     "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE | --replay TAPE [--conns N] "
-    "[--shards N] [--topics N] [--plant N] [--record TAPE] [--ledger FILE] [--twice] [--trace] "
-    "[--verbose]";
-constexpr int seed_limit_s =
-    60;  // of CPU time: the machine may be busy; a world takes milliseconds
+    "[--shards N] [--topics N] [--plant N] [--jobs N] [--record TAPE] [--ledger FILE] [--twice] "
+    "[--trace] [--verbose]";
+constexpr time_t seed_limit_s = 60;  // of CPU time; a world takes milliseconds
 constexpr std::size_t tape_size_max = 16 << 20;
 
 struct Arguments {
@@ -35,6 +39,7 @@ struct Arguments {
     std::uint64_t last = 0;             // below `first`: none
     std::vector<std::uint64_t> listed;  // from a file
     Wishes wishes;
+    std::uint32_t jobs = 1;
     std::string ledger;
     std::string record;  // a file for the tape of the one seed
     std::string played;  // the file of `tape`
@@ -147,6 +152,7 @@ void read_tape(const std::string& path, Arguments& arguments) {
     if (!whole) refuse("--replay " + path + ": cannot be read");
     if (arguments.tape.size() > tape_size_max) refuse("--replay " + path + ": too long for a tape");
     arguments.played = path;
+    arguments.listed.push_back(0);  // whose place the tape takes
 }
 
 void read_seed(std::string_view text, Arguments& arguments) {
@@ -231,6 +237,8 @@ void check_together(const Arguments& arguments) {
             read_range(text, arguments);
         } else if (option == "--regress") {
             read_regress(std::string(text), arguments);
+        } else if (option == "--jobs") {
+            arguments.jobs = static_cast<std::uint32_t>(value_of(option, text, jobs_max));
         } else if (option == "--ledger") {
             arguments.ledger = text;
         } else if (option == "--replay") {
@@ -271,11 +279,33 @@ struct Totals {
         connections += outcome.connections;
         by_reference += outcome.by_reference;
     }
+    void add(const Totals& other) {
+        seeds += other.seeds;
+        repeated += other.repeated;
+        events += other.events;
+        faults += other.faults;
+        deliveries += other.deliveries;
+        gaps += other.gaps;
+        connections += other.connections;
+        by_reference += other.by_reference;
+    }
 };
 
-void limit_time(int seconds) {
+// What the jobs share: whoever is free takes the next seed.
+struct Progress {
+    std::atomic<std::uint64_t> next{0};
+    std::array<Totals, jobs_max> totals;
+};
+
+struct Task {
+    const Arguments& arguments;
+    Progress& progress;
+};
+
+// 0: no limit. Not of real time, in which a process may be stopped for a minute.
+void limit_time(time_t seconds) {
     const itimerval limit{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
-    ::setitimer(ITIMER_PROF, &limit, nullptr);
+    RC_CHECK(::setitimer(ITIMER_PROF, &limit, nullptr) == 0);
 }
 
 // With a tape: records it, or plays it whatever the seed.
@@ -347,19 +377,33 @@ void write_ledger(const Arguments& arguments, const Totals& totals, bool failed)
     return false;
 }
 
+[[nodiscard]] bool work(std::uint32_t job, void* context) {
+    const Task& task = *static_cast<const Task*>(context);
+    const Arguments& arguments = task.arguments;
+    const std::uint64_t listed = arguments.listed.size();
+    const bool ranged = arguments.first <= arguments.last;
+    const std::uint64_t count = listed + (ranged ? arguments.last - arguments.first + 1 : 0);
+    while (true) {
+        const std::uint64_t index = task.progress.next.fetch_add(1);
+        if (index >= count) return true;
+        const std::uint64_t seed =
+            index < listed ? arguments.listed[index] : arguments.first + (index - listed);
+        if (!check_seed(seed, arguments, task.progress.totals[job])) return false;
+    }
+}
+
 int run(int count, char** words) {
     const Arguments arguments = read_arguments(count, words);
     std::signal(SIGABRT, on_death);
     std::signal(SIGPROF, on_death);
+    if (arguments.verbose)
+        std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines of each job
     const double begin = seconds_now();
+    Task task{arguments, *new (shared(sizeof(Progress))) Progress};
+    const bool holds = run_jobs(arguments.jobs, &work, &task);
     Totals totals;
-    bool holds = true;
-    for (const std::uint64_t seed : arguments.listed) {
-        holds = holds && check_seed(seed, arguments, totals);
-    }
-    if (!arguments.played.empty()) holds = check_seed(0, arguments, totals);
-    for (std::uint64_t seed = arguments.first; holds && seed <= arguments.last; seed++) {
-        holds = check_seed(seed, arguments, totals);
+    for (const Totals& each : task.progress.totals) {
+        totals.add(each);
     }
     const double span = seconds_now() - begin;
     std::printf(

@@ -7,8 +7,8 @@
 // wake-up that is lost shows as a client that waits for its record.
 //
 // Two phases: a storm with every fault that the seed allows, and then a calm in which all that is
-// owed must arrive, within a bounded time and at last within a short one. Then the server is
-// stopped: everybody gets a close code, and nothing is left.
+// owed must arrive, within a bounded time, and at last with no pause in it longer than a short one.
+// Then the server is stopped: everybody gets a close code, and nothing is left.
 
 #include <cstdint>
 #include <deque>
@@ -65,7 +65,8 @@ class World {
     [[nodiscard]] bool hung_up(std::uint32_t client) const;
     [[nodiscard]] bool may_refuse_messages() const;
     [[nodiscard]] bool replaced(std::uint32_t client) const;
-    [[nodiscard]] bool full() const;  // as many clients as may be have been here
+    [[nodiscard]] bool full() const;                     // as many clients as may be have been here
+    void linked(io::LinkId link, std::uint32_t client);  // it has dialed
     void come_back(const Plan& plan, Nanos after);
     void answered_ping();  // a pong was said just now
     void fail(const std::string& what);
@@ -100,8 +101,9 @@ class World {
 
     void storm();
     void calm_down();
-    [[nodiscard]] std::string pending();
-    void settle(Nanos span, const char* what);
+    [[nodiscard]] std::string pending(Nanos since);
+    [[nodiscard]] bool lacks(std::uint32_t client, std::uint32_t final);
+    void settle(Nanos patience, const char* what);
     void publish_finals();
     void stop();
     void take_stock();
@@ -116,6 +118,7 @@ class World {
     std::unique_ptr<node::Mesh> mesh_;
     std::vector<Slot> slots_;
     std::deque<Client> clients_;
+    std::vector<std::uint32_t> owners_;  // clients, by link
     std::vector<std::uint32_t> finals_;  // publications that everybody must get
     std::vector<std::uint32_t> runnable_;
     std::string failure_;
