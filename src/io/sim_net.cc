@@ -25,8 +25,9 @@ constexpr std::uint32_t pipes_max = 192;
 
 }  // namespace
 
-SimNet::SimNet(std::uint64_t seed, std::uint32_t reactor_count) noexcept
-    : random_(seed),
+SimNet::SimNet(std::uint64_t seed, std::uint32_t reactor_count, SimTape* tape) noexcept
+    : tape_(tape),
+      random_(seed, tape),
       touched_(reactor_count),
       backlogs_(reactor_count),
       listening_(reactor_count, true) {}

@@ -13,7 +13,8 @@
 // reaches the client as corruption, and one that was punched out first does not.
 //
 // Everything that happens is an event on one heap, in order of (time, serial). All chance comes
-// from one Random, all that is decided is a function of the seed; trace() folds it into a hash.
+// from one SimRandom, all that is decided is a function of the seed or of the tape that it plays;
+// trace() folds it into a hash.
 // One thread owns all of it.
 
 #include <cstdint>
@@ -24,8 +25,8 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/random.h"
 #include "base/time.h"
+#include "io/sim_random.h"
 #include "io/socket.h"
 
 namespace ringcast::io {
@@ -76,7 +77,8 @@ struct SimStream {
     std::size_t held_ack = 0;
     Nanos last_arrival = 0;
     Nanos last_accepted = 0;
-    bool fin = false;  // behind everything accepted
+    Nanos last_writable = 0;  // its sender was told that there is room again
+    bool fin = false;         // behind everything accepted
     bool fin_arrived = false;
 
     [[nodiscard]] std::size_t room() const noexcept {
@@ -113,8 +115,9 @@ class SimNet {
         std::uint64_t value = 0;  // a link, or what alarm() was told
     };
 
-    SimNet(std::uint64_t seed, std::uint32_t reactor_count) noexcept;
+    SimNet(std::uint64_t seed, std::uint32_t reactor_count, SimTape* tape = nullptr) noexcept;
 
+    [[nodiscard]] SimTape* tape() const noexcept { return tape_; }
     [[nodiscard]] Nanos now() const noexcept { return now_; }
     [[nodiscard]] Nanos wall() const noexcept { return now_ + wall_skew; }
     [[nodiscard]] Nanos next_at() const noexcept { return heap_.empty() ? never : heap_.top().at; }
@@ -208,7 +211,8 @@ class SimNet {
     void clear(SimStream& stream) noexcept;
     [[nodiscard]] SimPipe take_pipe() noexcept;
 
-    Random random_;
+    SimTape* const tape_;
+    SimRandom random_;
     Nanos now_ = 1000 * nanos_per_s;
     std::uint64_t serial_ = 0;
     std::uint64_t hash_ = 0xcbf29ce484222325;

@@ -19,7 +19,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
     : world_(world),
       index_(index),
       plan_(std::move(plan)),
-      random_(world.client_random().next()),
+      random_(world.client_random().fork()),
       next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
@@ -130,7 +130,8 @@ void Client::say(std::string_view bytes) {
 
 void Client::say_frame(Op op, std::string_view payload) {
     note("says", payload);
-    say(client_frame(op, payload, static_cast<std::uint32_t>(random_.next())));
+    say(client_frame(
+        op, payload, static_cast<std::uint32_t>(random_.below(std::uint64_t{1} << 32))));
 }
 
 void Client::flush() {
@@ -253,7 +254,10 @@ void Client::on_frame(const Frame& frame) {
          frame.payload);
     switch (frame.op) {
         case Op::ping:
-            if (silent_since_ == never && !close_sent_) say_frame(Op::pong, frame.payload);
+            if (silent_since_ == never && !close_sent_) {
+                say_frame(Op::pong, frame.payload);
+                world_.answered_ping();
+            }
             return;
         case Op::pong:
             if (pongs_asked_ == 0) fail("a pong that nobody asked for");
@@ -537,10 +541,12 @@ void Client::check_deadline() {
     const io::SimLink& link = world_.net().link(link_);
     if (state_ == State::over || link.gone[io::server_side]) return;
     if (plan_.kind == Kind::slow_handshake && state_ != State::asking) return;
-    // Whoever takes bytes is alive, as far as the server can tell.
-    // And what was said before may have been long on its way.
-    const Nanos taken = std::max(link.stream[io::server_side].last_accepted,
-                                 link.stream[io::client_side].last_accepted);
+    // Whoever takes bytes is alive, as far as the server can tell: for its pings, whoever took some
+    // after it took none. And what was said before may have been long on its way.
+    const io::SimStream& down = link.stream[io::server_side];
+    const Nanos taken =
+        std::max(plan_.kind == Kind::silent ? down.last_writable : down.last_accepted,
+                 link.stream[io::client_side].last_accepted);
     const Nanos since =
         plan_.kind == Kind::slow_handshake ? dialed_at_ : std::max(silent_since_, taken);
     const Config& config = world_.options().config;
@@ -650,6 +656,10 @@ std::string Client::pending() {
     const bool speaks = plan_.kind == Kind::flooder && state_ == State::open && !close_sent_;
     if (speaks && !out_.empty() && !world_.net().link(link_).gone[io::server_side]) {
         return name + " has not said all";
+    }
+    const bool fell_silent = silent_since_ != never && state_ != State::over;
+    if (fell_silent && !world_.net().link(link_).gone[io::server_side]) {
+        return name + " is to be let go: it fell silent";
     }
     if (!healthy()) return {};
     for (const Reading& reading : readings_) {

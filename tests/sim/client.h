@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/random.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/words.h"
 
@@ -128,7 +128,7 @@ class Client {
     World& world_;
     std::uint32_t index_;
     Plan plan_;
-    Random random_;
+    io::SimRandom random_;
     State state_ = State::idle;
     io::LinkId link_ = io::no_link_id;
     Reader reader_;

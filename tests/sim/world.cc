@@ -19,6 +19,7 @@ constexpr Nanos settle_span = 90 * nanos_per_s;
 // In calm weather a record takes a few round trips and turns.
 constexpr Nanos settled_after = 200 * ms;      // from 101 to the last shard that must know
 constexpr Nanos prompt = 400 * ms;             // and no pause is longer
+constexpr std::uint64_t poke_interval = 16;    // moments at which nobody can run
 constexpr std::uint32_t sleepless_max = 5000;  // turns in a row; one takes about 25 us
 constexpr std::uint64_t audit_interval = 64;   // turns
 constexpr std::uint64_t turns_max = 3'000'000;
@@ -27,10 +28,11 @@ constexpr std::uint64_t turns_max = 3'000'000;
 
 World::World(const Options& options)
     : options_(options),
-      net_(options.seed ^ 0x4e7, options.shards),
-      schedule_(options.seed ^ 0x5cede),
-      faults_(options.seed ^ 0xfa17),
-      client_random_(options.seed ^ 0xc11e47),
+      net_(options.seed ^ 0x4e7, options.shards, options.tape),
+      schedule_(options.seed ^ 0x5cede, options.tape),
+      faults_(options.seed ^ 0xfa17, options.tape),
+      client_random_(options.seed ^ 0xc11e47, options.tape),
+      company_(options.seed ^ 0xc0117, options.tape),
       oracle_(options.topics),
       mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
       slots_(options.shards),
@@ -83,7 +85,7 @@ void World::build_shards() {
 }
 
 Plan World::draw_plan() {
-    Random& random = client_random_;
+    io::SimRandom& random = client_random_;
     Plan plan;
     std::uint64_t dice = random.below(1024);
     const std::pair<Kind, std::uint32_t> kinds[] = {{Kind::slow, options_.slow},
@@ -101,7 +103,8 @@ Plan World::draw_plan() {
     plan.raw = random.chance(1, 3);
     plan.publishes = random.chance(1, 3) || plan.kind == Kind::flooder;
     plan.reactor = static_cast<std::uint32_t>(random.below(options_.shards));
-    if (random.chance(1, 4) && !plan.raw) plan.who = static_cast<std::uint32_t>(random.below(6));
+    if (random.chance(options_.named, 1024) && !plan.raw)
+        plan.who = static_cast<std::uint32_t>(random.below(6));
     const std::uint64_t most = std::min<std::uint64_t>(options_.topics, plan.raw ? 2 : 4);
     const std::uint64_t count = random.between(plan.publishes ? 0 : 1, most);
     const auto first = static_cast<std::uint32_t>(random.below(options_.topics));
@@ -139,6 +142,9 @@ void World::come_back(const Plan& plan, Nanos after) {
     const std::uint64_t index = clients_.size();
     Plan again = plan;
     again.variant = static_cast<std::uint32_t>(client_random_.below(64));
+    if (!plan.raw && company_.chance(options_.renamed, 1024)) {
+        again.who = company_.chance(1, 2) ? none : static_cast<std::uint32_t>(company_.below(6));
+    }
     add_client(again);
     net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
 }
@@ -218,6 +224,7 @@ bool World::step(Nanos limit) {
         act(runnable_[schedule_.below(runnable_.size())]);
         return true;
     }
+    if (idle_++ % poke_interval == 0) poke();
     if (at > limit) {
         net_.advance(std::max(limit, now()));
         return false;
@@ -267,17 +274,41 @@ void World::rest(Slot& slot) {
              std::to_string(span / ms) + " ms");
     }
     if (options_.process_stop > 0 && schedule_.chance(options_.process_stop, 4096)) {
-        const auto span = static_cast<Nanos>(schedule_.between(1, most));
-        net_.count_fault();
-        note("the process stops for " + std::to_string(span / ms) + " ms");
-        for (Slot& each : slots_) {
-            each.busy_until = std::max(each.busy_until, now()) + span;
-            each.stalled += span;
-        }
+        stop_process(static_cast<Nanos>(schedule_.between(1, most)));
     }
     if (options_.spurious_wake > 0 && schedule_.chance(options_.spurious_wake, 1024)) {
         slots_[schedule_.below(slots_.size())].reactor->wake();
         net_.count_fault();
+    }
+}
+
+void World::stop_process(Nanos span) {
+    net_.count_fault();
+    note("the process stops for " + std::to_string(span / ms) + " ms");
+    for (Slot& slot : slots_) {
+        slot.busy_until = std::max(slot.busy_until, now()) + span;
+        slot.stalled += span;
+    }
+}
+
+// Now and then the process stops before it hears that, and when it wakes up the time for the pong
+// is over although the pong is there.
+void World::answered_ping() {
+    if (calm_ || !company_.chance(options_.stop_at_pong, 1024)) return;
+    const auto timeout = static_cast<Nanos>(options_.config.pong_timeout);
+    stop_process(timeout + static_cast<Nanos>(company_.below(2'000)) * ms);
+}
+
+// Wakes a shard that sleeps, for nothing. If it finds something to do then, somebody forgot to
+// wake it. Otherwise nothing has happened, not even a draw: worlds are the same without pokes.
+void World::poke() {
+    Slot& slot = slots_[idle_ / poke_interval % slots_.size()];
+    if (slot.done || !slot.planned || slot.busy_until > now() || slot.until <= now()) return;
+    const std::uint64_t before = net_.hash();
+    slot.shard->turn(slot.until);
+    const bool slept = net_.hash() == before && !slot.reactor->pending();
+    if (!slept || slot.shard->plan() != slot.until) {
+        fail("shard " + std::to_string(&slot - slots_.data()) + " slept although it had work");
     }
 }
 
@@ -341,17 +372,18 @@ void World::disturb() {
 void World::calm_down() {
     note("calm");
     calm_ = true;
-    net_.chances = {};
-    Nanos awake = net_.heal();
     // Nobody is to be waited for who has not been here before.
     for (Client& client : clients_) {
         client.calm_down();
     }
-    // Clogs end, and a shard that stands still wakes up first.
+    // A shard that stands still wakes up first, to the weather in which it stopped.
+    Nanos awake = now();
     for (const Slot& slot : slots_) {
         awake = std::max(awake, slot.busy_until);
     }
     run_until(awake + ms);
+    net_.chances = {};
+    run_until(net_.heal() + ms);  // and the last clog ends
 }
 
 // What is missing where nothing has moved since then; empty if nothing.

@@ -16,9 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "io/sim.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 #include "node/mesh.h"
 #include "node/shard.h"
 #include "tests/sim/client.h"
@@ -54,7 +54,7 @@ class World {
     [[nodiscard]] io::SimNet& net() { return net_; }
     [[nodiscard]] Oracle& oracle() { return oracle_; }
     [[nodiscard]] Nanos now() const { return net_.now(); }
-    [[nodiscard]] Random& client_random() { return client_random_; }
+    [[nodiscard]] io::SimRandom& client_random() { return client_random_; }
     // When the server was asked to stop; `never` before.
     [[nodiscard]] Nanos stopped_at() const { return stopped_at_; }
     [[nodiscard]] bool calm() const { return calm_; }
@@ -68,6 +68,7 @@ class World {
     [[nodiscard]] bool full() const;                     // as many clients as may be have been here
     void linked(io::LinkId link, std::uint32_t client);  // it has dialed
     void come_back(const Plan& plan, Nanos after);
+    void answered_ping();  // a pong was said just now
     void fail(const std::string& what);
     void note(const std::string& what) const;  // for --trace
 
@@ -93,6 +94,8 @@ class World {
     [[nodiscard]] bool runnable(const Slot& slot);
     void act(std::uint32_t shard);
     void rest(Slot& slot);
+    void stop_process(Nanos span);
+    void poke();
     void dispatch(const io::SimNet::Event& event);
     void disturb();
 
@@ -107,9 +110,10 @@ class World {
 
     Options options_;
     io::SimNet net_;
-    Random schedule_;
-    Random faults_;
-    Random client_random_;
+    io::SimRandom schedule_;
+    io::SimRandom faults_;
+    io::SimRandom client_random_;
+    io::SimRandom company_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     std::vector<Slot> slots_;
@@ -121,6 +125,7 @@ class World {
     Nanos stopped_at_ = never;
     Nanos started_;
     std::uint64_t turns_ = 0;
+    std::uint64_t idle_ = 0;  // times that nobody could run
     bool calm_ = false;
 };
 
