@@ -12,6 +12,8 @@ namespace ringcast::io {
 
 class Stint {
   public:
+    static constexpr std::uint32_t units_per_look = 16;
+
     Stint(const Reactor& reactor, Nanos span) noexcept
         : reactor_(reactor), end_(reactor.present() + span) {}
 
@@ -24,8 +26,6 @@ class Stint {
     }
 
   private:
-    static constexpr std::uint32_t units_per_look = 16;
-
     const Reactor& reactor_;
     Nanos end_;
     std::uint32_t unseen_ = 0;

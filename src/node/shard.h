@@ -120,6 +120,7 @@ class Shard final : private io::Handler {
     void fire_timers() noexcept;
     void on_mail(const Mail& mail) noexcept;
     void take_out_leavers() noexcept;
+    void take_out(io::ConnIndex conn) noexcept;
     void check_stop() noexcept;
     void fire(std::uint32_t timer) noexcept;
     void arm(Timer timer, Nanos after) noexcept;

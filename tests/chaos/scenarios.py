@@ -248,9 +248,9 @@ def storm(connections, within_s, duration_s, rate):
     assert returns['reconnects'] >= connections
     each, ours = returns['returned_us'], returns['knocked_late_us']
     return (f"all back after {returns['storm_s']:.2f} s, each after its attempt p50 "
-            f"{each['p50'] / 1e6:.2f} s, p99 {each['p99'] / 1e6:.2f} s, max {each['max'] / 1e6:.2f} "
-            f"s, of which to connect() max {ours['max'] / 1e6:.2f} s; {figures(report)}; refusals "
-            f"{returns['refusals']}; {turns(server)}")
+            f"{each['p50'] / 1e6:.2f} s, p99 {each['p99'] / 1e6:.2f} s, max "
+            f"{each['max'] / 1e6:.2f} s, of which to connect() max {ours['max'] / 1e6:.2f} s; "
+            f"{figures(report)}; refusals {returns['refusals']}; {turns(server)}")
 
 
 @scenario(150)

@@ -164,6 +164,38 @@ TEST_CASE("reactor: a connect() that fills it before the retry makes nobody spin
     }
 }
 
+TEST_CASE("reactor: a wait() ends when callbacks had their time, and what is left stays true") {
+    for (const Variant& variant : variants()) {
+        CAPTURE(variant.name);
+        constexpr std::size_t most = 40;
+        Server server(variant, {.connections_max = most});
+        // As many again wait for an index: it must not meet what its former owner left over.
+        std::vector<std::unique_ptr<Peer>> peers;
+        for (std::size_t i = 0; i < 3 * most; i++) {
+            peers.push_back(server.peer());
+            peers.back()->send("hello");
+        }
+        Recorder& handler = server.handler;
+        handler.received_hook = [&](ConnIndex conn) {
+            CHECK(handler.seen[conn].received == "hello");
+            const Nanos end = server.reactor->present() + callback_time;
+            while (server.reactor->present() < end) {
+            }
+            handler.close(conn);
+            const Seen& neighbour = handler.seen[conn ^ 1U];
+            if (neighbour.live && !neighbour.close_called) handler.close(conn ^ 1U);
+        };
+        std::size_t largest = 0;
+        for (int turn = 0; turn < 1000 && handler.closed.size() < peers.size(); turn++) {
+            const std::size_t before = handler.received_count;
+            server.reactor->wait(server.reactor->present() + 10 * nanos_per_ms);
+            largest = std::max(largest, handler.received_count - before);
+        }
+        CHECK(handler.closed.size() == peers.size());
+        CHECK(largest <= 20);  // one callback would do, but the clock is not looked at after each
+    }
+}
+
 TEST_CASE("reactor: a callback may close, pause and send to anybody, itself included") {
     for (const Variant& variant : variants()) {
         CAPTURE(variant.name);

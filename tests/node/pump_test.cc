@@ -1,8 +1,8 @@
 #include "node/pump.h"
 
+#include <cstring>
 #include <deque>
 #include <map>
-#include <cstring>
 #include <string>
 #include <vector>
 

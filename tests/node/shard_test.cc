@@ -494,6 +494,37 @@ TEST_CASE("shard: timers that take long wait for the next turn") {
     CHECK(cut() == count);
 }
 
+TEST_CASE("shard: leavers whose topics take long to leave do not all go in one turn") {
+    Cluster cluster(patient_config());
+    constexpr std::size_t count = 20;
+    for (std::size_t i = 0; i < count; i++) {
+        cluster.greet().say(subscribe("t"));
+    }
+    cluster.settle();
+    for (Client& client : cluster.clients)
+        client.socket->reset();
+    cluster.reactors[0]->set_work_time(nanos_per_ms);
+    cluster.turn(0);
+    CHECK(cluster.shards[0]->plan() == 0);  // though nothing waits but those who are left
+    cluster.shards[0]->turn(0);
+    CHECK(cluster.shards[0]->session_count() == 0);
+    cluster.reactors[0]->set_work_time(0);
+    cluster.settle();
+    // Their places are given to others, who stay.
+    std::vector<Client*> others;
+    for (std::size_t i = 0; i < count; i++) {
+        others.push_back(&cluster.greet());
+        others.back()->say(subscribe("t"));
+    }
+    cluster.settle();
+    for (Client* other : others)
+        CHECK(Json(other->take_one()).text("type") == "subscribed");
+    others.front()->say(publish("t", 0));
+    cluster.settle();
+    for (Client* other : others)
+        CHECK(count_in_order(other->take()) == 1);
+}
+
 TEST_CASE("shard: a turn is long by the CPU it took, and hindered if it only lasted") {
     Cluster cluster(patient_config());
     cluster.settle();
