@@ -15,7 +15,7 @@ namespace ringcast::io {
 namespace {
 
 // What one pipe holds by default is 16 pages, and a slice may begin and end inside one.
-constexpr std::size_t spliced_max = 15 * 4096;
+constexpr std::size_t spliced_max = std::size_t{15} * 4096;
 // All pipes of a user together may hold 16384 pages before the kernel makes them smaller.
 constexpr std::uint32_t pipes_max = 192;
 
@@ -348,8 +348,9 @@ std::size_t SimNet::send(LinkId id, std::string_view bytes) noexcept {
     SimStream& stream = link.stream[client_side];
     if (link.broken[client_side] != 0 || link.gone[client_side] || stream.fin) return 0;
     const std::size_t size = std::min(bytes.size(), stream.room());
-    if (size > 0)
+    if (size > 0) {
         static_cast<void>(transmit(id, client_side, as_bytes(bytes.substr(0, size)), -1, 0));
+    }
     return size;
 }
 

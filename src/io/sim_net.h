@@ -70,7 +70,7 @@ struct SimStream {
     std::uint64_t accepted = 0;
     std::uint64_t arrived = 0;
     std::uint64_t read = 0;
-    std::size_t window = 64 * 1024;
+    std::size_t window = std::size_t{64} * 1024;
     std::size_t unacked = 0;  // of the window
     std::size_t held = 0;     // arrivals that a hole keeps
     std::size_t held_ack = 0;
