@@ -59,12 +59,17 @@ Outcome run(RequestLimits limits, test::Cutter cutter, Bytes rest) {
         test::demand(write_refusal(out, decision.status, decision.reason, 1) > 50,
                      "a refusal is answered");
     }
+    test::demand(write_refusal(out, 503, request.path, 1) > 50, "so is one for want of room");
     std::array<char, target_size_max> scratch{};
     QueryReader reader(request.query);
     QueryReader::Item item;
     std::size_t items = 0;
-    while (reader.next(scratch, item) == QueryReader::Status::item)
+    while (reader.next(scratch, item) == QueryReader::Status::item) {
+        std::array<char, target_size_max> other{};
+        const std::string first(query_value(request.query, item.name, other));
+        test::demand(items > 0 || first == item.value, "the first of a name is the value of it");
         items++;
+    }
     test::demand(items <= query_items_max, "a query is bounded");
     return outcome;
 }
