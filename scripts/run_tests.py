@@ -7,9 +7,13 @@
 
 Each step is a build, a meson test run or one program; the counts are what those programs report of
 themselves: doctest cases, node tests, end-to-end tests, and one for each test that has no cases
-(a fuzz target, a benchmark that runs for a moment, the house rules). A case that found that this
-machine cannot show its fact prints `SKIPPED <name>: <why>` and is counted as skipped. A program
-that dies counts as a failure whatever it printed before.
+(a fuzz target, a block of the simulator's seeds, a benchmark that runs for a moment, the house
+rules). A case that found that this machine cannot show its fact prints `SKIPPED <name>: <why>` and
+is counted as skipped. A program that dies counts as a failure whatever it printed before.
+
+Seeds of the simulator and of the fuzzers follow from the commit: each commit gets worlds that no
+other had, and the same ones again when it is run again. The worlds run beside the steps that mostly
+wait, at a low priority; builds, unit tests and chaos scenarios have the machine to themselves.
 
 Standard library only. Run it through scripts/test, which installs what is missing first.
 """
@@ -17,17 +21,29 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = '/usr/bin/python3'  # the one that has Debian's modules, whatever PATH says
-E2E_LIMIT_S = 420
+CPUS = len(os.sched_getaffinity(0))
+E2E_LIMIT_S = 600
+CHAOS_LIMIT_S = 900
 TESTS_LIMIT_S = 900
-BUILD_LIMIT_S = 1200
+BUILD_LIMIT_S = 1800
+SEEDS_LIMIT_S = 900  # a block, which may have a small share of a CPU only
+FUZZ_S = 5           # a target
+FRESH_SEEDS = {'release': 10_000, 'asan': 1_000}
+BLOCKS = 40          # of seeds, a build
+TSAN_TARGETS = ['tests/base/base_test', 'tests/node/node_test']
+SANITIZERS = {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1',
+              'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1'}
 
 
 @dataclass
@@ -58,6 +74,14 @@ def run(command, limit_s, env=None):
         return 124, f'{text}\nstopped after {limit_s} s'
     except FileNotFoundError as missing:
         return 127, str(missing)
+
+
+def base_seed():
+    """(the first of this commit's seeds, where it comes from)"""
+    code, text = run(['git', 'rev-parse', 'HEAD'], 30)
+    if code or not re.fullmatch(r'[0-9a-f]{40,64}\n', text):
+        return 1_000_000, 'no commit here, so the same as ever'
+    return int(text[:12], 16), f'commit {text[:12]}'
 
 
 def show(text, lines=60):
@@ -105,8 +129,8 @@ def count_tap(text, code, name):
 
 # --- Steps ---------------------------------------------------------------------------------------
 
-def build(kind):
-    code, text = run(['scripts/build', kind], BUILD_LIMIT_S)
+def build(kind, *targets):
+    code, text = run(['scripts/build', kind, *targets], BUILD_LIMIT_S)
     if code:
         show(text)
     return Tally(failed=[f'build {kind}']) if code else Tally()
@@ -118,9 +142,7 @@ def meson_tests(kind):
     log.unlink(missing_ok=True)
     # Sanitizers and a busy machine are slower than the limits that each test states.
     code, text = run(['meson', 'test', '-C', str(folder), '--no-rebuild', '--print-errorlogs',
-                      '--timeout-multiplier', '4'], TESTS_LIMIT_S,
-                     {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1',
-                      'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1'})
+                      '--timeout-multiplier', '4'], TESTS_LIMIT_S, SANITIZERS)
     tally = Tally()
     if log.exists():
         for line in log.read_text().splitlines():
@@ -134,11 +156,6 @@ def meson_tests(kind):
 
 def threads():
     """What threads share, under ThreadSanitizer. It misses a race now and then, so five times."""
-    code, text = run(['scripts/build', 'tsan', 'tests/base/base_test', 'tests/node/node_test'],
-                     BUILD_LIMIT_S)
-    if code:
-        show(text)
-        return Tally(failed=['build tsan'])
     options = f'suppressions={ROOT}/tests/tsan.supp exitcode=66'
     tally = Tally()
     for program, cases in [('base', 'mpsc*'), ('node', 'mesh*,server*,registry*')] * 5:
@@ -161,8 +178,8 @@ def page_tests():
     return tally
 
 
-def scenarios(name, program, kind, io):
-    code, text = run([*program, '--build', f'build/{kind}', '--io', io], E2E_LIMIT_S)
+def scenarios(name, program, kind, io, limit_s):
+    code, text = run([PYTHON, program, '--build', f'build/{kind}', '--io', io], limit_s)
     words = re.findall(r'^(PASSED|FAILED|SKIPPED) (.+)$', text, re.M)
     tally = Tally(sum(word == 'PASSED' for word, _ in words),
                   [f'{name} {what}' for word, what in words if word == 'FAILED'],
@@ -176,21 +193,153 @@ def scenarios(name, program, kind, io):
 
 def e2e(kind, io):
     """tests/e2e/run.py prints `PASSED|FAILED|SKIPPED <test>[: why]`, a line a test."""
-    return scenarios(f'e2e:{kind}:{io}', [PYTHON, 'tests/e2e/run.py'], kind, io)
+    return scenarios(f'e2e:{kind}:{io}', 'tests/e2e/run.py', kind, io, E2E_LIMIT_S)
 
 
 def chaos(kind, io):
     """tests/chaos/run.py prints `PASSED|FAILED|SKIPPED <scenario>[: figures or why]` likewise."""
-    return scenarios(f'chaos:{kind}:{io}', [PYTHON, 'tests/chaos/run.py'], kind, io)
+    return scenarios(f'chaos:{kind}:{io}', 'tests/chaos/run.py', kind, io, CHAOS_LIMIT_S)
+
+
+def fuzz(kind):
+    """Each fuzz target for a moment, from the corpus on, with a seed of this commit."""
+    seed = base_seed()[0] % (1 << 31) or 1  # 0 would be any
+    found = ROOT / 'build' / kind / 'found'
+    shutil.rmtree(found, ignore_errors=True)
+
+    def run_target(program):
+        target = program.name.removesuffix('_fuzz')
+        (found / target / 'inputs').mkdir(parents=True)  # libFuzzer writes into the first folder
+        inputs = [found / target / 'inputs', *(ROOT / 'tests/fuzz' / folder / target
+                                               for folder in ('corpus', 'regressions'))]
+        words = ROOT / 'tests/fuzz' / f'{target}.dict'
+        code, text = run([program, f'-max_total_time={FUZZ_S}', f'-seed={seed}', '-max_len=1024',
+                          '-timeout=20', f'-artifact_prefix={found}/{target}/',
+                          *([f'-dict={words}'] if words.exists() else []),
+                          *(folder for folder in inputs if folder.is_dir())], 120, SANITIZERS)
+        return target, code, text
+
+    programs = sorted((ROOT / 'build' / kind / 'tests/fuzz').glob('*_fuzz'))
+    tally = Tally() if programs else Tally(failed=[f'fuzz:{kind}: no targets'])
+    with ThreadPoolExecutor(CPUS) as pool:
+        for target, code, text in pool.map(run_target, programs):
+            tally.passed += code == 0
+            if code:
+                show(text)
+                unit = re.search(r'Test unit written to (\S+)', text)
+                tally.failed.append(f'fuzz {target}: ' + (os.path.relpath(unit[1], ROOT) if unit
+                                                          else f'exit code {code}'))
+    return tally
+
+
+# --- Worlds --------------------------------------------------------------------------------------
+
+def simulator(kind):
+    return f'build/{kind}/tests/sim/ringcast-sim'
+
+
+def same_ways():
+    """A seed means the same world to both compilers, and with sanitizers: a trace has a hash."""
+    ways = {}
+    for kind in KINDS:
+        code, text = run([simulator(kind), '--seeds', '1..10', '--verbose'], TESTS_LIMIT_S,
+                         SANITIZERS)
+        ways[kind] = re.findall(r'^seed \d+ hash [0-9a-f]{16}', text, re.M)
+        if code or len(ways[kind]) != 10:
+            show(text)
+            return Tally(failed=[f'same-ways {kind}: exit code {code}'])
+    if len(set(map(tuple, ways.values()))) == 1:
+        return Tally(1)
+    show('\n'.join(f'{kind}: {line}' for kind, lines in ways.items() for line in lines))
+    return Tally(failed=['same-ways: a seed takes another way in another build'])
+
+
+class FreshSeeds:
+    """This commit's worlds, in blocks. A block that fails says how to run its last seed again."""
+
+    def __init__(self, kind):
+        self.kind, self.blocks, self.origin = kind, [], ''
+
+    def start(self, pool):
+        """From now on the blocks run, as many at once as there are CPUs, and give way to all else.
+        Not at the lowest priority: a world, of seconds at most, must end within a minute."""
+        base, self.origin = base_seed()
+        first = base + sum(FRESH_SEEDS[kind] for kind in KINDS[:KINDS.index(self.kind)])
+        size = FRESH_SEEDS[self.kind] // BLOCKS
+        for begin in range(first, first + FRESH_SEEDS[self.kind], size):
+            seeds = f'{begin}..{begin + size - 1}'
+            command = ['nice', '-n', '5', simulator(self.kind), '--seeds', seeds]
+            self.blocks.append((seeds, pool.submit(run, command, SEEDS_LIMIT_S, SANITIZERS)))
+
+    def __call__(self):
+        """Waits for the rest of them."""
+        tally, sums, shape = Tally(), [], ''
+        for seeds, block in self.blocks:
+            code, text = block.result()
+            line = re.search(r'^\d+ seeds .*', text, re.M)
+            if line:
+                shape, numbers = line[0], [int(n) for n in re.findall(r'\d+', line[0])]
+                sums = [a + b for a, b in zip(sums or [0] * len(numbers), numbers)]
+            if code == 0 and line:
+                tally.passed += 1
+                continue
+            show(text)
+            seed = re.search(r'^seed (\d+)$', text, re.M)
+            tally.failed.append(f'seeds:{self.kind} {seeds}: '
+                                + (f'{simulator(self.kind)} --seed {seed[1]}' if seed
+                                   else f'exit code {code}'))
+        totals = iter(sums)
+        print(f'{self.kind}, {self.origin}: '
+              + re.sub(r'\d+', lambda _: f'{next(totals):,}', shape), flush=True)
+        return tally
+
+
+# --- All of it -----------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    run: Callable[..., Tally]
+    arguments: tuple = ()
+    builds: tuple = ()     # what it needs
+    alone: bool = False    # no worlds beside it
 
 
 KINDS = ['release', 'asan']
-STEPS = [(f'build:{kind}', build, [kind]) for kind in KINDS]
-STEPS += [(f'unit:{kind}', meson_tests, [kind]) for kind in KINDS]
-STEPS += [('threads:tsan', threads, [])]
-STEPS += [('web', page_tests, [])]
-STEPS += [('chaos:release:uring', chaos, ['release', 'uring'])]
-STEPS += [(f'e2e:{kind}:{io}', e2e, [kind, io]) for kind in KINDS for io in ['uring', 'epoll']]
+STEPS = [
+    *(Step(f'build:{kind}', build, (kind,), (kind,), alone=True) for kind in KINDS),
+    Step('build:tsan', build, ('tsan', *TSAN_TARGETS), ('tsan',), alone=True),
+    *(Step(f'unit:{kind}', meson_tests, (kind,), (kind,), alone=True) for kind in KINDS),
+    Step('chaos:release:uring', chaos, ('release', 'uring'), ('release',), alone=True),
+    Step('threads:tsan', threads, (), ('tsan',)),
+    Step('web', page_tests),
+    *(Step(f'e2e:{kind}:{io}', e2e, (kind, io), (kind,))
+      for kind in KINDS for io in ['uring', 'epoll']),
+    Step('fuzz:asan', fuzz, ('asan',), ('asan',)),
+    Step('same-ways', same_ways, (), tuple(KINDS)),
+    *(Step(f'seeds:{kind}', FreshSeeds(kind), (), (kind,)) for kind in KINDS),
+]
+
+
+def run_steps(chosen, pool):
+    total, broken, started = Tally(), set(), False
+    for step in chosen:
+        if not step.alone and not started:
+            started = True
+            for other in chosen:
+                if isinstance(other.run, FreshSeeds) and not broken.intersection(other.builds):
+                    other.run.start(pool)
+        if broken.intersection(step.builds):
+            print(f'{step.name:20} not run: its build failed', flush=True)
+            total.failed.append(f'{step.name}: not run')
+            continue
+        start = time.monotonic()
+        tally = step.run(*step.arguments)
+        print(f'{step.name:20} {tally}  ({time.monotonic() - start:.0f} s)', flush=True)
+        if step.run is build and tally.failed:
+            broken.update(step.builds)
+        total.add(tally)
+    return total
 
 
 def main():
@@ -200,24 +349,18 @@ def main():
     parser.add_argument('only', nargs='*', help='run only steps whose name contains one of these')
     options = parser.parse_args()
     chosen = [step for step in STEPS
-              if not options.only or any(word in step[0] for word in options.only)]
+              if not options.only or any(word in step.name for word in options.only)]
     if options.list:
-        print('\n'.join(name for name, _, _ in chosen))
+        print('\n'.join(step.name for step in chosen))
         return 0
 
-    total, broken = Tally(), set()
-    for name, step, arguments in chosen:
-        if broken.intersection(arguments):
-            print(f'{name:20} not run: its build failed', flush=True)
-            total.failed.append(f'{name}: not run')
-            continue
-        start = time.monotonic()
-        tally = step(*arguments)
-        print(f'{name:20} {tally}  ({time.monotonic() - start:.0f} s)', flush=True)
-        if step is build and tally.failed:
-            broken.add(arguments[0])
-        total.add(tally)
-
+    start = time.monotonic()
+    pool = ThreadPoolExecutor(CPUS)
+    try:
+        total = run_steps(chosen, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)  # there are some left only after Ctrl-C
+    print(f'in {(time.monotonic() - start) / 60:.1f} minutes on {CPUS} CPUs')
     for line in total.skipped:
         print(f'skipped: {line}')
     for line in total.failed:

@@ -104,6 +104,15 @@ class TidyTest(unittest.TestCase):
                 self.expect({path: '\n' * 700})
                 self.expect({path: '\n' * 701}, f'{path}:701: 701 lines; split it (700)')
 
+    def test_a_script_is_what_its_first_line_says(self):
+        function_of_71 = 'def f():\n' + '    pass\n' * 70
+        self.expect({'scripts/s': '#!/usr/bin/python3\n' + function_of_71},
+                    'scripts/s:2: a function of 71 lines (70)')
+        self.expect({'scripts/s': '#!/bin/sh\n' + '\n' * 700},
+                    'scripts/s:701: 701 lines; split it (700)')
+        self.expect({'scripts/s': '#!/bin/sh\nx \n'}, 'scripts/s:2: trailing blank or tab')
+        self.expect({'scripts/s': 'no script \n'})
+
     def test_lines(self):
         for text, what in (('x' * 101 + '\n', 'over 100 columns'),
                            ('x \n', 'trailing blank or tab'),

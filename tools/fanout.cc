@@ -325,24 +325,15 @@ int Fanout::run() noexcept {
 void Fanout::run_phase(std::uint64_t messages, double duration_s) noexcept {
     const Nanos grace = static_cast<Nanos>(options_.grace_s * 1e9);
     Nanos now = clock_now();
-    phase_messages_ = messages;
-    phase_published_ = 0;
-    phase_end_ = duration_s > 0 ? now + static_cast<Nanos>(duration_s * 1e9) : never;
-    next_due_ = static_cast<double>(now);
-    progress_at_ = now;
-    progress_delivered_ = checker_.counts().delivered;
+    begin_phase(now, messages, duration_s);
     Nanos moved_at = now;
     std::uint64_t owed = checker_.owed();
     std::uint32_t ready = ready_count_;
-    const bool storms = options_.storm_after_s > 0 && duration_s > 0;
-    const Nanos storm_due = storms ? now + static_cast<Nanos>(options_.storm_after_s * 1e9) : never;
     while (!interrupted()) {
         publish_due(now);
-        if (now >= storm_due && storm_at_ == never) start_storm(now);
+        if (now >= phase_storm_ && storm_at_ == never) start_storm(now);
         bring_back(now);
-        const bool finished =
-            all_published(now) && all_sent() && (!options_.reconnect || all_back());
-        if (finished && checker_.owed() == 0) break;
+        if (phase_complete(now)) break;
         const Nanos wait = wait_time(now);
         const std::size_t events = fleet_.turn(wait);
         const Nanos before = std::exchange(now, clock_now());
@@ -354,11 +345,32 @@ void Fanout::run_phase(std::uint64_t messages, double duration_s) noexcept {
         }
         const bool someone_away = options_.reconnect && !all_back();
         if ((owed > 0 || someone_away) && now - moved_at > grace) break;
-        if (fleet_.open_count() <= options_.topics && !options_.reconnect) break;
-        if (publishers_gone_ > 0) break;
+        if (hopeless()) break;
         serve_slow(now);
         show_progress(now);
     }
+}
+
+void Fanout::begin_phase(Nanos now, std::uint64_t messages, double duration_s) noexcept {
+    phase_messages_ = messages;
+    phase_published_ = 0;
+    phase_end_ = duration_s > 0 ? now + static_cast<Nanos>(duration_s * 1e9) : never;
+    const bool storms = options_.storm_after_s > 0 && duration_s > 0;
+    phase_storm_ = storms ? now + static_cast<Nanos>(options_.storm_after_s * 1e9) : never;
+    next_due_ = static_cast<double>(now);
+    progress_at_ = now;
+    progress_delivered_ = checker_.counts().delivered;
+}
+
+// Everything was published, everybody has it, and is there.
+bool Fanout::phase_complete(Nanos now) const noexcept {
+    const bool back = !options_.reconnect || all_back();
+    return all_published(now) && all_sent() && back && checker_.owed() == 0;
+}
+
+// Nobody is left to publish, or nobody to read.
+bool Fanout::hopeless() const noexcept {
+    return publishers_gone_ > 0 || (fleet_.open_count() <= options_.topics && !options_.reconnect);
 }
 
 bool Fanout::all_published(Nanos now) const noexcept {

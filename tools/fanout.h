@@ -53,6 +53,9 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     [[nodiscard]] std::size_t unsent(std::uint32_t topic) const noexcept;
     bool ramp() noexcept;
     void run_phase(std::uint64_t messages, double duration_s) noexcept;
+    void begin_phase(Nanos now, std::uint64_t messages, double duration_s) noexcept;
+    [[nodiscard]] bool phase_complete(Nanos now) const noexcept;
+    [[nodiscard]] bool hopeless() const noexcept;
     void drain_slow() noexcept;
     void listen_on() noexcept;
     void publish_due(Nanos now) noexcept;
@@ -93,7 +96,8 @@ class Fanout final : private Fleet::Owner, private Checker::Listener {
     std::uint64_t phase_messages_ = 0;  // to publish, 0: until phase_end_
     std::uint64_t phase_published_ = 0;
     Nanos phase_end_ = never;
-    double next_due_ = 0;  // of an open loop
+    Nanos phase_storm_ = never;  // when it is due
+    double next_due_ = 0;        // of an open loop
     std::uint32_t next_topic_ = 0;
     Nanos slow_served_ = 0;
     Nanos progress_at_ = 0;

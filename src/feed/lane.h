@@ -50,6 +50,7 @@ class Lane {
         std::uint32_t at = 0;    // the row to visit next
         std::uint32_t left = 0;  // rows still to visit
         bool queued = false;
+        bool fresh = false;  // queued, and no row was visited since
     };
     Walk walk;
 

@@ -150,16 +150,22 @@ void Log::trim(Seq needed) noexcept {
 
 void Log::drop_all() noexcept {
     if (newest_ == nullptr) return;
+    std::size_t needed = 0;
+    for (const Segment* segment = oldest_; segment != nullptr; segment = segment->newer) {
+        needed += segment->used;
+    }
     while (oldest_ != newest_) {
         retire_oldest();
     }
-    // What was needed since the last time is likely to be needed again, in one piece if possible.
-    open_size_ = std::min(newest_->size, kept_size_max);
     if ((newest_->by_reference && !RC_PLANT(10)) || newest_->size > kept_size_max) {
+        // What was needed since the last time is likely to be needed again, and then it is one
+        // slice if it lies in one piece.
+        open_size_ = static_cast<std::uint32_t>(
+            std::min<std::size_t>(SegmentPool::rounded(needed + needed / 4), grown_size_max));
         retire_oldest();
         return;
     }
-    open_size_ *= 2;
+    open_size_ = std::min(newest_->size * 2, grown_size_max);
     if (hook_.call != nullptr && first_ != next_) hook_.call(hook_.context, first_, next_);
     newest_->used = 0;
     newest_->count = 0;

@@ -107,7 +107,8 @@ class Log {
     // remains as the measure for the next segment.
     void trim(Seq needed) noexcept;
     // Forgets all records (first() becomes next()). Keeps the newest segment for reuse when it was
-    // never sent by reference and is not large; gives the rest back.
+    // never sent by reference and is not large; gives the rest back, and takes what all records
+    // took as the measure for the next segment.
     void drop_all() noexcept;
     // drop_all() and no segment is kept: a quiet log holds nothing.
     void release() noexcept;

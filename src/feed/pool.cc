@@ -94,6 +94,23 @@ std::size_t SegmentPool::largest_free() const noexcept {
     return page_size << (std::bit_width(free_orders_) - 1);
 }
 
+void SegmentPool::check() const noexcept {
+    std::size_t used = 0;
+    for (const Segment* segment = oldest_; segment != nullptr; segment = segment->pool_newer) {
+        RC_CHECK(pages_[page_of(*segment)].live == segment);
+        RC_CHECK(segment->owner != nullptr);
+        used += segment->size;
+    }
+    RC_CHECK(used == bytes_in_use_);
+    for (std::size_t order = 0; order < order_count; order++) {
+        for (PageIndex page = free_[order]; page != no_page; page = pages_[page].free_older) {
+            RC_CHECK(pages_[page].live == nullptr);
+            used += page_size << order;
+        }
+    }
+    RC_CHECK(used == arena_.size);
+}
+
 // A log gives up its records in order, so to be rid of one segment all older ones of its log go.
 void SegmentPool::evict_from(const Segment& segment) noexcept {
     RC_CHECK(segment.owner != nullptr);

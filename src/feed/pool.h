@@ -95,6 +95,8 @@ class SegmentPool {
     [[nodiscard]] std::uint64_t evictions() const noexcept { return evictions_; }
     // The largest size that is free in one piece; 0 when all is in use.
     [[nodiscard]] std::size_t largest_free() const noexcept;
+    // That segments in use and free blocks make up the arena. It visits all of them: for tests.
+    void check() const noexcept;
 
   private:
     using PageIndex = std::uint32_t;

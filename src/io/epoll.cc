@@ -295,16 +295,16 @@ void Epoll::finish_connect(ConnIndex conn, int error) noexcept {
 
 void Epoll::send(std::span<Send> batch) noexcept {
     RC_CHECK(batch.size() <= send_batch_max);
-    for (Send& send : batch) {
+    for (std::size_t i = 0; i < batch.size(); i++) {
+        Send& send = batch[i];
         const Slot& slot = usable(send.conn);
         send.by_reference = false;
         if (goes_by_pages(send, options_)) {
-            pages_.send(slot.fd, send);
+            pages_.send(slot.fd, send, next_is_same(batch, i));
         } else {
             send_copy(slot.fd, send);
         }
     }
-    pages_.end_batch();
 }
 
 void Epoll::want_writable(ConnIndex conn) noexcept {

@@ -1,6 +1,7 @@
 #include "io/page_sender.h"
 
 #include <cerrno>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -10,6 +11,13 @@
 #include "io/send.h"
 
 namespace ringcast::io {
+
+namespace {
+
+// Up to here a copy is cheaper than a reference (docs/BENCHMARKS.md, --sendfile-min).
+constexpr std::size_t copied_rest_max = std::size_t{16} * 1024;
+
+}  // namespace
 
 PageSender::PageSender(int file) noexcept : file_(file) {
     if (file_ < 0) return;
@@ -27,59 +35,64 @@ bool PageSender::open(Pipe& pipe) noexcept {
     return ::fcntl(ends[1], F_SETPIPE_SZ, static_cast<int>(pipe_size)) >= 0;
 }
 
-void PageSender::send(int fd, Send& send) noexcept {
+void PageSender::send(int fd, Send& send, bool again) noexcept {
     RC_CHECK(file_ >= 0);
-    const bool again =
-        send.file_offset == last_.file_offset && send.bytes.size() == last_.bytes.size();
-    if (!again) {
-        end_batch();
-        last_ = send;
+    if (loaded_ != 0) {
+        RC_CHECK(send.file_offset == loaded_offset_);
+        RC_CHECK(send.bytes.size() == loaded_size_);
+    } else if (!shares() || !load(send)) {
+        return send_pages(fd, file_, send);
     }
-    if (again && shares() && (loaded_ != 0 || load(send.bytes))) return send_loaded(fd, send);
-    send_pages(fd, file_, send);
-}
-
-void PageSender::end_batch() noexcept {
-    if (loaded_ != 0) discard(shared_, loaded_);
-    loaded_ = 0;
-    last_ = Send{};
-}
-
-// The mapping stands for the file: the pipe gets the very pages that the file has here.
-bool PageSender::load(Bytes bytes) noexcept {
-    RC_CHECK(loaded_ == 0);
-    const iovec pages{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
-    const ssize_t count = ::vmsplice(shared_.write.get(), &pages, 1, SPLICE_F_NONBLOCK);
-    loaded_ = count > 0 ? static_cast<std::size_t>(count) : 0;
-    return loaded_ != 0;
-}
-
-void PageSender::send_loaded(int fd, Send& send) noexcept {
+    if (!again) return send_from(shared_, std::exchange(loaded_, 0), fd, send);
     const ssize_t lent =
         ::tee(shared_.read.get(), outgoing_.write.get(), loaded_, SPLICE_F_NONBLOCK);
     if (lent <= 0) return send_pages(fd, file_, send);
+    send_from(outgoing_, static_cast<std::size_t>(lent), fd, send);
+}
 
-    const auto size = static_cast<std::size_t>(lent);
+// The mapping stands for the file: the pipe gets the very pages that the file has here.
+bool PageSender::load(const Send& send) noexcept {
+    RC_CHECK(loaded_ == 0);
+    const iovec pages{.iov_base = const_cast<std::byte*>(send.bytes.data()),
+                      .iov_len = send.bytes.size()};
+    const ssize_t count = ::vmsplice(shared_.write.get(), &pages, 1, SPLICE_F_NONBLOCK);
+    if (count <= 0) return false;
+    loaded_ = static_cast<std::size_t>(count);
+    loaded_offset_ = send.file_offset;
+    loaded_size_ = send.bytes.size();
+    return true;
+}
+
+// The `size` bytes in `pipe` are the beginning of the slice. The pipe is empty after this.
+void PageSender::send_from(const Pipe& pipe, std::size_t size, int fd, Send& send) noexcept {
+    const bool more = size < send.bytes.size();
+    const unsigned flags = SPLICE_F_NONBLOCK | (more ? SPLICE_F_MORE : 0U);
     std::size_t taken = 0;
     int error = 0;
     while (taken < size) {
-        const ssize_t moved =
-            ::splice(outgoing_.read.get(), nullptr, fd, nullptr, size - taken, SPLICE_F_NONBLOCK);
+        const ssize_t moved = ::splice(pipe.read.get(), nullptr, fd, nullptr, size - taken, flags);
         if (moved < 0 && errno == EINTR) continue;
         if (moved < 0) error = errno;
         if (moved <= 0) break;
         taken += static_cast<std::size_t>(moved);
     }
-    if (taken < size) discard(outgoing_, size - taken);
-    if (taken == size && size < send.bytes.size()) {
-        // A slice that begins inside a page is one page longer than the pipe.
-        Send rest = send;
-        rest.bytes = send.bytes.subspan(size);
-        rest.file_offset += static_cast<std::int64_t>(size);
-        send_pages(fd, file_, rest);
-        if (rest.result > 0) taken += static_cast<std::size_t>(rest.result);
-    }
+    if (taken < size) discard(pipe, size - taken);
+    if (taken == size && more) taken += send_rest(fd, send, size);
     settle_pages(send, taken, error);
+}
+
+// What did not fit into the pipe: at least the end of the last page of a slice that is as large as
+// the pipe and begins inside a page. How much of it went.
+std::size_t PageSender::send_rest(int fd, const Send& send, std::size_t begin) noexcept {
+    Send rest = send;
+    rest.bytes = send.bytes.subspan(begin);
+    rest.file_offset += static_cast<std::int64_t>(begin);
+    if (rest.bytes.size() <= copied_rest_max) {
+        send_copy(fd, rest);
+    } else {
+        send_pages(fd, file_, rest);
+    }
+    return rest.result > 0 ? static_cast<std::size_t>(rest.result) : 0;
 }
 
 void PageSender::discard(const Pipe& pipe, std::size_t size) noexcept {

@@ -3,7 +3,9 @@
 // One send of one slice by a system call, never parking: what the epoll back end does for every
 // slice, and io_uring for large ones that lie in the log file.
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "io/reactor.h"
 
@@ -21,6 +23,12 @@ void settle_pages(Send& send, std::size_t taken, int error) noexcept;
 [[nodiscard]] inline bool goes_by_pages(const Send& send, const ReactorOptions& options) noexcept {
     return options.log_file >= 0 && send.file_offset >= 0 &&
            send.bytes.size() >= options.sendfile_min;
+}
+
+// Whether batch[at] and the one behind it want the same bytes of the log file.
+[[nodiscard]] inline bool next_is_same(std::span<const Send> batch, std::size_t at) noexcept {
+    return at + 1 < batch.size() && batch[at + 1].file_offset == batch[at].file_offset &&
+           batch[at + 1].bytes.size() == batch[at].bytes.size();
 }
 
 }  // namespace ringcast::io

@@ -25,8 +25,8 @@ SimReactor::SimReactor(SimNet& net,
     : net_(net),
       number_(number),
       options_(options),
-      random_(seed),
-      schedule_(seed ^ 0x5c4ed01e),
+      random_(seed, net.tape()),
+      schedule_(seed ^ 0x5c4ed01e, net.tape()),
       slots_(options.connections_max),
       now_(net.now()),
       wall_(net.wall()) {}
@@ -307,6 +307,7 @@ void SimReactor::tell_writable(ConnIndex conn) noexcept {
     budget_--;
     told_++;
     slot.flags = static_cast<std::uint16_t>(slot.flags & ~wants_writable);
+    link_of(slot).stream[server_side].last_writable = now_;
     net_.trace(conn);
     handler_->on_writable(conn);
 }

@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "base/random.h"
 #include "io/reactor.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 #include "io/slots.h"
 
 namespace ringcast::io {
@@ -88,8 +88,8 @@ class SimReactor final : public Reactor {
     const std::uint32_t number_;
     const ReactorOptions options_;
     Handler* handler_ = nullptr;
-    Random random_;    // the owner's
-    Random schedule_;  // ours
+    SimRandom random_;    // the owner's
+    SimRandom schedule_;  // ours
     Slots<Slot> slots_;
     std::vector<LinkId> visiting_;
     std::string view_;

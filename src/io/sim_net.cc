@@ -15,7 +15,7 @@ namespace ringcast::io {
 namespace {
 
 // What one pipe holds by default is 16 pages, and a slice may begin and end inside one.
-constexpr std::size_t spliced_max = 15 * 4096;
+constexpr std::size_t spliced_max = std::size_t{15} * 4096;
 // All pipes of a user together may hold 16384 pages before the kernel makes them smaller.
 constexpr std::uint32_t pipes_max = 192;
 
@@ -25,8 +25,9 @@ constexpr std::uint32_t pipes_max = 192;
 
 }  // namespace
 
-SimNet::SimNet(std::uint64_t seed, std::uint32_t reactor_count) noexcept
-    : random_(seed),
+SimNet::SimNet(std::uint64_t seed, std::uint32_t reactor_count, SimTape* tape) noexcept
+    : tape_(tape),
+      random_(seed, tape),
       touched_(reactor_count),
       backlogs_(reactor_count),
       listening_(reactor_count, true) {}
@@ -214,16 +215,24 @@ void SimNet::schedule_arrival(LinkId id, SimSide from, std::size_t size) noexcep
     }
 }
 
-bool SimNet::splice(SimStream& stream, Bytes bytes, int file, std::int64_t at) noexcept {
+SimPipe SimNet::take_pipe() noexcept {
+    if (!empty_pipes_.empty()) {
+        SimPipe pipe = std::move(empty_pipes_.back());
+        empty_pipes_.pop_back();
+        return pipe;
+    }
     int ends[2] = {-1, -1};
     RC_CHECK(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
-    const Fd writer(ends[1]);
+    return {.reader = Fd(ends[0]), .writer = Fd(ends[1])};
+}
+
+bool SimNet::splice(SimStream& stream, Bytes bytes, int file, std::int64_t at) noexcept {
     SimStream::Piece piece;
-    piece.pages.reset(ends[0]);
+    piece.pages = take_pipe();
     off64_t offset = at;
     std::size_t left = bytes.size();
     while (left > 0) {
-        const ssize_t moved = ::splice(file, &offset, writer.get(), nullptr, left, 0);
+        const ssize_t moved = ::splice(file, &offset, piece.pages.writer.get(), nullptr, left, 0);
         RC_CHECK(moved > 0);  // spliced_max fits into a pipe
         left -= static_cast<std::size_t>(moved);
     }
@@ -270,10 +279,10 @@ void SimNet::take(SimStream& stream, std::string& into, std::size_t size) noexce
     while (size > 0) {
         SimStream::Piece& piece = stream.pieces.front();
         const std::size_t part = std::min(size, piece.left);
-        if (piece.pages.valid()) {
+        if (piece.pages.reader.valid()) {
             const std::size_t before = into.size();
             into.resize(before + part);
-            const ssize_t got = ::read(piece.pages.get(), into.data() + before, part);
+            const ssize_t got = ::read(piece.pages.reader.get(), into.data() + before, part);
             RC_CHECK(got == static_cast<ssize_t>(part));
         } else {
             into.append(piece.bytes, piece.begin, part);
@@ -282,14 +291,17 @@ void SimNet::take(SimStream& stream, std::string& into, std::size_t size) noexce
         piece.left -= part;
         size -= part;
         if (piece.left > 0) return;
-        if (piece.pages.valid()) pipes_--;
+        if (piece.pages.reader.valid()) {
+            pipes_--;
+            empty_pipes_.push_back(std::move(piece.pages));
+        }
         stream.pieces.pop_front();
     }
 }
 
 void SimNet::clear(SimStream& stream) noexcept {
     for (const SimStream::Piece& piece : stream.pieces) {
-        if (piece.pages.valid()) pipes_--;
+        if (piece.pages.reader.valid()) pipes_--;
     }
     stream.pieces.clear();
 }
@@ -337,8 +349,9 @@ std::size_t SimNet::send(LinkId id, std::string_view bytes) noexcept {
     SimStream& stream = link.stream[client_side];
     if (link.broken[client_side] != 0 || link.gone[client_side] || stream.fin) return 0;
     const std::size_t size = std::min(bytes.size(), stream.room());
-    if (size > 0)
+    if (size > 0) {
         static_cast<void>(transmit(id, client_side, as_bytes(bytes.substr(0, size)), -1, 0));
+    }
     return size;
 }
 
@@ -392,10 +405,11 @@ void SimNet::cut(LinkId link) noexcept {
     faults_++;
 }
 
-void SimNet::heal() noexcept {
+Nanos SimNet::heal() noexcept {
+    Nanos last = now_;
     for (LinkId id = 0; id < links_.size(); id++) {
         SimLink& link = links_[id];
-        link.clogged_until = 0;
+        last = std::max(last, link.clogged_until);
         if (!std::exchange(link.holed, false)) continue;
         for (const SimSide side : {client_side, server_side}) {
             SimStream& stream = link.stream[side];
@@ -411,6 +425,7 @@ void SimNet::heal() noexcept {
             }
         }
     }
+    return last;
 }
 
 }  // namespace ringcast::io

@@ -13,7 +13,8 @@
 // reaches the client as corruption, and one that was punched out first does not.
 //
 // Everything that happens is an event on one heap, in order of (time, serial). All chance comes
-// from one Random, all that is decided is a function of the seed; trace() folds it into a hash.
+// from one SimRandom, all that is decided is a function of the seed or of the tape that it plays;
+// trace() folds it into a hash.
 // One thread owns all of it.
 
 #include <cstdint>
@@ -24,8 +25,8 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/random.h"
 #include "base/time.h"
+#include "io/sim_random.h"
 #include "io/socket.h"
 
 namespace ringcast::io {
@@ -51,12 +52,18 @@ struct SimChances {
     std::uint32_t completions_max = 4096;  // of one wait()
 };
 
+// A pipe that holds pages of the log.
+struct SimPipe {
+    Fd reader;
+    Fd writer;
+};
+
 // One direction of a link. `read` <= `arrived` <= `accepted` are counts over its life.
 struct SimStream {
     struct Piece {
         std::string bytes;
         std::size_t begin = 0;
-        Fd pages;  // instead of bytes: a pipe that holds them
+        SimPipe pages;  // instead of bytes
         std::size_t left = 0;
     };
 
@@ -64,13 +71,14 @@ struct SimStream {
     std::uint64_t accepted = 0;
     std::uint64_t arrived = 0;
     std::uint64_t read = 0;
-    std::size_t window = 64 * 1024;
+    std::size_t window = std::size_t{64} * 1024;
     std::size_t unacked = 0;  // of the window
     std::size_t held = 0;     // arrivals that a hole keeps
     std::size_t held_ack = 0;
     Nanos last_arrival = 0;
     Nanos last_accepted = 0;
-    bool fin = false;  // behind everything accepted
+    Nanos last_writable = 0;  // its sender was told that there is room again
+    bool fin = false;         // behind everything accepted
     bool fin_arrived = false;
 
     [[nodiscard]] std::size_t room() const noexcept {
@@ -107,8 +115,9 @@ class SimNet {
         std::uint64_t value = 0;  // a link, or what alarm() was told
     };
 
-    SimNet(std::uint64_t seed, std::uint32_t reactor_count) noexcept;
+    SimNet(std::uint64_t seed, std::uint32_t reactor_count, SimTape* tape = nullptr) noexcept;
 
+    [[nodiscard]] SimTape* tape() const noexcept { return tape_; }
     [[nodiscard]] Nanos now() const noexcept { return now_; }
     [[nodiscard]] Nanos wall() const noexcept { return now_ + wall_skew; }
     [[nodiscard]] Nanos next_at() const noexcept { return heap_.empty() ? never : heap_.top().at; }
@@ -135,7 +144,8 @@ class SimNet {
     void clog(LinkId link, Nanos until) noexcept;
     void hole(LinkId link) noexcept;
     void cut(LinkId link) noexcept;
-    void heal() noexcept;  // ends clogs and holes; what was kept arrives
+    // Ends holes: what was kept arrives. Clogs end by themselves; the last one then.
+    [[nodiscard]] Nanos heal() noexcept;
 
     // For the reactors.
     [[nodiscard]] SimLink& link(LinkId id) noexcept { return links_[id]; }
@@ -199,15 +209,18 @@ class SimNet {
     Event arrive(const Entry& entry) noexcept;
     Event see_reset(const Entry& entry) noexcept;
     void clear(SimStream& stream) noexcept;
+    [[nodiscard]] SimPipe take_pipe() noexcept;
 
-    Random random_;
+    SimTape* const tape_;
+    SimRandom random_;
     Nanos now_ = 1000 * nanos_per_s;
     std::uint64_t serial_ = 0;
     std::uint64_t hash_ = 0xcbf29ce484222325;
     std::uint64_t events_ = 0;
     std::uint64_t faults_ = 0;
     std::uint64_t by_reference_ = 0;
-    std::uint32_t pipes_ = 0;
+    std::uint32_t pipes_ = 0;  // that hold something
+    std::vector<SimPipe> empty_pipes_;
     std::priority_queue<Entry, std::vector<Entry>, std::greater<>> heap_;
     std::deque<SimLink> links_;
     std::vector<std::vector<LinkId>> touched_;

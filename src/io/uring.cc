@@ -182,7 +182,9 @@ void Uring::send(std::span<Send> batch) noexcept {
         const Slot& slot = usable(send.conn);
         send.by_reference = false;
         if ((slot.flags & direct) == 0 && goes_by_pages(send, options_)) {
-            pages_.send(slot.fd, send);
+            const bool again =
+                next_is_same(batch, i) && (slots_[batch[i + 1].conn].flags & direct) == 0;
+            pages_.send(slot.fd, send, again);
             continue;
         }
         // All of it, unless a completion says otherwise.
@@ -195,7 +197,6 @@ void Uring::send(std::span<Send> batch) noexcept {
         if ((slot.flags & direct) != 0) sqe.flags |= IOSQE_FIXED_FILE;
         queued = true;
     }
-    pages_.end_batch();
     if (!queued) return;
     ring_.submit();
     ring_.visit(mark, no_tag, [batch](const Completion& done) noexcept {

@@ -38,7 +38,7 @@ Result<Done> UringAcceptor::make_table(std::uint32_t connections_max) noexcept {
     // of the whole process without asking.)
     const std::uint64_t limit = RC_TRY(file_limit());
     const std::uint64_t wanted =
-        std::uint64_t{connections_max} + std::uint64_t{direct_listeners_max} * direct_accepts_max;
+        connections_max + std::uint64_t{direct_listeners_max} * direct_accepts_max;
     const std::uint64_t size = std::min(wanted, limit);
     if (size < std::uint64_t{connections_max} + direct_spare_min) return os_error(EMFILE);
     armed_max_ = static_cast<std::uint8_t>((size - connections_max) / direct_listeners_max);

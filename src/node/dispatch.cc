@@ -8,6 +8,7 @@
 #include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/replies.h"
+#include "wire/frame.h"
 
 namespace ringcast::node {
 

@@ -14,12 +14,16 @@ namespace {
     return static_cast<std::int32_t>(a - b) < 0;
 }
 
-// The last tick of the session's phase that lies within an interval of silence. Phases repeat twice
-// an interval. (Ticks are unsigned: all of this is right on a clock that wraps.)
+// From one tick of a phase to the next: twice an interval.
+[[nodiscard]] Tick step_of(const Timings& timings) noexcept {
+    return std::max<Tick>(1, timings.ping_interval / 2);
+}
+
+// The last tick of the session's phase that lies within an interval of silence. (Ticks are
+// unsigned: all of this is right on a clock that wraps.)
 [[nodiscard]] Tick ping_due(const Session& session, const Timings& timings) noexcept {
     const Tick latest = session.heard + timings.ping_interval;
-    const Tick step = std::max<Tick>(1, timings.ping_interval / 2);
-    return latest - (latest - session.phase) % step;
+    return latest - (latest - session.phase) % step_of(timings);
 }
 
 // Not in the middle of its life: shaking hands, closing, or open while the peer has ended.
@@ -29,12 +33,18 @@ namespace {
 
 }  // namespace
 
-Tick next_due(const Session& session, bool blocked, const Timings& timings) noexcept {
+Tick next_due(const Session& session, bool blocked, const Timings& timings, Tick now) noexcept {
     RC_CHECK(session.state != State::gone);
     if (has_deadline(session)) return session.deadline;
 
-    Tick due =
-        session.awaiting_pong ? session.pinged + timings.pong_timeout : ping_due(session, timings);
+    Tick due = ping_due(session, timings);
+    if (session.awaiting_pong) {
+        // The answer may be here long before the time-out, and a ping be due again before it.
+        const Tick step = step_of(timings);
+        const Tick again = now + step - (now - session.phase) % step;
+        due = session.pinged + timings.pong_timeout;
+        if (before(again, due)) due = again;
+    }
     if (blocked) {
         const Tick stalled = session.blocked + timings.stall_timeout;
         if (before(stalled, due)) due = stalled;

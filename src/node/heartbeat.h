@@ -42,8 +42,12 @@ enum class Due : std::uint8_t {
     deadline_passed,  // close: handshake or closing took too long
 };
 
-// The tick at which something may be due. `blocked`: the socket takes nothing at present.
-[[nodiscard]] Tick next_due(const Session& session, bool blocked, const Timings& timings) noexcept;
+// The tick at which something may be due: behind `now`, unless it is overdue. `blocked`: the socket
+// takes nothing at present. What is heard later only puts things off, so it need not be told here.
+[[nodiscard]] Tick next_due(const Session& session,
+                            bool blocked,
+                            const Timings& timings,
+                            Tick now) noexcept;
 
 // What is due at `now`. On Due::ping the session's fields are already updated.
 [[nodiscard]] Due look(Session& session, bool blocked, const Timings& timings, Tick now) noexcept;

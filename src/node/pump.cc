@@ -17,9 +17,12 @@ namespace {
 constexpr std::int64_t turn_budget = 512;
 // Sends to sockets that no cache knows take five times as much and more, so time counts as well.
 constexpr Nanos unit_time = 5'000;
-constexpr std::int64_t walk_budget = 256;  // of one lane before the next one has its turn
-constexpr std::size_t send_size_max = std::size_t{1024} * 1024;
+constexpr std::int64_t walk_budget = 256;  // of one lane before the next one, if any, has its turn
+// A MiB, which is what goes by page reference at once (io/page_sender.h), and a little more, so
+// that 64 records of 16 KiB with their headers are one slice and not one with a crumb behind it.
+constexpr std::size_t send_size_max = std::size_t{1024 + 64} * 1024;
 constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
+constexpr std::size_t long_walk_min = std::size_t{8} * 1024 * 1024;  // some 2 ms of sends
 
 [[nodiscard]] std::int64_t cost_of(std::size_t size) noexcept {
     return 1 + static_cast<std::int64_t>(size / bytes_per_unit);
@@ -51,11 +54,22 @@ feed::Topic& Pump::topic_of(const Subscription& subscription) noexcept {
 }
 
 void Pump::mark(feed::Topic& topic, feed::LaneKind kind) noexcept {
+    marked_++;
     feed::Lane& lane = lane_of(topic, kind);
     lane.walk.left = lane.size();
     if (lane.walk.queued) return;
     lane.walk.queued = true;
+    lane.walk.fresh = true;
     walks_.push_back({.topic = topic.id(), .kind = kind});
+}
+
+bool Pump::long_walk_ahead() noexcept {
+    if (walks_.empty()) return false;
+    feed::Topic* topic = topics_.get(walks_.front().topic);
+    const feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(walks_.front().kind);
+    if (lane == nullptr || !lane->walk.fresh || lane->size() == 0) return false;
+    const std::uint32_t row = lane->walk.at < lane->size() ? lane->walk.at : 0;
+    return lane->peek(row).bytes.size() >= long_walk_min / lane->size();
 }
 
 bool Pump::idle() const noexcept {
@@ -235,6 +249,7 @@ void Pump::walk_front() noexcept {
     feed::Topic* topic = topics_.get(entry.topic);
     feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(entry.kind);
     if (lane == nullptr) return;  // its last reader left
+    lane->walk.fresh = false;
     walk(*lane);
     if (lane->walk.left == 0) {
         lane->walk.queued = false;
@@ -244,7 +259,8 @@ void Pump::walk_front() noexcept {
 }
 
 void Pump::walk(feed::Lane& lane) noexcept {
-    const std::int64_t until = std::max<std::int64_t>(0, budget_ - walk_budget);
+    const std::int64_t until =
+        walks_.empty() ? 0 : std::max<std::int64_t>(0, budget_ - walk_budget);
     const feed::Seq next = lane.log().next();
     const std::uint32_t size = lane.size();
     lane.walk.left = std::min(lane.walk.left, size);

@@ -40,11 +40,17 @@ class Pump {
 
     // New records were appended to this lane of `topic`.
     void mark(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    // Records so far.
+    [[nodiscard]] std::uint64_t marked() const noexcept { return marked_; }
     // One turn's worth of sends.
     void run() noexcept;
     // Closes a client of a server that stops and has no time left for what it is still owed. It is
     // told what that is by a `gap` per topic; one who reads payloads only, by the close code.
     void cut_short(io::ConnIndex conn) noexcept;
+    // The next walk has not begun, and what its readers have to get by now takes many turns:
+    // records that come a moment later are worth waiting for, since they cost little in the same
+    // slices.
+    [[nodiscard]] bool long_walk_ahead() noexcept;
     // Nothing waits but what a full socket holds up.
     [[nodiscard]] bool idle() const noexcept;
 
@@ -98,6 +104,7 @@ class Pump {
     Nanos began_ = 0;   // this turn's share
     Nanos looked_ = 0;  // at the clock, last
     bool walks_first_ = false;
+    std::uint64_t marked_ = 0;
     std::deque<WalkEntry> walks_;
     std::vector<io::ConnIndex> visiting_;  // were ready; those before visited_ have been served
     std::size_t visited_ = 0;

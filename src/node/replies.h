@@ -4,10 +4,11 @@
 
 #include <memory>
 
+#include "base/check.h"
 #include "base/scratch.h"
+#include "io/reactor.h"
 #include "node/sessions.h"
 #include "wire/envelope_writer.h"
-#include "wire/frame.h"
 
 namespace ringcast::node {
 
@@ -20,22 +21,19 @@ void reply(Sessions& sessions, io::ConnIndex conn, const Message& message) noexc
         sessions.push(conn, Bytes(small.data(), size));
         return;
     }
-    // Names of 255 bytes may grow sixfold by escaping: rare, so from the heap.
+    // A name of 255 quotation marks doubles by escaping: rare, so from the heap.
     const auto large = std::make_unique<std::byte[]>(size);
     wire::encode(message, MutBytes(large.get(), size));
     sessions.push(conn, Bytes(large.get(), size));
 }
 
-// Tells a client what went wrong with one of its messages, and nothing else is harmed. A raw client
-// has no words for it in its stream, so it is closed with the reason.
+// Tells an envelope client what went wrong with one of its messages, and nothing else is harmed.
+// Others have no words for it in their stream: whoever finds the fault closes them with the reason.
 inline void tell_error(Sessions& sessions,
                        const io::Reactor& reactor,
                        io::ConnIndex conn,
                        wire::ErrorReply error) noexcept {
-    if (sessions[conn].role != Role::envelope) {
-        sessions.close(conn, wire::close_code::policy_violation, error.message);
-        return;
-    }
+    RC_CHECK(sessions[conn].role == Role::envelope);
     error.wall_ns = reactor.wall_now();
     reply(sessions, conn, error);
 }

@@ -245,7 +245,7 @@ void Sessions::set_blocked(io::ConnIndex conn) noexcept {
 
 void Sessions::arm(io::ConnIndex conn) noexcept {
     const bool blocked = (gates_[conn] & gate::blocked) != 0;
-    wheel_.arm(conn, next_due(slab_[conn], blocked, timings_));
+    wheel_.arm(conn, next_due(slab_[conn], blocked, timings_, now_));
 }
 
 void Sessions::on_timer(io::ConnIndex conn) noexcept {

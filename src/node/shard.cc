@@ -22,6 +22,10 @@ constexpr Nanos leave_time = nanos_per_ms / 4;  // twice a turn
 constexpr std::uint32_t mail_per_turn = 4096;
 constexpr std::uint32_t catch_up_turns_max = 1024;
 constexpr std::uint32_t closes_per_turn = 4096;
+// A publisher that has more to say says it within so long, and one that never ends holds up its own
+// readers for no longer than that.
+constexpr Nanos gather_pause = nanos_per_ms / 20;
+constexpr Nanos gather_max = nanos_per_ms;
 
 // A wake-up so much after its time may leave input unread that a timer would take for silence: a
 // part of the shortest time-out.
@@ -49,7 +53,8 @@ Shard::Shard(const Config& config,
       reactor_(std::move(reactor)),
       parser_(std::move(parser)),
       capacity_(capacity_for(setup.table_size)),
-      started_(reactor_->now()),
+      tick_zero_(reactor_->now()),
+      awaited_(tick_zero_),
       late_(late_for(config)),
       wheel_(0, capacity_ + timer_count),
       sessions_(config_, *reactor_, wheel_, counters_, capacity_),
@@ -98,7 +103,7 @@ Shard::~Shard() {
 }
 
 Tick Shard::tick_now() const noexcept {
-    return static_cast<Tick>((reactor_->now() - started_) / tick_length);
+    return static_cast<Tick>((reactor_->now() - tick_zero_) / tick_length);
 }
 
 void Shard::arm(Timer timer, Nanos after) noexcept {
@@ -127,6 +132,7 @@ void Shard::turn(Nanos until) noexcept {
     if (catching_up_ == 0) fire_timers();
     check_stop();
     take_out_leavers();
+    gather();
     pump_.run();
     take_out_leavers();
 }
@@ -138,26 +144,37 @@ Nanos Shard::plan() noexcept {
     if (at_once) return 0;
     const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
     const auto ticks = static_cast<Nanos>(static_cast<std::int32_t>(due - sessions_.now()));
-    const Nanos base = started_ + static_cast<Nanos>(tick_now()) * tick_length;
+    const Nanos base = tick_zero_ + static_cast<Nanos>(tick_now()) * tick_length;
     return base + std::max<Nanos>(ticks, 1) * tick_length;
 }
 
 void Shard::wait(Nanos until) noexcept {
     const Nanos before = reactor_->now();
+    awaited_ = std::max(until, before);
+    const Nanos late_from = awaited_ + late_;
     const std::uint64_t heard = events_;
     reactor_->wait(until);
     mesh_.awake(setup_.index);
     count_turn(until > before);
-    if (catching_up_ > 0) {
-        // Everybody was heard out, and has got what waited for him: a client that is closing, whose
-        // time ran out while we stood still, had its answer before it is cut.
-        const bool done = events_ == heard && pump_.idle();
-        catching_up_ = done ? 0 : catching_up_ - 1;
-    } else if (reactor_->now() > std::max(until, before) + late_ && !RC_PLANT(12)) {
+    if (reactor_->now() > late_from && !RC_PLANT(12)) {
         // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now.
         counters_.late_turns++;
+        skip_absence();
         catching_up_ = catch_up_turns_max;
+    } else if (catching_up_ > 0) {
+        // Everybody was heard out, and has got what waited for him: a client that is closing, whose
+        // time was short before we stood still, had its answer before it is cut.
+        const bool done = events_ == heard && pump_.idle();
+        catching_up_ = done ? 0 : catching_up_ - 1;
     }
+}
+
+// Nobody's time runs while the shard is not there: a client whose closing handshake takes three
+// round trips still has them, and whoever was well just before is not overdue just behind it.
+void Shard::skip_absence() noexcept {
+    const Nanos now = reactor_->now();
+    if (now > awaited_ + late_ && !RC_PLANT(12)) tick_zero_ += now - awaited_;
+    awaited_ = std::max(awaited_, now);
 }
 
 // A turn, from the end of one wait() to that of the next, is long by the CPU time it took, sleep
@@ -179,6 +196,22 @@ void Shard::count_turn(bool slept) noexcept {
     }
     cpu_looked_ = now;
     cpu_ = cpu;
+}
+
+// Before a walk that takes many turns: a burst that is being published right now goes out in slices
+// that hold all of it, not in small ones to those who happen to be visited first. Each record that
+// comes is waited for, a twentieth of a millisecond and one in all.
+void Shard::gather() noexcept {
+    if (catching_up_ > 0 || !pump_.long_walk_ahead()) return;
+    const Nanos end = reactor_->now() + gather_max;
+    std::uint64_t before = 0;
+    do {
+        before = pump_.marked();
+        const bool sleeps = mesh_.prepare_sleep(setup_.index);
+        wait(sleeps ? std::min(end, reactor_->now() + gather_pause) : 0);
+        drain_mail();
+        take_out_leavers();
+    } while (pump_.marked() != before && reactor_->now() < end);
 }
 
 // News and requests have a budget each, so that neither keeps the other waiting for good.
@@ -266,6 +299,7 @@ void Shard::take_out(io::ConnIndex conn) noexcept {
 // The sleep may have been long, and its first event ends it: what is heard is heard now.
 void Shard::note_event() noexcept {
     events_++;
+    skip_absence();
     sessions_.set_now(tick_now());
 }
 

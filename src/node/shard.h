@@ -6,8 +6,9 @@
 // A turn: plan how long to sleep, wait (which reads the clock and hands over what completed), drain
 // mail, advance the timers, take leavers out of their topics, pump. Events only change state and
 // mark; sends start in the pump alone. Events bear the time at which the sleep ended, never that of
-// its beginning. After a late wake-up all waiting input is handled before any timer, so that a
-// process that was stopped for a while does not take its silence for that of its peers.
+// its beginning. After a late wake-up all waiting input is handled before any timer, and the time
+// in which the shard was not there is left out of its ticks, so that a process that was stopped for
+// a while does not take its silence for that of its peers.
 //
 // A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
 // published before is in the logs of its readers. Then each client is closed with 1012 as soon as
@@ -31,6 +32,7 @@
 #include "feed/topic.h"
 #include "io/memfile.h"
 #include "io/reactor.h"
+#include "node/audit.h"
 #include "node/counters.h"
 #include "node/dispatch.h"
 #include "node/door.h"
@@ -90,6 +92,10 @@ class Shard final : private io::Handler {
     void request_stop() noexcept;
 
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+    // Checks what it holds (node/audit.h).
+    [[nodiscard]] Holdings audit() noexcept {
+        return node::audit(config_, sessions_, topics_, pool_, capacity_);
+    }
     [[nodiscard]] std::uint32_t session_count() const noexcept { return sessions_.count(); }
 
   private:
@@ -106,8 +112,10 @@ class Shard final : private io::Handler {
     void on_closed(io::ConnIndex conn) noexcept override;
 
     void note_event() noexcept;
+    void skip_absence() noexcept;
     void wait(Nanos until) noexcept;
     void count_turn(bool slept) noexcept;
+    void gather() noexcept;
     void drain_mail() noexcept;
     void fire_timers() noexcept;
     void on_mail(const Mail& mail) noexcept;
@@ -133,8 +141,9 @@ class Shard final : private io::Handler {
     wire::EnvelopeParser parser_;
     Counters counters_;
     std::uint32_t capacity_;  // connection indexes
-    Nanos started_;
-    const Nanos late_;  // how much later than planned a sleep may end before timers have to wait
+    Nanos tick_zero_;         // moves by every absence
+    Nanos awaited_;           // when the sleep should have ended at the latest
+    const Nanos late_;        // how much later than that is an absence: timers have to wait
     Wheel wheel_;
     Sessions sessions_;
     feed::SegmentPool pool_;

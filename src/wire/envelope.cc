@@ -45,8 +45,9 @@ std::size_t number_size(std::string_view text) noexcept {
     };
     const auto digits = [&]() noexcept {
         const std::size_t begin = at;
-        while (is("0123456789"))
+        while (is("0123456789")) {
             at++;
+        }
         return at - begin;
     };
     if (is("-")) at++;

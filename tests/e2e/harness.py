@@ -19,9 +19,9 @@ from pathlib import Path
 import websockets
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_LIMIT_S = 20
-STOP_LIMIT_S = 10
-PATIENCE_S = 10  # for any one answer; sanitizers on a busy machine are slow
+START_LIMIT_S = 60
+STOP_LIMIT_S = 30
+PATIENCE_S = 30  # for any one answer; sanitizers on a busy machine are slow
 
 FLAGS = {
     'shards': '--shards',

@@ -4,12 +4,13 @@ import { chromium } from "playwright-core";
 
 const [executablePath, url] = process.argv.slice(2);
 const say = (step) => process.stdout.write(`${JSON.stringify({ step })}\n`);
-const patience = { timeout: 45000 };
+const patience = { timeout: 60000 };  // a first start on a busy machine takes long
 
 const browser = await chromium.launch({
-  executablePath,
+  executablePath, ...patience,
+  // A container's /dev/shm is often too small for a page.
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update"],
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"],
 });
 try {
   const page = await browser.newPage();
@@ -17,7 +18,7 @@ try {
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (message) => { if (message.type() === "error") errors.push(message.text()); });
 
-  await page.goto(url);
+  await page.goto(url, patience);
   await page.waitForSelector("#state[data-state=connected]", patience);
   say("connected");
 

@@ -116,7 +116,9 @@ class SlowReaders(Test):
 
 
 class Heartbeat(Test):
-    settings = {'ping_interval': '300ms', 'pong_timeout': '300ms'}
+    # Two seconds, since the live ones must answer within them on a busy machine too.
+    settings = {'ping_interval': '300ms', 'pong_timeout': '2s'}
+    silence_s = 2.3
 
     async def test_a_dead_peer_is_closed_in_time_and_a_live_one_stays(self):
         live = await self.join()
@@ -124,14 +126,15 @@ class Heartbeat(Test):
             start = time.monotonic()
             dead.handshake('/ws')
             await asyncio.to_thread(dead.ended)
-            self.assertLess(time.monotonic() - start, 5)
-            self.assertGreater(time.monotonic() - start, 0.25)
+            self.assertLess(time.monotonic() - start, 5 * self.silence_s)
+            self.assertGreater(time.monotonic() - start, 0.9 * self.silence_s)
         await live.alive()  # the library answers pings by itself
 
     def test_who_answers_pings_stays(self):
         with RawClient(self.server) as client:
             client.handshake('/raw?topic=quiet')
-            for _ in range(6):  # several intervals
+            end = time.monotonic() + 1.5 * self.silence_s
+            while time.monotonic() < end:
                 opcode, payload = client.frame()
                 self.assertEqual(opcode, PING)
                 client.send(frame(PONG, payload))
@@ -139,7 +142,7 @@ class Heartbeat(Test):
     def test_any_byte_counts_as_life(self):
         with RawClient(self.server) as talker:
             talker.handshake('/echo')
-            end = time.monotonic() + 2
+            end = time.monotonic() + 1.5 * self.silence_s
             while time.monotonic() < end:  # never answers a ping
                 self.assertFalse(talker.ended_within(0.1))
                 talker.send(frame(TEXT, b'x'))

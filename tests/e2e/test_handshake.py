@@ -4,7 +4,7 @@ import contextlib
 import time
 import unittest
 
-from harness import Server, Test
+from harness import PATIENCE_S, Server, Test
 from rawsock import KEY, TEXT, RawClient, frame, upgrade
 
 REFUSED = {400}
@@ -128,7 +128,7 @@ class Handshake(Test):
 
 
 class SlowHandshake(Test):
-    settings = {'handshake_timeout': '700ms'}
+    settings = {'handshake_timeout': '2s'}  # the bystander must make it
 
     async def test_a_handshake_has_an_absolute_deadline(self):
         bystander = await self.join()
@@ -140,7 +140,7 @@ class SlowHandshake(Test):
             else:
                 self.fail('the whole request was taken')
             self.assertTrue(silent.ended())
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertGreater(time.monotonic() - start, 1.8)
         await bystander.alive()
 
 
@@ -169,7 +169,7 @@ class Full(Test):
             self.assertEqual(status, 503)
             self.assertGreaterEqual(int(headers['retry-after']), 1)
         await peers[0].socket.close()
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE_S
         status = 503
         while status == 503 and time.monotonic() < end:  # until the server has seen the end
             with RawClient(self.server) as client:

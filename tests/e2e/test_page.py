@@ -64,7 +64,7 @@ class Page(Test):
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
 
             async def expect(step):
-                line = await asyncio.wait_for(page.stdout.readline(), 60)
+                line = await asyncio.wait_for(page.stdout.readline(), 120)
                 self.assertEqual(json.loads(line or '{}').get('step'), step, line)
 
             try:

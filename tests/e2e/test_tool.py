@@ -67,17 +67,18 @@ class Tool(ToolTest):
 
 class Lines(ToolTest):
     """`ringcast pub` from stdin, with the rates that are the default, and short timers."""
-    settings = {'ping_interval': '300ms', 'pong_timeout': '300ms'}
+    # Two seconds, since our own clients must answer within them on a busy machine too.
+    settings = {'ping_interval': '300ms', 'pong_timeout': '2s'}
     counted = re.compile(r'lines published: ([\d,]+); sent, and perhaps published: ([\d,]+)')
 
     async def test_pub_stays_through_a_pause_of_many_pings(self):
         peer = await self.join()
         await peer.subscribe('lines.pause')
         async with self.running('pub', 'lines.pause') as process:
-            for line in ['one', 'two', 'three']:
+            for line in ['one', 'two']:
                 process.stdin.write(f'{line}\n'.encode())
                 await peer.expect('data_update', payload=line)
-                await peer.nothing_more(1.5)
+                await peer.nothing_more(3.5)
             code, _, errors = await self.ended(process)
             self.assertEqual((code, errors), (0, ''))
 
@@ -100,12 +101,13 @@ class Lines(ToolTest):
         self.assertEqual(code, 1)
         self.assertIn('code 4029: too many messages', errors)
         known, perhaps = (int(n.replace(',', '')) for n in self.counted.search(errors).groups())
-        received = 0
+        for _ in range(known):
+            await peer.expect('data_update', payload='line')
+        more = 0
         with contextlib.suppress(asyncio.TimeoutError):
             while await asyncio.wait_for(peer.socket.recv(), 0.5):
-                received += 1
-        self.assertLessEqual(known, received)
-        self.assertLessEqual(received, known + perhaps)
+                more += 1
+        self.assertLessEqual(more, perhaps)
 
     async def test_pub_leaves_when_the_server_does_without_waiting_for_a_line(self):
         with Server() as server:

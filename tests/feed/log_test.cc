@@ -88,6 +88,30 @@ TEST_CASE("log: dropping everything keeps a small segment, unless it went by ref
     }
 }
 
+// Bursts come in rows: the second one should be one slice, not one for each time a segment doubled.
+TEST_CASE("log: a burst like the one before lies in one piece") {
+    WatchedArena memory(2048);
+    feed::SegmentPool pool(memory.arena());
+    Log log(pool, 1, unlimited, {});
+    const auto burst = [&](std::size_t count, std::size_t size) {
+        const feed::Seq first = log.next();
+        for (std::size_t i = 0; i < count; i++) {
+            publish(log, std::string(size, 'x'));
+        }
+        const std::size_t in_one_piece = log.slice_from(first, 0).bytes.size();
+        log.slice_from(first, 0).segment->by_reference = true;
+        log.drop_all();
+        return in_one_piece;
+    };
+    CHECK(burst(32, 16000) < 32 * 16000);
+    CHECK(burst(32, 16000) == 32 * 16000);
+    CHECK(burst(36, 16000) == 36 * 16000);  // a little more has room too
+    // A small one after it takes the large segment for the last time.
+    CHECK(burst(1, 100) == 100);
+    publish(log, "y");
+    CHECK(log.held_bytes() == page_size);
+}
+
 TEST_CASE("log: the largest record and the smallest both fit") {
     WatchedArena memory(16);
     feed::SegmentPool pool(memory.arena());

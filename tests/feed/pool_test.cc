@@ -64,6 +64,7 @@ TEST_CASE("pool: segments never overlap, and all memory comes together again") {
                 REQUIRE(memory.punched() - punched == (must_punch ? 1 : 0));
             }
             REQUIRE(pool.bytes_in_use() == in_use);
+            pool.check();
         }
         for (Segment* segment : live)
             pool.give_back(*segment);
@@ -117,6 +118,7 @@ TEST_CASE("pool: a log alone on the arena can always write, its own tail gives w
     Log log(pool, 1, unlimited, {});
     for (int i = 0; i < 100; i++) {
         publish(log, std::string(log.record_size_max(), 'x'));
+        pool.check();
         REQUIRE(pool.bytes_in_use() <= 64 * page_size);
     }
     CHECK(log.first() == 97);

@@ -1,7 +1,9 @@
 // Property: whatever the words and the environment, ringcastd either gets a Config whose every
 // value is allowed, and which written out as flags is read as the same again; or it shows help; or
-// it says one line and exits with 2. The input is the words, with a zero between two of them; one
-// that begins with RINGCAST_ and has a '=' goes to the environment.
+// it says one line and exits with 2. A number that a word is can be written so that it is read as
+// the same, and a Config with it is refused exactly where it is outside of its range. The input is
+// the words, with a zero between two of them; one that begins with RINGCAST_ and has a '=' goes to
+// the environment.
 
 #include <cstdio>
 #include <cstdlib>
@@ -120,6 +122,26 @@ void check_served(const Config& config) {
     test::demand(written(again.config) == written(config), "and is read as the same");
 }
 
+// As a program does that uses the library, and puts numbers into the Config itself.
+void check_number(std::string_view word) {
+    for (const Unit unit : {Unit::count, Unit::nanos, Unit::bytes}) {
+        std::uint64_t number = 0;
+        if (!parse_number(word, unit, number)) continue;
+        std::uint64_t again = 0;
+        test::demand(parse_number(format_number(number, unit), unit, again), "it can be written");
+        test::demand(again == number, "and is read as the same number");
+        Config config;
+        config.pin = static_cast<std::int64_t>(number % 8192) - 2;
+        const bool pinned = config.pin >= pin_least && config.pin <= pin_most;
+        test::demand(check(config).empty() == pinned, "a CPU outside of its range is refused");
+        const NumberFlag& flag = number_flags[number % number_flags.size()];
+        config.pin = pin_least;
+        config.*flag.member = number;
+        const bool allowed = number >= flag.least && number <= flag.most;
+        test::demand(check(config).empty() == allowed, "so is a number");
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -127,6 +149,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Listener listener;
     const Parsed parsed = parse(words.flags);
     listener.stop();
+    for (const std::string& word : words.flags) {
+        check_number(word);
+    }
     for (const std::string& name : words.variables) {
         unsetenv(name.c_str());
     }

@@ -43,6 +43,10 @@ bool run(const fs::path& file) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    if (argc < 2) {
+        std::fprintf(stderr, "replay: wants files or folders\n");
+        return 2;
+    }
     if (LLVMFuzzerInitialize != nullptr) LLVMFuzzerInitialize(&argc, &argv);
     std::size_t count = 0;
     for (int i = 1; i < argc; i++) {
@@ -62,5 +66,5 @@ int main(int argc, char** argv) {
         }
     }
     std::printf("replayed %zu inputs\n", count);
-    return count > 0 ? 0 : 2;
+    return 0;
 }

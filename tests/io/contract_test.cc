@@ -3,6 +3,8 @@
 // the Recorder.
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
 #include <thread>
 
 #include <doctest/doctest.h>
@@ -408,15 +410,14 @@ TEST_CASE("reactor: wake() ends the present wait or the next") {
         server.reactor->wait(0);
         const Nanos start = server.reactor->now();
         server.reactor->wake();
-        server.reactor->wait(start + 5 * nanos_per_s);
-        CHECK(server.reactor->now() - start < nanos_per_s);
+        server.reactor->wait(start + 60 * nanos_per_s);
         for (int i = 0; i < 20; i++) {
             std::thread waker([&] { server.reactor->wake(); });
-            server.reactor->wait(server.reactor->now() + 5 * nanos_per_s);
+            server.reactor->wait(server.reactor->now() + 60 * nanos_per_s);
             waker.join();
             server.reactor->wait(0);
         }
-        CHECK(server.reactor->now() - start < 3 * nanos_per_s);
+        CHECK(server.reactor->now() - start < 50 * nanos_per_s);  // not one was missed
     }
 }
 
@@ -432,11 +433,11 @@ TEST_CASE("reactor: wait keeps the deadline, and does not sleep for one that has
             server.reactor->wait(start + 20 * nanos_per_ms);
             now = server.reactor->now();
         }
-        CHECK(now - start < 2 * nanos_per_s);
+        CHECK(now - start < 10 * nanos_per_s);
         CHECK(server.reactor->wall_now() - wall > 10 * nanos_per_ms);
-        for (int i = 0; i < 1000; i++)
+        for (int i = 0; i < 10'000; i++)  // a sleep of the shortest kind each would be 10 s
             server.reactor->wait(now);
-        CHECK(server.reactor->now() - now < nanos_per_s);
+        CHECK(server.reactor->now() - now < 9 * nanos_per_s);
         CHECK(server.reactor->random() != server.reactor->random());
     }
 }

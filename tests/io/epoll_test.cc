@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/io/harness.h"
+#include "tests/io/inject.h"
 
 namespace ringcast::io::test {
 
@@ -34,6 +35,72 @@ TEST_CASE("epoll: bytes and FIN that come while nobody looks are one edge, and b
     CHECK(server.handler.run_until([&] { return server.handler.seen[conn].ended == 0; }));
     CHECK(server.handler.seen[conn].received == "all");
     CHECK(std::string_view(server.reactor->name()) == "epoll");
+}
+
+TEST_CASE("epoll: without epoll_pwait2 (Linux 5.11) it keeps deadlines too, to a millisecond") {
+    CHECK(in_child([] {
+        if (!forbid_call(SYS_epoll_pwait2, ENOSYS)) {
+            MESSAGE("SKIPPED an old kernel: no seccomp");
+            return true;
+        }
+        Server server(epoll_only);
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
+        server.reactor->wait(0);
+        const Nanos end = server.reactor->now() + 20 * nanos_per_ms + 1;
+        int turns = 0;
+        for (; server.reactor->now() < end && turns < 1000; turns++)
+            server.reactor->wait(end);
+        REQUIRE(server.reactor->now() >= end);
+        REQUIRE(turns < 5);  // a rest of less than a millisecond is slept for, not turned away
+        peer->send("hello");
+        return server.handler.run_until(
+            [&] { return server.handler.seen[conn].received == "hello"; });
+    }));
+}
+
+TEST_CASE("epoll: a connection that ends before it is accepted costs the next one nothing") {
+    CHECK(in_child([] {
+        Injector accept(SYS_accept4);
+        if (!accept.usable()) {
+            MESSAGE("SKIPPED a failing accept: no seccomp listener");
+            return true;
+        }
+        Server server(epoll_only);
+        for (const int error : {ECONNABORTED, EINTR}) {
+            accept.fail(1, error);
+            static_cast<void>(server.accept_one());
+            REQUIRE(accept.left() == 0);
+        }
+        return true;
+    }));
+}
+
+TEST_CASE("epoll: a socket that the kernel will not watch is refused, and the next is well") {
+    CHECK(in_child([] {
+        Injector watch(SYS_epoll_ctl);
+        if (!watch.usable()) {
+            MESSAGE("SKIPPED a failing epoll_ctl: no seccomp listener");
+            return true;
+        }
+        Server server(epoll_only);
+        watch.fail(1, ENOSPC);  // fs.epoll.max_user_watches
+        auto lost = server.peer();
+        REQUIRE(server.handler.run_until([&] { return lost->drain(); }));
+        REQUIRE(server.handler.accepted.empty());
+        watch.fail(1, ENOSPC);
+        REQUIRE(server.reactor->connect(server.address).error().os == ENOSPC);
+        auto listener = listen_tcp(parse_address("127.0.0.1:0").value(), {});
+        REQUIRE(listener.ok());
+        watch.fail(1, ENOSPC);
+        REQUIRE(server.reactor->listen(std::move(listener).value()).error().os == ENOSPC);
+        REQUIRE(server.reactor->live_count() == 0);
+        ConnIndex conn = no_conn;
+        auto peer = server.accept_one(conn);
+        peer->send("hello");
+        return server.handler.run_until(
+            [&] { return server.handler.seen[conn].received == "hello"; });
+    }));
 }
 
 }  // namespace ringcast::io::test

@@ -1,7 +1,8 @@
 #pragma once
 
 // System calls that fail on demand, by seccomp: forever (a container that forbids them) or the next
-// few times (K11). A filter cannot be taken off again, so use both in a child process only.
+// few times (K11); and descriptors that run out. A filter cannot be taken off again, so use all of
+// it in a child process only.
 
 #include <atomic>
 #include <cerrno>
@@ -88,6 +89,9 @@ class Injector {
     std::thread thread_;
 };
 
+// Of a build that counts lines (scripts/coverage); nothing in any other.
+extern "C" int __llvm_profile_write_file() __attribute__((weak));
+
 // Runs `body` in a child process, which may change its limits; true when it returned true. Use
 // REQUIRE inside, not CHECK: only that makes the child fail.
 template <typename Body>
@@ -99,6 +103,7 @@ bool in_child(const Body& body) {
             fine = body();
         } catch (...) {  // a REQUIRE that failed has said so
         }
+        if (__llvm_profile_write_file != nullptr) __llvm_profile_write_file();
         ::_exit(fine ? 0 : 1);
     }
     int status = -1;

@@ -9,6 +9,7 @@
 #include "io/memfile.h"
 #include "io/process.h"
 #include "tests/io/harness.h"
+#include "tests/support/descriptors.h"
 #include "tests/support/wait.h"
 
 namespace ringcast::io::test {
@@ -34,11 +35,11 @@ struct FanOut {
         }
     }
 
-    // One slice for one connection, from its cursor on.
-    std::int32_t send(std::size_t i, std::size_t size) {
+    // One slice for one connection, from its cursor on; `again`: the next call is for the same one.
+    std::int32_t send(std::size_t i, std::size_t size, bool again = false) {
         Send send{.bytes = Bytes(file.base() + cursors[i], size),
                   .file_offset = static_cast<std::int64_t>(cursors[i])};
-        sender.send(ours[i].get(), send);
+        sender.send(ours[i].get(), send, again);
         CHECK(send.by_reference == (send.result > 0));
         if (send.result > 0) cursors[i] += static_cast<std::size_t>(send.result);
         return send.result;
@@ -47,9 +48,8 @@ struct FanOut {
     // One batch with the same slice for everybody; small enough to be taken whole.
     void send_to_all(std::size_t size) {
         for (std::size_t i = 0; i < ours.size(); i++) {
-            REQUIRE(static_cast<std::size_t>(send(i, size)) == size);
+            REQUIRE(static_cast<std::size_t>(send(i, size, i + 1 < ours.size())) == size);
         }
-        sender.end_batch();
     }
 
     // Whether everybody got all that was sent, and nothing else.
@@ -91,10 +91,10 @@ TEST_CASE("page sender: everybody gets the same slices, of any size and from any
             done = true;
             for (std::size_t i = 0; i < goals.size(); i++) {
                 if (fan.cursors[i] == goals[i]) continue;
-                REQUIRE(fan.send(i, goals[i] - fan.cursors[i]) >= 0);
+                const bool again = i + 1 < goals.size() && fan.cursors[i + 1] == fan.cursors[i];
+                REQUIRE(fan.send(i, goals[i] - fan.cursors[i], again) >= 0);
                 done = done && fan.cursors[i] == goals[i];
             }
-            fan.sender.end_batch();
             static_cast<void>(fan.arrived());
         }
         CHECK(ringcast::test::wait_until([&] { return fan.arrived(); }));
@@ -108,12 +108,12 @@ TEST_CASE("page sender: a full socket takes a part, and the rest of the slice go
         for (std::size_t i = 0; i < 4; i++) {
             const std::size_t size = std::min<std::size_t>(1 << 20, file_size - fan.cursors[i]);
             if (size == 0) continue;
-            const std::int32_t sent = fan.send(i, size);
+            const bool again = i + 1 < 4 && fan.cursors[i + 1] == fan.cursors[i];
+            const std::int32_t sent = fan.send(i, size, again);
             REQUIRE(sent >= 0);
             short_sends += static_cast<std::size_t>(sent) < size ? 1 : 0;
             if (i == 0) static_cast<void>(fan.peers[0]->drain());  // the others do not read
         }
-        fan.sender.end_batch();
     }
     CHECK(short_sends > 0);
     CHECK(ringcast::test::wait_until([&] { return fan.arrived(); }));
@@ -139,11 +139,10 @@ TEST_CASE("page sender: after a batch the same place is read anew") {
     fan.all.replace(size, size, std::string(size, 'y'));
     for (std::size_t i = 0; i < 2; i++) {
         Send send{.bytes = Bytes(fan.file.base(), size), .file_offset = 0};
-        fan.sender.send(fan.ours[i].get(), send);
+        fan.sender.send(fan.ours[i].get(), send, i == 0);
         REQUIRE(send.result == size);
         fan.cursors[i] += size;
     }
-    fan.sender.end_batch();
     CHECK(ringcast::test::wait_until([&] { return fan.arrived(); }));
 }
 
@@ -157,10 +156,9 @@ TEST_CASE("page sender: a connection that is gone fails alone") {
     }));
     constexpr std::size_t size = 64 * 1024;
     for (std::size_t i = 0; i < 4; i++) {
-        const std::int32_t sent = fan.send(i, size);
+        const std::int32_t sent = fan.send(i, size, i < 3);
         CHECK((i == 2 ? sent < 0 : sent == size));
     }
-    fan.sender.end_batch();
     fan.peers[2]->received.clear();
     fan.cursors[2] = 0;
     CHECK(ringcast::test::wait_until([&] {
@@ -170,6 +168,24 @@ TEST_CASE("page sender: a connection that is gone fails alone") {
             all = all && fan.peers[i]->received == std::string_view(fan.all).substr(0, size);
         }
         return all;
+    }));
+}
+
+TEST_CASE("page sender: where pipes cannot be had everything goes by sendfile") {
+    CHECK(in_child([] {
+        FanOut fan(3);
+        ringcast::test::leave_descriptors(0);
+        PageSender poor(fan.file.fd());
+        REQUIRE_FALSE(poor.shares());
+        constexpr std::size_t size = 64 * 1024;
+        for (std::size_t i = 0; i < fan.ours.size(); i++) {
+            Send send{.bytes = Bytes(fan.file.base(), size), .file_offset = 0};
+            poor.send(fan.ours[i].get(), send, i + 1 < fan.ours.size());
+            REQUIRE(static_cast<std::size_t>(send.result) == size);
+            REQUIRE(send.by_reference);
+            fan.cursors[i] = size;
+        }
+        return ringcast::test::wait_until([&] { return fan.arrived(); });
     }));
 }
 

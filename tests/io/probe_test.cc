@@ -45,6 +45,22 @@ TEST_CASE("probe: where io_uring is forbidden, automatic is epoll and uring is a
     }
 }
 
+TEST_CASE("probe: a kernel without rings of buffers is told from one without io_uring") {
+    if (!probe_uring().usable) return;
+    CHECK(in_child([] {
+        if (!forbid_call(SYS_io_uring_register, EINVAL)) {
+            MESSAGE("SKIPPED an old io_uring: no seccomp");
+            return true;
+        }
+        std::string why;
+        auto reactor = make_reactor(Backend::automatic, {}, why);
+        REQUIRE(reactor.ok());
+        REQUIRE(std::string_view(reactor.value()->name()) == "epoll");
+        REQUIRE(why == "epoll: multishot receive with a buffer ring says EINVAL");
+        return true;
+    }));
+}
+
 TEST_CASE("probe: direct descriptors beyond the limit are an error with uring, epoll otherwise") {
     if (!probe_uring().usable) return;
     const ReactorOptions options{.connections_max = 10'000'000, .direct_descriptors = true};

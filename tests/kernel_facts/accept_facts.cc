@@ -20,7 +20,7 @@ TEST_CASE("K1: a multishot accept dies at EMFILE, and does not come back when de
         leave_descriptors(2);
         io_uring_prep_multishot_accept(
             uring.sqe(1), listening.get(), nullptr, nullptr, SOCK_CLOEXEC);
-        std::vector<Cqe> all = uring.take_all();
+        std::vector<Cqe> all = uring.take_all(3);
         REQUIRE(all.size() == 3);
         REQUIRE(all[0].more());
         REQUIRE(all[2].res == -EMFILE);
@@ -41,7 +41,7 @@ TEST_CASE("K1: a level-triggered listener spins at EMFILE") {
         REQUIRE(::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, listening.get(), &event) == 0);
         leave_descriptors(0);
         for (int turn = 0; turn < 100; turn++) {
-            REQUIRE(::epoll_wait(epoll.get(), &event, 1, 1000) == 1);
+            REQUIRE(::epoll_wait(epoll.get(), &event, 1, patience_ms) == 1);
             REQUIRE(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC) == -1);
             REQUIRE(errno == EMFILE);
         }
@@ -86,11 +86,11 @@ TEST_CASE("a full table of direct descriptors hangs up on the client, and ends t
     for (int i = 0; i < 3; i++)
         peers.push_back(connect_to(listening.get()));
     io_uring_prep_multishot_accept_direct(uring.sqe(1), listening.get(), nullptr, nullptr, 0);
-    const std::vector<Cqe> all = uring.take_all();
+    const std::vector<Cqe> all = uring.take_all(3);
     REQUIRE(all.size() == 3);
     CHECK(all[2].res == -ENFILE);
     CHECK_FALSE(all[2].more());
-    CHECK(end_seen(peers[2].get(), 1000) == 1);
+    CHECK(end_seen(peers[2].get(), patience_ms) == 1);
     CHECK(end_seen(peers[0].get(), 0) == 0);
 }
 

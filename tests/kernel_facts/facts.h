@@ -33,6 +33,9 @@ using ringcast::test::now_ms;
 using ringcast::test::wait_until;
 using test::in_child;
 
+// For what must come: a busy machine may need long. What must not come is waited for much shorter.
+inline constexpr int patience_ms = 10'000;
+
 void count_skipped(const char* why);
 
 #define SKIP_FACT(why)                             \
@@ -75,7 +78,7 @@ class Uring {
     }
     void submit() { REQUIRE(io_uring_submit(&ring) >= 0); }
     // Submits, waits at most `ms` for the first completion, and takes all that are there.
-    std::vector<Cqe> take(int ms = 1000) {
+    std::vector<Cqe> take(int ms = patience_ms) {
         __kernel_timespec timeout{.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1'000'000L};
         io_uring_cqe* first = nullptr;
         io_uring_submit_and_wait_timeout(&ring, &first, 1, &timeout, nullptr);
@@ -87,11 +90,11 @@ class Uring {
         }
         return all;
     }
-    // Takes what comes until it has been quiet for 20 ms.
-    std::vector<Cqe> take_all() {
+    // Takes what comes until there are `count`, and from then on until it has been quiet for 20 ms.
+    std::vector<Cqe> take_all(std::size_t count = 0) {
         std::vector<Cqe> all;
         for (;;) {
-            const std::vector<Cqe> some = take(20);
+            const std::vector<Cqe> some = take(all.size() < count ? patience_ms : 20);
             if (some.empty()) return all;
             all.insert(all.end(), some.begin(), some.end());
         }
@@ -176,7 +179,7 @@ struct Pair {
     explicit Pair(std::uint32_t notsent_lowat = 0) {
         const Fd listening = listener(64, notsent_lowat);
         peer = connect_to(listening.get());
-        REQUIRE(events_within(listening.get(), POLLIN, 10'000) == POLLIN);
+        REQUIRE(events_within(listening.get(), POLLIN, patience_ms) == POLLIN);
         ours = Fd(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
         REQUIRE(ours.valid());
     }
@@ -189,12 +192,12 @@ struct Pair {
     Fd peer;
 };
 
-// Reads until nothing comes for 50 ms, or the end.
-inline std::string read_all(int fd) {
+// Reads until there are `size` bytes and then nothing comes for 50 ms, or the end.
+inline std::string read_all(int fd, std::size_t size = 0) {
     std::string all;
     std::vector<char> some(1 << 20);
     for (;;) {
-        if (events_within(fd, POLLIN, 50) == 0) return all;
+        if (events_within(fd, POLLIN, all.size() < size ? patience_ms : 50) == 0) return all;
         const ssize_t got = ::recv(fd, some.data(), some.size(), MSG_DONTWAIT);
         if (got <= 0) return all;
         all.append(some.data(), static_cast<std::size_t>(got));

@@ -85,7 +85,7 @@ TEST_CASE("K14: Redis cuts a slow subscriber off, and its publisher hears no err
     if (!subscriber.valid() || !publisher.valid()) SKIP_FACT("redis-server does not start");
     const std::string subscribe = "*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nt\r\n";
     REQUIRE(::send(subscriber.get(), subscribe.data(), subscribe.size(), MSG_NOSIGNAL) > 0);
-    REQUIRE(events_within(subscriber.get(), POLLIN, 10'000) == POLLIN);
+    REQUIRE(events_within(subscriber.get(), POLLIN, patience_ms) == POLLIN);
     CHECK(read_all(subscriber.get()).find("subscribe") != std::string::npos);
     constexpr std::size_t size = 64 * 1024;
     const std::string publish =

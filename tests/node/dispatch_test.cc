@@ -23,7 +23,7 @@ TEST_CASE("dispatch: what is wrong with one message is answered, and the next on
         std::string_view message;
         std::string_view code;
     };
-    constexpr std::array<Row, 14> rows{{
+    constexpr std::array<Row, 15> rows{{
         {"{", "bad_json"},
         {"[]", "not_an_object"},
         {"{}", "missing_member"},
@@ -35,6 +35,7 @@ TEST_CASE("dispatch: what is wrong with one message is answered, and the next on
         {R"({"type":"unsubscribe","id":"i","topic":"none"})", "not_subscribed"},
         {R"({"type":"dance","id":"i"})", "unknown_type"},
         {R"({"type":"ack","id":"i"})", "not_supported"},
+        {R"({"type":"auth","id":"i","payload":{"token":"x"}})", "not_supported"},
         {R"({"type":"publish","id":"i","topic":"a"})", "missing_member"},
         {R"({"type":"publish","id":"i","topic":"a","payload":1,"ack_required":true})",
          "not_supported"},
@@ -78,6 +79,57 @@ TEST_CASE("dispatch: subscribe, publish and unsubscribe do what they say") {
     client.say(R"({"type":"publish","topic":"a","payload":3})");
     cluster.settle();
     CHECK(Json(client.take_one()).text("type") == "unsubscribed");
+}
+
+TEST_CASE("dispatch: a topic's name may be as long as the operator says, and no longer") {
+    Config config = open_config();
+    config.topic_name_max = 8;
+    Cluster cluster(config);
+    Client& client = cluster.greet();
+    for (const std::string_view kind : {"subscribe", "publish", "unsubscribe"}) {
+        CAPTURE(kind);
+        client.say(R"({"type":")" + std::string(kind) +
+                   R"(","id":"long","topic":"123456789","payload":{}})");
+        cluster.settle();
+        const std::string answer = client.take_one();
+        CHECK(code_of(answer) == "bad_topic");
+        CHECK(Json(answer).text("id") == "long");
+    }
+    client.say(R"({"type":"subscribe","id":"1","topic":"12345678"})");
+    cluster.settle();
+    CHECK(Json(client.take_one()).text("type") == "subscribed");
+}
+
+TEST_CASE("dispatch: an answer about a name that escaping makes long comes whole") {
+    Cluster cluster(open_config());
+    Client& client = cluster.greet();
+    std::string name;
+    for (int i = 0; i < 255; i++)
+        name += R"(\")";
+    client.say(R"({"type":"subscribe","id":"1","topic":")" + name + R"("})");
+    client.say(R"({"type":"subscribe","id":"2","topic":")" + name + R"("})");
+    cluster.settle();
+    const std::vector<Frame> frames = client.take();
+    REQUIRE(frames.size() == 2);
+    CHECK(Json(frames[0].payload).text("topic") == name);
+    CHECK(Json(frames[1].payload).text("topic") == name);
+    CHECK(code_of(frames[1].payload) == "already_subscribed");
+}
+
+TEST_CASE("dispatch: strangers may not publish unless it was allowed, and stay") {
+    Cluster cluster{Config()};
+    Client& client = cluster.greet();
+    Client& reader = cluster.greet();
+    reader.say(R"({"type":"subscribe","id":"1","topic":"a"})");
+    client.say(R"({"type":"publish","id":"2","topic":"a","payload":1})");
+    cluster.settle();
+    const std::string answer = client.take_one();
+    CHECK(code_of(answer) == "forbidden");
+    CHECK(Json(answer).text("id") == "2");
+    CHECK(Json(reader.take_one()).text("type") == "subscribed");
+    client.say(R"({"type":"ping","id":"3"})");
+    cluster.settle();
+    CHECK(Json(client.take_one()).text("type") == "pong");
 }
 
 TEST_CASE("dispatch: who sends too fast is told, message by message, and closed if he goes on") {

@@ -78,6 +78,14 @@ TEST_CASE("door: strangers may not publish raw unless it was allowed") {
     CHECK(cluster.connect("/raw?topic=a").peer.status == 101);
 }
 
+TEST_CASE("door: a raw client may name as many topics as a client may have, and no more") {
+    Config config = open_config();
+    config.topics_per_client_max = 3;
+    Cluster cluster(config);
+    CHECK(cluster.connect("/raw?topic=a&topic=b&topic=c&publish=d").peer.status == 101);
+    CHECK(cluster.connect("/raw?topic=a&topic=b&topic=c&topic=d").peer.status == 400);
+}
+
 TEST_CASE("door: who comes when all places are taken is told when to come back") {
     Cluster cluster(open_config(), 1, 1, 2);
     cluster.greet();

@@ -145,20 +145,21 @@ constexpr Row rows[] = {
 };
 
 // A peer is heard at random moments; it is looked at when next_due() says.
-void walk(std::uint64_t seed, Tick origin) {
+void walk(std::uint64_t seed, Tick origin, const Timings& given) {
     CAPTURE(seed);
+    CAPTURE(given.pong_timeout);
     Random random(seed);
     Session session;
     session.state = State::open;
     session.heard = origin;
-    session.phase = origin - static_cast<Tick>(random.below(timings.ping_interval));
+    session.phase = origin - static_cast<Tick>(random.below(given.ping_interval));
     Tick last_heard = origin;
     Tick pinged = origin;
     bool waiting = false;
     const bool dies = random.chance(1, 2);
     const Tick silence = dies ? static_cast<Tick>(random.below(2000)) : 5000;
     Tick age = 0;
-    Tick due = next_due(session, false, timings);
+    Tick due = next_due(session, false, given, origin);
     for (; age < 5000; age++) {
         const Tick now = origin + age;
         if (age < silence && random.chance(1, 80)) {
@@ -166,20 +167,20 @@ void walk(std::uint64_t seed, Tick origin) {
             last_heard = now;
         }
         if (due != now) continue;
-        const Due found = look(session, false, timings, now);
+        const Due found = look(session, false, given, now);
         if (found == Due::ping) {
-            CHECK(now - last_heard > timings.ping_interval / 2);  // never early
-            CHECK(now - last_heard <= timings.ping_interval);     // never late
+            CHECK(now - last_heard > given.ping_interval / 2);  // never early
+            CHECK(now - last_heard <= given.ping_interval);     // never late
             pinged = now;
             waiting = true;
         } else if (found == Due::pong_missing) {
             REQUIRE(waiting);
-            CHECK(now - pinged >= timings.pong_timeout);
+            CHECK(now - pinged >= given.pong_timeout);
             CHECK(static_cast<std::int32_t>(last_heard - pinged) < 0);
-            CHECK(now - last_heard <= timings.ping_interval + timings.pong_timeout + 1);
+            CHECK(now - last_heard <= given.ping_interval + given.pong_timeout + 1);
             return;
         }
-        due = next_due(session, false, timings);
+        due = next_due(session, false, given, now);
         REQUIRE(static_cast<std::int32_t>(due - now) > 0);
     }
     CHECK(!dies);  // or it would have been found
@@ -221,16 +222,20 @@ TEST_CASE("heartbeat: the timer is set to the earliest that may be due") {
     session.state = State::open;
     session.heard = UINT32_MAX - 100;
     session.phase = session.heard;
-    CHECK(next_due(session, false, timings) == Tick{149});
+    CHECK(next_due(session, false, timings, UINT32_MAX - 40) == Tick{149});
     session.blocked = UINT32_MAX - 200;
-    CHECK(next_due(session, true, timings) == Tick{99});
+    CHECK(next_due(session, true, timings, UINT32_MAX - 40) == Tick{99});
     session.awaiting_pong = true;
-    session.pinged = UINT32_MAX - 50;
-    CHECK(next_due(session, false, timings) == Tick{49});
-    CHECK(next_due(session, true, timings) == Tick{49});
+    session.pinged = 24;  // a tick of its phase
+    CHECK(next_due(session, false, timings, 24) == Tick{124});
+    CHECK(next_due(session, true, timings, 24) == Tick{99});
+    Timings patient = timings;
+    patient.pong_timeout = 900;
+    CHECK(next_due(session, false, patient, 24) == Tick{149});
+    CHECK(next_due(session, false, patient, 920) == Tick{924});
     session.state = State::closing;
     session.deadline = 7;
-    CHECK(next_due(session, true, timings) == Tick{7});
+    CHECK(next_due(session, true, timings, UINT32_MAX - 40) == Tick{7});
 }
 
 TEST_CASE("heartbeat: who sent FIN while open has a deadline, and nothing else") {
@@ -239,7 +244,7 @@ TEST_CASE("heartbeat: who sent FIN while open has a deadline, and nothing else")
     session.peer_closed = true;
     session.deadline = 2000;
     for (const bool blocked : {false, true}) {
-        CHECK(next_due(session, blocked, timings) == 2000);
+        CHECK(next_due(session, blocked, timings, 100) == 2000);
         CHECK(look(session, blocked, timings, 1999) == Due::nothing);
         CHECK(look(session, blocked, timings, 2000) == Due::deadline_passed);
     }
@@ -271,18 +276,23 @@ TEST_CASE("heartbeat: the ping is the last of its phase within an interval of si
             session.state = State::open;
             session.phase = origin + step.phase;
             session.heard = origin + step.heard;
-            CHECK(next_due(session, false, timings) == origin + step.due);
+            CHECK(next_due(session, false, timings, session.heard) == origin + step.due);
         }
     }
     Session session;
     session.state = State::open;
     constexpr Timings shortest{.ping_interval = 1, .pong_timeout = 1};
-    CHECK(next_due(session, false, shortest) == 1);
+    CHECK(next_due(session, false, shortest, 0) == 1);
 }
 
 TEST_CASE("heartbeat: a live peer is never closed, a dead one is found in time") {
     for (std::uint64_t seed = 1; seed <= 200; seed++) {
-        walk(seed, static_cast<Tick>(seed % 2 == 0 ? 0 : UINT32_MAX - seed * 20));
+        const auto origin = static_cast<Tick>(seed % 2 == 0 ? 0 : UINT32_MAX - seed * 20);
+        walk(seed, origin, timings);
+        // An answer that comes at once is no reason to sleep until the time-out.
+        Timings patient = timings;
+        patient.pong_timeout = 900;
+        walk(seed, origin, patient);
     }
 }
 

@@ -363,6 +363,46 @@ TEST_CASE("pump: a record larger than one send arrives whole") {
     CHECK(socket.sends == 2);
 }
 
+TEST_CASE("pump: what is a little more than one slice goes as one") {
+    Rig rig(no_pings(), 1, 8 * 1024 * 1024);
+    feed::Topic& topic = rig.topic("t", 8 * 1024 * 1024);
+    FakeSocket& socket = rig.connect_open();
+    rig.subscribe(socket, topic, LaneKind::envelope);
+    const auto burst = [&](feed::Seq first) {
+        for (feed::Seq seq = first; seq < first + 64; seq++) {
+            rig.publish(topic, LaneKind::envelope, record("t", seq, 16 * 1024));
+        }
+        rig.settle();
+    };
+    burst(1);  // in segments that double
+    const std::uint64_t before = socket.sends;
+    burst(65);
+    CHECK(socket.sends == before + 1);
+}
+
+TEST_CASE("pump: a walk is long by readers times bytes, and until it has begun") {
+    Rig rig(no_pings(), 1, 8 * 1024 * 1024, 700);
+    feed::Topic& topic = rig.topic("t", 8 * 1024 * 1024);
+    CHECK(!rig.pump.long_walk_ahead());
+    for (int i = 0; i < 600; i++) {
+        rig.subscribe(rig.connect_open(), topic, LaneKind::envelope);
+    }
+    rig.publish(topic, LaneKind::envelope, record("t", 1, 13'000));
+    CHECK(!rig.pump.long_walk_ahead());
+    rig.publish(topic, LaneKind::envelope, record("t", 2, 1'000));
+    CHECK(rig.pump.long_walk_ahead());
+    rig.turn();
+    CHECK(!rig.pump.idle());
+    CHECK(!rig.pump.long_walk_ahead());
+    rig.publish(topic, LaneKind::envelope, record("t", 3, 16'000));
+    CHECK(!rig.pump.long_walk_ahead());
+    rig.settle();
+    rig.publish(topic, LaneKind::envelope, record("t", 4, 16'000));
+    CHECK(rig.pump.long_walk_ahead());
+    rig.settle();
+    CHECK(!rig.pump.long_walk_ahead());
+}
+
 TEST_CASE("pump: a crowd of readers of one topic does not hold up another's") {
     Rig rig(no_pings(), 1, 1024 * 1024, 700);
     feed::Topic& busy = rig.topic("busy", 256 * 1024);

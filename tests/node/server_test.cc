@@ -9,10 +9,12 @@
 
 #include <doctest/doctest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "io/probe.h"
 #include "io/socket.h"
+#include "tests/io/inject.h"
 #include "tests/support/peer.h"
 
 using namespace ringcast;
@@ -62,10 +64,10 @@ class Dialer {
         REQUIRE(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
                 static_cast<ssize_t>(bytes.size()));
     }
-    // False: the end, or nothing for five seconds.
+    // False: the end, or nothing for ten seconds.
     bool read() {
         pollfd waits{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-        if (::poll(&waits, 1, 5000) != 1) return false;
+        if (::poll(&waits, 1, 10'000) != 1) return false;
         std::array<char, 4096> bytes;
         const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
         if (size <= 0) return false;
@@ -276,6 +278,25 @@ TEST_CASE("server: a number out of its range is an error that names it, not a cr
             CHECK_MESSAGE(error.starts_with(std::string("--") + flag.name), error);
         }
     }
+}
+
+TEST_CASE("server: connections beyond the file limit are refused, with how many there may be") {
+    CHECK(io::test::in_child([] {
+        const rlimit files{.rlim_cur = 1000, .rlim_max = 1000};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+        Config config = small_config(Io::epoll);
+        config.connections_max = 5000;
+        std::string error;
+        REQUIRE(Server::create(config, {}, error) == nullptr);
+        REQUIRE(error.starts_with("--connections-max 5000 does not fit the file limit of 1000: "));
+        const std::size_t at = error.find("at most ");
+        REQUIRE(at != std::string::npos);
+        config.connections_max = std::stoull(error.substr(at + 8));
+        REQUIRE(Server::create(config, {}, error) != nullptr);
+        config.connections_max++;
+        REQUIRE(Server::create(config, {}, error) == nullptr);
+        return true;
+    }));
 }
 
 TEST_CASE("server: a configuration that no shard can be built from is an error, not a crash") {

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "node/close_codes.h"
 #include "tests/node/cluster.h"
 
 using namespace ringcast;
@@ -76,6 +77,39 @@ TEST_CASE("shard: a turn serves a client from its first byte to its close") {
     CHECK(cluster.shards[0]->session_count() == 0);
     CHECK(cluster.shards[0]->counters().closed == 1);
     CHECK(!cluster.shards[0]->done());
+}
+
+// A newcomer's bytes come one wait() after its connection: they are what is just being published as
+// the turn begins to send.
+TEST_CASE("shard: before a long walk it hears what else is being published") {
+    for (const std::size_t readers : {std::size_t{3}, std::size_t{150}}) {
+        CAPTURE(readers);
+        Cluster cluster(patient_config(), 1, 1, 200, 4 * 1024 * 1024);
+        for (std::size_t i = 0; i < readers; i++) {
+            cluster.connect("/raw?topic=t");
+        }
+        Client& writer = cluster.greet();
+        constexpr std::size_t size = 60'000;  // times 150 is more than long_walk_min
+        for (std::size_t i = 0; i < 4; i++) {
+            writer.say(publish("t", i, size));  // so that the log's next segment is large
+        }
+        cluster.settle();
+        std::vector<std::uint32_t> sends;
+        for (std::size_t i = 0; i < readers; i++) {
+            CHECK(cluster.clients[i].take().size() == 4);
+            sends.push_back(cluster.clients[i].socket->sends);
+        }
+        Client& late = cluster.dial();
+        late.socket->say(upgrade_request("/raw?publish=t") + client_frame(Op::text, "late"));
+        writer.say(publish("t", 4, size));
+        cluster.turn(0);
+        for (std::size_t i = 0; i < readers; i++) {
+            CHECK(cluster.clients[i].socket->sends == sends[i] + 1);
+            CHECK(cluster.clients[i].take().size() == (readers == 3 ? 1 : 2));
+        }
+        cluster.settle();
+        CHECK(cluster.clients[0].take().size() == (readers == 3 ? 1 : 0));
+    }
 }
 
 TEST_CASE("shard: a stop tells everybody 1012 and is done when they are gone") {
@@ -227,6 +261,32 @@ TEST_CASE("shard: who has not read all shortly before the drain time-out gets th
     CHECK(!reader.peer.inside_frame());
 }
 
+TEST_CASE("shard: a raw reader, who cannot be told what he missed, is closed as slow then") {
+    Config config = patient_config();
+    config.drain_timeout = 8 * units::s;
+    Cluster cluster(config);
+    Client& slow = cluster.connect("/raw?topic=t");
+    Client& quick = cluster.connect("/raw?topic=t");
+    Client& publisher = cluster.connect("/raw?publish=t");
+    slow.socket->room = 15;  // a record of twelve bytes with its header, and a part of the next
+    for (int i = 0; i < 5; i++)
+        publisher.say("record " + std::to_string(i) + "...");
+    cluster.settle();
+    stop(cluster);
+    cluster.settle();
+    CHECK(quick.close_code() == 1012);
+    CHECK(slow.close_code() == 0);
+    cluster.advance(static_cast<Nanos>(7100 * units::ms));
+    slow.socket->room = FakeSocket::endless;
+    cluster.settle();
+    const std::vector<Frame> frames = slow.take();
+    REQUIRE(frames.size() == 3);  // what was begun is ended
+    CHECK(frames[0].payload == "record 0...");
+    CHECK(frames[1].payload == "record 1...");
+    CHECK(slow.close_code() == close_codes::slow_consumer);
+    CHECK(!slow.peer.inside_frame());
+}
+
 TEST_CASE("shard: who sent FIN may still read, gets what is owed, and then our FIN") {
     for (std::uint64_t seed = 1; seed <= 20; seed++) {
         CAPTURE(seed);
@@ -347,8 +407,43 @@ TEST_CASE("shard: a late wake-up hears its input before it looks at its timers")
     CHECK(cluster.shards[0]->counters().late_turns == late_before + 1);
     cluster.settle();
     CHECK(client.socket->live);
+    cluster.advance(static_cast<Nanos>(pong_timeout));
+    CHECK(client.socket->live);
     CHECK(!dead.socket->live);
     CHECK(cluster.shards[0]->counters().pong_timeouts == 1);
+}
+
+TEST_CASE("shard: time in which it stood still counts against nobody") {
+    Config config = patient_config();
+    config.close_timeout = 2 * units::s;
+    Cluster cluster(config);
+    Client& reader = cluster.greet();
+    reader.say(subscribe("t"));
+    Client& mute = cluster.greet();
+    cluster.settle();
+    static_cast<void>(reader.take());
+    reader.socket->room = 100;  // a record and a part of the next
+    Client& publisher = cluster.greet();
+    for (std::size_t i = 0; i < 5; i++)
+        publisher.say(publish("t", i));
+    cluster.settle();
+    reader.socket->say(client_close(1000));
+    mute.socket->say(std::string_view("\x83\x80\0\0\0\0", 6));  // opcode 3; never hangs up
+    cluster.settle();
+    cluster.clock.advance(static_cast<Nanos>(10 * units::s));  // the process is stopped
+    reader.socket->room = 10;  // the rest of the record and the answer need more than one go
+    cluster.settle();
+    CHECK(reader.socket->live);
+    CHECK(mute.socket->live);
+    reader.socket->room = FakeSocket::endless;
+    cluster.settle();
+    CHECK(count_in_order(reader.take()) == 2);
+    CHECK(reader.close_code() == 1000);
+    // And the time before and after it does count: it slept for a second at most.
+    cluster.advance(static_cast<Nanos>(900 * units::ms));
+    CHECK(mute.socket->live);
+    cluster.advance(static_cast<Nanos>(1200 * units::ms));
+    CHECK(!mute.socket->live);
 }
 
 TEST_CASE("shard: mail that takes long waits for the next turn") {

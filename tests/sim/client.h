@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/random.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/words.h"
 
@@ -43,6 +43,25 @@ struct Plan {
     Nanos act_every = 0;
 };
 
+// What its socket has not taken yet. A flooder has much of it, and loses it byte by byte.
+class Unsent {
+  public:
+    void add(std::string_view bytes) { bytes_ += bytes; }
+    void drop(std::size_t count) {
+        at_ += count;
+        if (at_ < bytes_.size() && at_ < 65536) return;
+        bytes_.erase(0, at_);
+        at_ = 0;
+    }
+    [[nodiscard]] std::string_view view() const { return std::string_view(bytes_).substr(at_); }
+    [[nodiscard]] std::size_t size() const { return bytes_.size() - at_; }
+    [[nodiscard]] bool empty() const { return size() == 0; }
+
+  private:
+    std::string bytes_;
+    std::size_t at_ = 0;
+};
+
 class Client {
   public:
     enum class State : std::uint8_t { idle, asking, open, closing, over };
@@ -71,6 +90,7 @@ class Client {
     [[nodiscard]] std::string pending();
     [[nodiscard]] std::uint16_t close_code() const { return close_code_; }
     [[nodiscard]] std::uint64_t handed() const;
+    [[nodiscard]] Nanos moved_at() const;  // when its link last took bytes, either way
     // Ends it for good, at the end of the world.
     void vanish();
 
@@ -108,11 +128,11 @@ class Client {
     World& world_;
     std::uint32_t index_;
     Plan plan_;
-    Random random_;
+    io::SimRandom random_;
     State state_ = State::idle;
     io::LinkId link_ = io::no_link_id;
     Reader reader_;
-    std::string out_;
+    Unsent out_;
     std::uint64_t said_ = 0;  // bytes, those in out_ included
     std::vector<Reading> readings_;
     std::uint64_t next_id_;

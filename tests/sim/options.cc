@@ -7,16 +7,18 @@ namespace ringcast::sim {
 namespace {
 
 // Off in `off` worlds out of eight, else up to `most`.
-[[nodiscard]] std::uint32_t often(Random& random, std::uint32_t most, std::uint32_t off = 4) {
+[[nodiscard]] std::uint32_t often(io::SimRandom& random,
+                                  std::uint32_t most,
+                                  std::uint32_t off = 4) {
     if (random.chance(off, 8)) return 0;
     return static_cast<std::uint32_t>(random.between(1, most));
 }
 
-[[nodiscard]] std::uint64_t power(Random& random, std::uint32_t least, std::uint32_t most) {
+[[nodiscard]] std::uint64_t power(io::SimRandom& random, std::uint32_t least, std::uint32_t most) {
     return std::uint64_t{1} << random.between(least, most);
 }
 
-void draw_config(Random& random, Options& options) {
+void draw_config(io::SimRandom& random, Options& options) {
     Config& config = options.config;
     config.anonymous_publish = true;
     config.slow_policy = random.chance(1, 4) ? SlowPolicy::close : SlowPolicy::gap;
@@ -39,7 +41,7 @@ void draw_config(Random& random, Options& options) {
     config.messages_burst = random.between(1, 20);
 }
 
-void draw_chances(Random& random, io::SimChances& chances) {
+void draw_chances(io::SimRandom& random, io::SimChances& chances) {
     chances.slow = often(random, 100);
     chances.split = often(random, 512);
     chances.lossy_reset = often(random, 1024);
@@ -57,13 +59,30 @@ void draw_chances(Random& random, io::SimChances& chances) {
         chances.completions_max = static_cast<std::uint32_t>(random.between(1, 8));
 }
 
+// Faults that must meet to do harm: here they do, in one world out of four each.
+void draw_company(Options& options) {
+    io::SimRandom random(options.seed ^ 0xc0117a7, options.tape);
+    if (random.chance(1, 4)) {
+        options.stop_at_pong = static_cast<std::uint32_t>(random.between(128, 1024));
+        options.chances.completions_max = static_cast<std::uint32_t>(random.between(1, 4));
+    }
+    if (random.chance(1, 4)) {
+        options.named = 900;
+        options.renamed = 512;
+        options.leaver = static_cast<std::uint32_t>(random.between(300, 800));
+        options.stall = static_cast<std::uint32_t>(random.between(1, 8));
+    }
+}
+
 }  // namespace
 
 Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
-    Random random(seed ^ 0x0b71045);
     Options options;
-    options.seed = seed;
+    options.tape = wishes.tape;
     options.trace = wishes.trace;
+    options.seed = seed;
+    if (wishes.tape != nullptr) options.seed = wishes.tape->pass(seed, UINT64_MAX);
+    io::SimRandom random(seed ^ 0x0b71045, wishes.tape);
     options.shards = static_cast<std::uint32_t>(random.between(1, 4));
     options.topics = static_cast<std::uint32_t>(random.between(1, 6));
     options.connections = static_cast<std::uint32_t>(random.between(4, 24));
@@ -95,6 +114,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     options.half_closer = often(random, 200);
     options.leaver = often(random, 400);
     options.stop_under_load = random.chance(1, 2);
+    draw_company(options);
     return options;
 }
 

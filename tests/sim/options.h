@@ -8,9 +8,9 @@
 
 #include "ringcast/config.h"
 
-#include "base/random.h"
 #include "base/time.h"
 #include "io/sim_net.h"
+#include "io/sim_random.h"
 
 namespace ringcast::sim {
 
@@ -19,7 +19,8 @@ struct Wishes {
     std::uint32_t connections = 0;
     std::uint32_t shards = 0;
     std::uint32_t topics = 0;
-    bool trace = false;  // tell on standard error what the clients see
+    bool trace = false;           // tell on standard error what the clients see
+    io::SimTape* tape = nullptr;  // records the world, or plays it: then the seed is on it
 };
 
 struct Options {
@@ -42,6 +43,9 @@ struct Options {
     std::uint32_t stall = 0;         // one shard stands still for a while
     std::uint32_t process_stop = 0;  // all of them do
     Nanos stall_max = 0;
+    // Of 1024 answered pings: the process stops, for longer than a pong may take, while the answer
+    // is on its way.
+    std::uint32_t stop_at_pong = 0;
     // Of 1024 a second and link.
     std::uint32_t clog = 0;
     std::uint32_t hole = 0;
@@ -56,9 +60,13 @@ struct Options {
     std::uint32_t liar = 0;
     std::uint32_t half_closer = 0;
     std::uint32_t leaver = 0;
+    // Of 1024: those with a client_id, and those who come back under another one.
+    std::uint32_t named = 256;
+    std::uint32_t renamed = 0;
 
     bool stop_under_load = false;
     bool trace = false;
+    io::SimTape* tape = nullptr;
 
     [[nodiscard]] static Options draw(std::uint64_t seed, const Wishes& wishes);
 };

@@ -39,6 +39,7 @@ struct Publication {
     std::uint64_t end_byte = 0;   // of the client's stream
     Nanos sent_at = 0;
     std::uint32_t size = 0;
+    std::string body;  // made by add()
     Form form = Form::json;
     bool with_id = false;   // published in an envelope that had an id
     bool refused = false;   // the server said so, or the connection went too early to tell
@@ -89,7 +90,9 @@ class Oracle {
     [[nodiscard]] std::uint32_t count() const {
         return static_cast<std::uint32_t>(publications_.size());
     }
-    [[nodiscard]] std::string body(std::uint32_t publication) const;
+    [[nodiscard]] const std::string& body(std::uint32_t publication) const {
+        return publications_[publication].body;
+    }
     // The latest of a client on a topic.
     [[nodiscard]] std::uint32_t latest(std::uint32_t client, std::uint32_t topic) const;
 

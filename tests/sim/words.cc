@@ -139,11 +139,15 @@ std::string client_frame(Op op, std::string_view payload, std::uint32_t key, boo
             out += static_cast<char>((size >> shift) & 0xff);
         }
     }
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        out += static_cast<char>((key >> shift) & 0xff);
+    char mask[4] = {};
+    for (int i = 0; i < 4; i++) {
+        mask[i] = static_cast<char>((key >> (24 - 8 * i)) & 0xff);
     }
+    out.append(mask, sizeof(mask));
+    out += payload;
+    char* masked = out.data() + (out.size() - size);
     for (std::size_t i = 0; i < size; i++) {
-        out += static_cast<char>(byte_at(payload, i) ^ ((key >> (24 - 8 * (i % 4))) & 0xff));
+        masked[i] = static_cast<char>(masked[i] ^ mask[i % 4]);
     }
     return out;
 }

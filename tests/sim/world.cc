@@ -17,19 +17,22 @@ constexpr std::uint64_t disturb_alarm = UINT64_MAX;
 constexpr Nanos disturb_interval = 50 * ms;
 constexpr Nanos settle_span = 90 * nanos_per_s;
 // In calm weather a record takes a few round trips and turns.
-constexpr Nanos settled_after = 200 * ms;  // from 101 to the last shard that must know
-constexpr Nanos prompt_span = 400 * ms;
+constexpr Nanos settled_after = 200 * ms;      // from 101 to the last shard that must know
+constexpr Nanos prompt = 400 * ms;             // and no pause is longer
+constexpr std::uint64_t poke_interval = 16;    // moments at which nobody can run
 constexpr std::uint32_t sleepless_max = 5000;  // turns in a row; one takes about 25 us
+constexpr std::uint64_t audit_interval = 64;   // turns
 constexpr std::uint64_t turns_max = 3'000'000;
 
 }  // namespace
 
 World::World(const Options& options)
     : options_(options),
-      net_(options.seed ^ 0x4e7, options.shards),
-      schedule_(options.seed ^ 0x5cede),
-      faults_(options.seed ^ 0xfa17),
-      client_random_(options.seed ^ 0xc11e47),
+      net_(options.seed ^ 0x4e7, options.shards, options.tape),
+      schedule_(options.seed ^ 0x5cede, options.tape),
+      faults_(options.seed ^ 0xfa17, options.tape),
+      client_random_(options.seed ^ 0xc11e47, options.tape),
+      company_(options.seed ^ 0xc0117, options.tape),
       oracle_(options.topics),
       mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
       slots_(options.shards),
@@ -82,7 +85,7 @@ void World::build_shards() {
 }
 
 Plan World::draw_plan() {
-    Random& random = client_random_;
+    io::SimRandom& random = client_random_;
     Plan plan;
     std::uint64_t dice = random.below(1024);
     const std::pair<Kind, std::uint32_t> kinds[] = {{Kind::slow, options_.slow},
@@ -100,7 +103,8 @@ Plan World::draw_plan() {
     plan.raw = random.chance(1, 3);
     plan.publishes = random.chance(1, 3) || plan.kind == Kind::flooder;
     plan.reactor = static_cast<std::uint32_t>(random.below(options_.shards));
-    if (random.chance(1, 4) && !plan.raw) plan.who = static_cast<std::uint32_t>(random.below(6));
+    if (random.chance(options_.named, 1024) && !plan.raw)
+        plan.who = static_cast<std::uint32_t>(random.below(6));
     const std::uint64_t most = std::min<std::uint64_t>(options_.topics, plan.raw ? 2 : 4);
     const std::uint64_t count = random.between(plan.publishes ? 0 : 1, most);
     const auto first = static_cast<std::uint32_t>(random.below(options_.topics));
@@ -128,11 +132,19 @@ Client& World::add_client(const Plan& plan) {
     return clients_.emplace_back(*this, index, plan);
 }
 
+void World::linked(io::LinkId link, std::uint32_t client) {
+    RC_CHECK(link == owners_.size());
+    owners_.push_back(client);
+}
+
 void World::come_back(const Plan& plan, Nanos after) {
     if (calm_ || clients_.size() > options_.connections * 3 + 8) return;
     const std::uint64_t index = clients_.size();
     Plan again = plan;
     again.variant = static_cast<std::uint32_t>(client_random_.below(64));
+    if (!plan.raw && company_.chance(options_.renamed, 1024)) {
+        again.who = company_.chance(1, 2) ? none : static_cast<std::uint32_t>(company_.below(6));
+    }
     add_client(again);
     net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
 }
@@ -212,6 +224,7 @@ bool World::step(Nanos limit) {
         act(runnable_[schedule_.below(runnable_.size())]);
         return true;
     }
+    if (idle_++ % poke_interval == 0) poke();
     if (at > limit) {
         net_.advance(std::max(limit, now()));
         return false;
@@ -242,6 +255,7 @@ void World::act(std::uint32_t shard) {
     slot.shard->turn(slot.until);
     slot.planned = false;
     turns_++;
+    if (turns_ % audit_interval == 0) static_cast<void>(slot.shard->audit());
     slot.done = slot.shard->done();
     rest(slot);
 }
@@ -260,17 +274,41 @@ void World::rest(Slot& slot) {
              std::to_string(span / ms) + " ms");
     }
     if (options_.process_stop > 0 && schedule_.chance(options_.process_stop, 4096)) {
-        const auto span = static_cast<Nanos>(schedule_.between(1, most));
-        net_.count_fault();
-        note("the process stops for " + std::to_string(span / ms) + " ms");
-        for (Slot& each : slots_) {
-            each.busy_until = std::max(each.busy_until, now()) + span;
-            each.stalled += span;
-        }
+        stop_process(static_cast<Nanos>(schedule_.between(1, most)));
     }
     if (options_.spurious_wake > 0 && schedule_.chance(options_.spurious_wake, 1024)) {
         slots_[schedule_.below(slots_.size())].reactor->wake();
         net_.count_fault();
+    }
+}
+
+void World::stop_process(Nanos span) {
+    net_.count_fault();
+    note("the process stops for " + std::to_string(span / ms) + " ms");
+    for (Slot& slot : slots_) {
+        slot.busy_until = std::max(slot.busy_until, now()) + span;
+        slot.stalled += span;
+    }
+}
+
+// Now and then the process stops before it hears that, and when it wakes up the time for the pong
+// is over although the pong is there.
+void World::answered_ping() {
+    if (calm_ || !company_.chance(options_.stop_at_pong, 1024)) return;
+    const auto timeout = static_cast<Nanos>(options_.config.pong_timeout);
+    stop_process(timeout + static_cast<Nanos>(company_.below(2'000)) * ms);
+}
+
+// Wakes a shard that sleeps, for nothing. If it finds something to do then, somebody forgot to
+// wake it. Otherwise nothing has happened, not even a draw: worlds are the same without pokes.
+void World::poke() {
+    Slot& slot = slots_[idle_ / poke_interval % slots_.size()];
+    if (slot.done || !slot.planned || slot.busy_until > now() || slot.until <= now()) return;
+    const std::uint64_t before = net_.hash();
+    slot.shard->turn(slot.until);
+    const bool slept = net_.hash() == before && !slot.reactor->pending();
+    if (!slept || slot.shard->plan() != slot.until) {
+        fail("shard " + std::to_string(&slot - slots_.data()) + " slept although it had work");
     }
 }
 
@@ -288,13 +326,10 @@ void World::dispatch(const io::SimNet::Event& event) {
         }
         case io::SimNet::EventKind::readable:
         case io::SimNet::EventKind::room:
-            for (Client& client : clients_) {
-                if (client.link() != event.value || !client.dialed()) continue;
-                if (event.kind == io::SimNet::EventKind::room) {
-                    client.on_room();
-                } else {
-                    client.on_readable();
-                }
+            if (event.kind == io::SimNet::EventKind::room) {
+                clients_[owners_[event.value]].on_room();
+            } else {
+                clients_[owners_[event.value]].on_readable();
             }
             return;
     }
@@ -337,23 +372,24 @@ void World::disturb() {
 void World::calm_down() {
     note("calm");
     calm_ = true;
-    net_.chances = {};
-    net_.heal();
     // Nobody is to be waited for who has not been here before.
     for (Client& client : clients_) {
         client.calm_down();
     }
-    // A shard that stands still wakes up first.
+    // A shard that stands still wakes up first, to the weather in which it stopped.
     Nanos awake = now();
     for (const Slot& slot : slots_) {
         awake = std::max(awake, slot.busy_until);
     }
     run_until(awake + ms);
+    net_.chances = {};
+    run_until(net_.heal() + ms);  // and the last clog ends
 }
 
-std::string World::pending() {
+// What is missing where nothing has moved since then; empty if nothing.
+std::string World::pending(Nanos since) {
     for (Client& client : clients_) {
-        std::string missing = client.pending();
+        std::string missing = client.moved_at() > since ? "" : client.pending();
         if (!missing.empty()) return missing;
     }
     for (std::size_t i = 0; i < clients_.size(); i++) {
@@ -366,39 +402,43 @@ std::string World::pending() {
         }
     }
     for (const std::uint32_t final : finals_) {
-        const Publication& what = oracle_[final];
-        if (!clients_[what.client].healthy()) continue;  // it may never have arrived
         for (std::uint32_t i = 0; i < clients_.size(); i++) {
-            Client& client = clients_[i];
-            if (!client.healthy()) continue;
-            for (const Reading& reading : client.readings()) {
-                if (reading.topic != what.topic || reading.state != Reading::State::on) continue;
-                // A raw client is not told when its subscription begins.
-                const bool fresh =
-                    client.plan().raw && client.opened_at() + settled_after > what.sent_at;
-                const bool told =
-                    reading.clear_since != never && reading.clear_since > what.sent_at;
-                const std::uint32_t seen = reading.last_from(what.client);
-                if (fresh || told || (seen != none && seen >= final)) continue;
-                return "client " + std::to_string(i) + (client.plan().raw ? " (raw)" : "") +
-                       " lacks record N" + std::to_string(final) + " of topic " +
-                       std::to_string(what.topic);
-            }
+            if (clients_[i].moved_at() > since || !lacks(i, final)) continue;
+            return "client " + std::to_string(i) + (clients_[i].plan().raw ? " (raw)" : "") +
+                   " lacks record N" + std::to_string(final) + " of topic " +
+                   std::to_string(oracle_[final].topic);
         }
     }
     return {};
 }
 
-void World::settle(Nanos span, const char* what) {
-    const Nanos limit = now() + span;
-    std::string missing = pending();
+bool World::lacks(std::uint32_t client, std::uint32_t final) {
+    const Publication& what = oracle_[final];
+    Client& reader = clients_[client];
+    if (!clients_[what.client].healthy() || !reader.healthy())
+        return false;  // it may have been lost
+    for (const Reading& reading : reader.readings()) {
+        if (reading.topic != what.topic || reading.state != Reading::State::on) continue;
+        // A raw client is not told when its subscription begins.
+        const bool fresh = reader.plan().raw && reader.opened_at() + settled_after > what.sent_at;
+        const bool told = reading.clear_since != never && reading.clear_since > what.sent_at;
+        const std::uint32_t seen = reading.last_from(what.client);
+        if (!fresh && !told && (seen == none || seen < final)) return true;
+    }
+    return false;
+}
+
+// Until nothing is missing. A thin link may carry what was published in the storm for a long time,
+// so nobody counts as forgotten whose link has moved anything within `patience`.
+void World::settle(Nanos patience, const char* what) {
+    const Nanos begin = now();
+    std::string missing = pending(now());
     while (!missing.empty() && failure_.empty()) {
-        if (now() >= limit) {
-            fail(std::string(what) + ": " + missing);
-            return;
-        }
-        run_until(std::min(limit, now() + 20 * ms));
-        missing = pending();
+        const bool over = now() >= begin + settle_span;
+        if (!over) missing = now() < begin + patience ? "" : pending(now() - patience);
+        if (!missing.empty()) fail(std::string(what) + ": " + missing);
+        run_until(std::min(begin + settle_span, now() + 20 * ms));
+        missing = pending(now());
     }
 }
 
@@ -465,7 +505,15 @@ void World::take_stock() {
         if (counters.accepted != counters.closed) fail("accepted and closed differ");
         if (slot.shard->session_count() != 0) fail("sessions are left");
         if (slot.reactor->live_count() != 0) fail("connection indexes are left");
+        const node::Holdings holdings = slot.shard->audit();
+        if (holdings.log_bytes != 0) fail("segments are left");
+        if (holdings.rows != 0) fail("cursors are left");
+        if (holdings.outbox_bytes + holdings.message_bytes != 0) fail("frames are left");
     }
+    for (Client& client : clients_) {
+        client.vanish();
+    }
+    if (net_.pipes() != 0) fail("pages are left in sockets that are gone");
     if (failure_.empty() && !mesh_->admit(1)) fail("the connection count is not back at zero");
 }
 
@@ -476,9 +524,9 @@ Outcome World::run() {
     publish_finals();
     settle(settle_span, "never settled after the last records");
     publish_finals();  // again: thin links may still have carried the storm
-    settle(settle_span, "never settled after more records");
+    settle(prompt, "never settled after more records");
     publish_finals();
-    settle(prompt_span, "too late, as if a wake-up were lost");
+    settle(prompt, "too late, as if a wake-up were lost");
     finals_.clear();
     if (failure_.empty()) stop();
     if (failure_.empty()) take_stock();

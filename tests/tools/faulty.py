@@ -152,7 +152,7 @@ class Connect:
 
 
 FANOUT = ['fanout', '--envelope', '--check', '-c', '10', '-m', str(MESSAGES), '--window', '8',
-          '--grace', '1']
+          '--grace', '2']
 ECHO = ['echo', '--check', '-c', '1', '-s', '256', '-m', '50']
 CONNECT = ['connect', '-c', '4']
 

@@ -58,6 +58,16 @@ const KindRow* row_of(std::string_view name) noexcept {
     return found == kinds.end() ? nullptr : &*found;
 }
 
+// What is wrong with the number of this place, of which `count` came before; empty if nothing is.
+std::string complaint_about(std::uint64_t number, std::size_t count, const KindRow& row) noexcept {
+    if (count == row.allowed) {
+        return std::string(" is one too many: ") + row.name + " " + row.numbers;
+    }
+    const std::uint64_t least = count == 0 ? row.least : 0;
+    if (number >= least && number <= row.most) return {};
+    return " given, " + std::to_string(least) + " to " + std::to_string(row.most) + " allowed";
+}
+
 // The numbers behind the kind, and the chance, which is known by its sign.
 bool parse_numbers(const Words& words,
                    const KindRow& row,
@@ -71,20 +81,21 @@ bool parse_numbers(const Words& words,
         if (percent) word.remove_suffix(1);
         std::uint64_t number = 0;
         if (!parse_number(word, number)) {
-            complaint = quoted(words[i]) + " is not a number";
-        } else if (percent && number > 100) {
-            complaint = quoted(words[i]) + " given, 0% to 100% allowed";
-        } else if (!percent && count == row.allowed) {
-            complaint = quoted(words[i]) + " is one too many: " + row.name + " " + row.numbers;
-        } else if (!percent && (number > row.most || (count == 0 && number < row.least))) {
-            complaint = quoted(words[i]) + " given, " + std::to_string(count == 0 ? row.least : 0) +
-                        " to " + std::to_string(row.most) + " allowed";
-        } else if (percent) {
+            complaint = " is not a number";
+        } else if (!percent) {
+            complaint = complaint_about(number, count, row);
+        } else if (number > 100) {
+            complaint = " given, 0% to 100% allowed";
+        }
+        if (!complaint.empty()) {
+            complaint.insert(0, quoted(words[i]));
+            return false;
+        }
+        if (percent) {
             fault.percent = static_cast<std::uint8_t>(number);
         } else {
             (count++ == 0 ? fault.a : fault.b) = number;
         }
-        if (!complaint.empty()) return false;
     }
     if (count < row.needed) {
         complaint = std::string(row.name) + " needs " + row.numbers;
@@ -156,7 +167,9 @@ std::string command_help() noexcept {
     for (const KindRow& row : kinds) {
         text += " | ";
         text += row.name;
-        if (row.numbers[0] != '\0') text = text + " " + row.numbers;
+        if (row.numbers[0] == '\0') continue;
+        text += ' ';
+        text += row.numbers;
     }
     return text;
 }

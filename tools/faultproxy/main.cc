@@ -28,9 +28,8 @@ int serve(const faultproxy::Proxy::Options& options) {
     const Result<Done> opened = proxy.open();
     if (!opened.ok()) {
         const Error error = opened.error();
-        std::fprintf(stderr,
-                     "faultproxy: cannot open: %s\n",
-                     error.code == Errc::os ? std::strerror(error.os) : "not an address");
+        const char* known = error.code == Errc::os ? strerrordesc_np(error.os) : "not an address";
+        std::fprintf(stderr, "faultproxy: cannot open: %s\n", known != nullptr ? known : "?");
         return 1;
     }
     std::printf("faultproxy: listening on %s, control on %s, seed %llu\n",
@@ -46,6 +45,7 @@ int serve(const faultproxy::Proxy::Options& options) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what is not a ParseError is a bug, and ends it all.
 int main(int argc, char** argv) {
     faultproxy::Proxy::Options options;
     std::string listen = "127.0.0.1:0";
