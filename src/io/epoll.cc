@@ -26,6 +26,7 @@ constexpr int events_max = 512;  // a wait() reports at most so many
 constexpr int accepts_max = 64;  // connections taken from one listener in one wait()
 constexpr int reads_max = 4;     // full buffers read from one connection in one wait()
 constexpr std::uint32_t bytes_per_unit = 256;  // of what is read, as work of a Stint
+constexpr std::uint32_t units_per_accept = 8;
 
 // What an event is about: the kind in the upper half of epoll_data, an index in the lower.
 enum class Source : std::uint32_t { connection, listener, wake };
@@ -97,7 +98,7 @@ class Epoll final : public Reactor {
     void run_events(Stint& stint) noexcept;
     void arm_listeners() noexcept;
     void disarm_listeners() noexcept;
-    void accept_from(std::uint32_t listener) noexcept;
+    void accept_from(std::uint32_t listener, Stint& stint) noexcept;
     [[nodiscard]] bool adopt(int fd, std::uint32_t listener) noexcept;
     void on_event(ConnIndex conn, std::uint32_t events, Stint& stint) noexcept;
     void finish_connect(ConnIndex conn, int error) noexcept;
@@ -231,7 +232,7 @@ void Epoll::disarm_listeners() noexcept {
     }
 }
 
-void Epoll::accept_from(std::uint32_t index) noexcept {
+void Epoll::accept_from(std::uint32_t index, Stint& stint) noexcept {
     for (int i = 0; i < accepts_max; i++) {
         if (slots_.full()) return disarm_listeners();  // close() arms them again
         const Listener& listener = listeners_[index];
@@ -239,7 +240,10 @@ void Epoll::accept_from(std::uint32_t index) noexcept {
         const int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
         const int fd = ::accept4(listener.fd.get(), nullptr, nullptr, flags);
         if (fd >= 0) {
-            if (adopt(fd, index)) continue;
+            if (adopt(fd, index)) {
+                if (stint.over(units_per_accept)) return;  // the rest is reported again
+                continue;
+            }
             ::close(fd);
         } else if (errno == EAGAIN) {
             return;
@@ -452,18 +456,17 @@ void Epoll::run_events(Stint& stint) noexcept {
         const epoll_event event = events_[static_cast<std::size_t>(event_next_)];
         event_next_++;
         const auto index = static_cast<std::uint32_t>(event.data.u64);
-        const auto source = static_cast<Source>(event.data.u64 >> 32);
-        switch (source) {
+        switch (static_cast<Source>(event.data.u64 >> 32)) {
             case Source::connection:
                 on_event(index, event.events, stint);
                 break;
             case Source::listener:
-                accept_from(index);
+                accept_from(index, stint);
                 break;
             case Source::wake:
                 break;
         }
-        over = stint.over(source == Source::listener ? accepts_max : 1);
+        over = stint.over();
     }
 }
 

@@ -156,16 +156,20 @@ void Shard::wait(Nanos until) noexcept {
     reactor_->wait(until);
     mesh_.awake(setup_.index);
     count_turn(until > before);
-    if (reactor_->now() > late_from && !RC_PLANT(12)) {
-        // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now.
+    const bool late = reactor_->now() > late_from && !RC_PLANT(12);
+    if (late) {
         counters_.late_turns++;
         skip_absence();
-        catching_up_ = catch_up_turns_max;
-    } else if (catching_up_ > 0) {
+    }
+    if (catching_up_ > 0) {
         // Everybody was heard out, and has got what waited for him: a client that is closing, whose
         // time was short before we stood still, had its answer before it is cut.
         const bool done = events_ == heard && pump_.idle();
         catching_up_ = done ? 0 : catching_up_ - 1;
+    } else if (late) {
+        // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now. Where
+        // that is the rule, they come all the same, after so many turns.
+        catching_up_ = catch_up_turns_max;
     }
 }
 

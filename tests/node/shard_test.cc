@@ -446,6 +446,24 @@ TEST_CASE("shard: time in which it stood still counts against nobody") {
     CHECK(!mute.socket->live);
 }
 
+TEST_CASE("shard: where every turn is late, timers still fire") {
+    Config config = patient_config();
+    config.handshake_timeout = 2 * units::s;
+    Cluster cluster(config);
+    Client& mute = cluster.dial();
+    Client& talker = cluster.greet();
+    for (int i = 0; i < 20'000 && !mute.socket->closed; i++) {
+        const Nanos until = cluster.shards[0]->plan();
+        const Nanos planned = std::max(until, cluster.clock.now);
+        cluster.clock.advance(planned - cluster.clock.now + 600 * nanos_per_ms);
+        talker.say(R"({"type":"ping"})");  // there is always something to hear first
+        cluster.shards[0]->turn(until);
+        static_cast<void>(talker.take());
+    }
+    CHECK(mute.socket->closed);
+    CHECK(talker.socket->live);
+}
+
 TEST_CASE("shard: mail that takes long waits for the next turn") {
     Cluster cluster(patient_config(), 2);
     const std::string topic = cluster.topic_at(0);
