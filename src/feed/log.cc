@@ -61,8 +61,12 @@ void Log::open_segment(std::size_t size_min) noexcept {
 
     // No segment larger than a quarter of the limit, or opening one would retire too much at once.
     const std::size_t size_cap = std::bit_floor(std::max(size_max_ / 4, page_size));
-    const std::size_t wanted =
+    std::size_t wanted =
         SegmentPool::rounded(std::max(size_min, std::min<std::size_t>(open_size_, size_cap)));
+    // What a burst needed once is a guess now: taken if it is free, not from others.
+    if (oldest_ == nullptr) {
+        wanted = std::max(SegmentPool::rounded(size_min), std::min(wanted, pool_->largest_free()));
+    }
     while (oldest_ != nullptr && held_ + wanted > size_max_) {
         retire_oldest();
     }
@@ -160,8 +164,8 @@ void Log::drop_all() noexcept {
     if ((newest_->by_reference && !RC_PLANT(10)) || newest_->size > kept_size_max) {
         // What was needed since the last time is likely to be needed again, and then it is one
         // slice if it lies in one piece.
-        open_size_ = static_cast<std::uint32_t>(
-            std::min<std::size_t>(SegmentPool::rounded(needed + needed / 4), grown_size_max));
+        open_size_ = static_cast<std::uint32_t>(std::min<std::size_t>(
+            SegmentPool::rounded(std::max(needed + needed / 4, page_size)), grown_size_max));
         retire_oldest();
         return;
     }

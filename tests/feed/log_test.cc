@@ -112,6 +112,25 @@ TEST_CASE("log: a burst like the one before lies in one piece") {
     CHECK(log.held_bytes() == page_size);
 }
 
+TEST_CASE("log: what the last burst needed is not taken from others") {
+    WatchedArena memory(256);
+    feed::SegmentPool pool(memory.arena());
+    Log bursty(pool, 1, unlimited, {});
+    for (int i = 0; i < 20; i++) {
+        publish(bursty, std::string(10'000, 'x'));
+    }
+    bursty.slice_from(1, 0).segment->by_reference = true;
+    bursty.drop_all();
+    Log steady(pool, 1, unlimited, {});
+    while (pool.largest_free() > 64 * 1024) {
+        publish(steady, std::string(1000, 'x'));
+    }
+    const std::uint64_t before = pool.evictions();
+    publish(bursty, "y");
+    CHECK(pool.evictions() == before);
+    CHECK(steady.first() == 1);
+}
+
 TEST_CASE("log: the largest record and the smallest both fit") {
     WatchedArena memory(16);
     feed::SegmentPool pool(memory.arena());
