@@ -25,7 +25,7 @@ struct Counters {
     std::uint64_t stalls = 0;          // clients closed because their socket took nothing
     std::uint64_t long_turns = 0;      // turns that used over 5 ms of CPU
     std::uint64_t hindered_turns = 0;  // that took so long with less: the machine was busy
-    std::uint64_t late_turns = 0;      // turns that began over a second late
+    std::uint64_t late_turns = 0;      // turns that began late (Shard::wait)
     std::uint64_t publish_pauses = 0;  // clients made to wait for another shard
     std::uint64_t turns = 0;
 };

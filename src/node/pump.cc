@@ -23,6 +23,7 @@ constexpr std::int64_t walk_budget = 256;  // of one lane before the next one, i
 constexpr std::size_t send_size_max = std::size_t{1024 + 64} * 1024;
 constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
 constexpr std::size_t long_walk_min = std::size_t{8} * 1024 * 1024;  // some 2 ms of sends
+constexpr std::uint32_t samples = 4;  // readers whose backlog is taken for everybody's
 
 [[nodiscard]] std::int64_t cost_of(std::size_t size) noexcept {
     return 1 + static_cast<std::int64_t>(size / bytes_per_unit);
@@ -68,8 +69,15 @@ bool Pump::long_walk_ahead() noexcept {
     feed::Topic* topic = topics_.get(walks_.front().topic);
     const feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(walks_.front().kind);
     if (lane == nullptr || !lane->walk.fresh || lane->size() == 0) return false;
-    const std::uint32_t row = lane->walk.at < lane->size() ? lane->walk.at : 0;
-    return lane->peek(row).bytes.size() >= long_walk_min / lane->size();
+    // One that is slow, and so far behind, says nothing of the others: the least of a few counts.
+    std::size_t least = SIZE_MAX;
+    for (std::uint32_t i = 0; i < samples; i++) {
+        const std::uint64_t row = (lane->walk.at + std::uint64_t{i} * lane->size() / samples);
+        const auto at = static_cast<std::uint32_t>(row % lane->size());
+        const std::uint8_t gate = sessions_.gate_of(lane->row(at).reader);
+        if ((gate & gate::keeps_back) == 0) least = std::min(least, lane->peek(at).bytes.size());
+    }
+    return least != SIZE_MAX && least >= long_walk_min / lane->size();
 }
 
 bool Pump::idle() const noexcept {
@@ -84,8 +92,12 @@ void Pump::run() noexcept {
     looked_ = began_ = reactor_.present();
     constexpr std::int64_t half = turn_budget / 2;
     walks_first_ = !walks_first_;
-    if (walks_first_) serve_walks(half);
-    serve_ready(walks_.empty() ? 0 : half);
+    if (walks_first_) {
+        serve_walks(half);
+        serve_ready(0);
+    } else {
+        serve_ready(walks_.empty() ? 0 : half);
+    }
     serve_walks(0);
     serve_ready(0);
     flush();
@@ -93,7 +105,7 @@ void Pump::run() noexcept {
 
 void Pump::serve_walks(std::int64_t floor) noexcept {
     while (!spent(floor) && !walks_.empty()) {
-        walk_front();
+        walk_front(floor);
     }
 }
 
@@ -190,6 +202,7 @@ void Pump::lapse(io::ConnIndex conn,
                  feed::Lane& lane,
                  const Subscription& at) noexcept {
     RC_CHECK(lane.row(at.row).sent == 0);
+    budget_--;
     const bool told = at.lane == feed::LaneKind::envelope && config_.slow_policy == SlowPolicy::gap;
     if (!told) {
         counters_.slow_closed++;
@@ -243,14 +256,14 @@ void Pump::cut_short(io::ConnIndex conn) noexcept {
     }
 }
 
-void Pump::walk_front() noexcept {
+void Pump::walk_front(std::int64_t floor) noexcept {
     const WalkEntry entry = walks_.front();
     walks_.pop_front();
     feed::Topic* topic = topics_.get(entry.topic);
     feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(entry.kind);
     if (lane == nullptr) return;  // its last reader left
     lane->walk.fresh = false;
-    walk(*lane);
+    walk(*lane, floor);
     if (lane->walk.left == 0) {
         lane->walk.queued = false;
         return;
@@ -258,9 +271,8 @@ void Pump::walk_front() noexcept {
     walks_.push_back(entry);
 }
 
-void Pump::walk(feed::Lane& lane) noexcept {
-    const std::int64_t until =
-        walks_.empty() ? 0 : std::max<std::int64_t>(0, budget_ - walk_budget);
+void Pump::walk(feed::Lane& lane, std::int64_t floor) noexcept {
+    const std::int64_t until = walks_.empty() ? floor : std::max(floor, budget_ - walk_budget);
     const feed::Seq next = lane.log().next();
     const std::uint32_t size = lane.size();
     lane.walk.left = std::min(lane.walk.left, size);

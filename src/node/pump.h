@@ -78,8 +78,8 @@ class Pump {
                feed::Topic& topic,
                feed::Lane& lane,
                const Subscription& at) noexcept;
-    void walk_front() noexcept;
-    void walk(feed::Lane& lane) noexcept;
+    void walk_front(std::int64_t floor) noexcept;
+    void walk(feed::Lane& lane, std::int64_t floor) noexcept;
     void add(io::ConnIndex conn,
              Bytes bytes,
              std::int64_t file_offset,

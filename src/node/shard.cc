@@ -14,16 +14,16 @@ namespace {
 constexpr Nanos sweep_interval = nanos_per_s;
 constexpr Nanos long_turn = 5 * nanos_per_ms;
 constexpr Nanos late_max = nanos_per_s;
+constexpr Nanos late_min = 10 * long_turn;  // or a long turn of ours would be an absence
 constexpr Nanos cpu_look_interval = nanos_per_ms / 2;
 // With the reactor's callback_time and the pump's budget: a turn of at most 5 ms.
 constexpr Nanos mail_time = nanos_per_ms / 2;  // for either kind
 constexpr Nanos timer_time = nanos_per_ms / 2;
 constexpr Nanos leave_time = nanos_per_ms / 4;  // twice a turn
 constexpr std::uint32_t mail_per_turn = 4096;
-constexpr std::uint32_t catch_up_turns_max = 1024;
 constexpr std::uint32_t closes_per_turn = 4096;
 // A publisher that has more to say says it within so long, and one that never ends holds up its own
-// readers for no longer than that.
+// readers, and whoever else the pump serves, for no longer than that.
 constexpr Nanos gather_pause = nanos_per_ms / 20;
 constexpr Nanos gather_max = nanos_per_ms;
 
@@ -35,7 +35,7 @@ constexpr Nanos gather_max = nanos_per_ms;
                                              config.handshake_timeout,
                                              config.close_timeout,
                                              config.stall_timeout});
-    return std::min(late_max, static_cast<Nanos>(shortest / 4));
+    return std::clamp(static_cast<Nanos>(shortest / 4), late_min, late_max);
 }
 
 }  // namespace
@@ -123,13 +123,12 @@ bool Shard::done() const noexcept {
 void Shard::turn(Nanos until) noexcept {
     wait(until);
     counters_.turns++;
-    sessions_.set_now(tick_now());
     // Before the mail, which may use the credit up again: our own clients get their share.
     if (sessions_.anyone_waiting() && !mesh_.out_of_credit(setup_.index)) {
         sessions_.resume_waiting();
     }
     drain_mail();
-    if (catching_up_ == 0) fire_timers();
+    if (catching_up_until_ == 0) fire_timers();
     check_stop();
     take_out_leavers();
     gather();
@@ -138,7 +137,9 @@ void Shard::turn(Nanos until) noexcept {
 }
 
 Nanos Shard::plan() noexcept {
-    const bool at_once = sleepless_ || catching_up_ > 0 || !pump_.idle() ||
+    // Whoever waits for credit is woken once; if that was in the middle of a turn, it is now.
+    const bool resumes = sessions_.anyone_waiting() && !mesh_.out_of_credit(setup_.index);
+    const bool at_once = sleepless_ || resumes || catching_up_until_ != 0 || !pump_.idle() ||
                          !sessions_.leaving().empty() || !mesh_.prepare_sleep(setup_.index);
     sleepless_ = false;
     if (at_once) return 0;
@@ -161,15 +162,16 @@ void Shard::wait(Nanos until) noexcept {
         counters_.late_turns++;
         skip_absence();
     }
-    if (catching_up_ > 0) {
+    sessions_.set_now(tick_now());
+    if (catching_up_until_ != 0) {
         // Everybody was heard out, and has got what waited for him: a client that is closing, whose
-        // time was short before we stood still, had its answer before it is cut.
+        // time was short before we stood still, had its answer before it is cut. On a busy shard
+        // that may never be so, and timers have to come all the same.
         const bool done = events_ == heard && pump_.idle();
-        catching_up_ = done ? 0 : catching_up_ - 1;
+        if (done || reactor_->now() >= catching_up_until_) catching_up_until_ = 0;
     } else if (late) {
-        // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now. Where
-        // that is the rule, they come all the same, after so many turns.
-        catching_up_ = catch_up_turns_max;
+        // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now.
+        catching_up_until_ = reactor_->now() + late_;
     }
 }
 
@@ -206,7 +208,7 @@ void Shard::count_turn(bool slept) noexcept {
 // that hold all of it, not in small ones to those who happen to be visited first. Each record that
 // comes is waited for, a twentieth of a millisecond and one in all.
 void Shard::gather() noexcept {
-    if (catching_up_ > 0 || !pump_.long_walk_ahead()) return;
+    if (catching_up_until_ != 0 || !pump_.long_walk_ahead()) return;
     const Nanos end = reactor_->now() + gather_max;
     std::uint64_t before = 0;
     do {
@@ -216,6 +218,7 @@ void Shard::gather() noexcept {
         drain_mail();
         take_out_leavers();
     } while (pump_.marked() != before && reactor_->now() < end);
+    sleepless_ = true;  // who woke us here may have meant what this turn has behind it
 }
 
 // News and requests have a budget each, so that neither keeps the other waiting for good.

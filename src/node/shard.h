@@ -154,9 +154,9 @@ class Shard final : private io::Handler {
     Door door_;
     Dispatch dispatch_;
     std::unique_ptr<HostFeed> host_feed_;
-    std::uint64_t events_ = 0;       // callbacks of the reactor so far
-    bool sleepless_ = false;         // mail or timers were left over by the last turn
-    std::uint32_t catching_up_ = 0;  // turns after a late one, at most, before timers fire again
+    std::uint64_t events_ = 0;     // callbacks of the reactor so far
+    bool sleepless_ = false;       // mail or timers were left over by the last turn
+    Nanos catching_up_until_ = 0;  // after a late turn no timer fires until then; 0: not now
     Nanos turn_began_;
     Nanos cpu_looked_;  // when `cpu_` was read
     Nanos cpu_;

@@ -384,7 +384,9 @@ TEST_CASE("pump: a walk is long by readers times bytes, and until it has begun")
     Rig rig(no_pings(), 1, 8 * 1024 * 1024, 700);
     feed::Topic& topic = rig.topic("t", 8 * 1024 * 1024);
     CHECK(!rig.pump.long_walk_ahead());
-    for (int i = 0; i < 600; i++) {
+    FakeSocket& first = rig.connect_open();
+    rig.subscribe(first, topic, LaneKind::envelope);
+    for (int i = 1; i < 600; i++) {
         rig.subscribe(rig.connect_open(), topic, LaneKind::envelope);
     }
     rig.publish(topic, LaneKind::envelope, record("t", 1, 13'000));
@@ -401,6 +403,15 @@ TEST_CASE("pump: a walk is long by readers times bytes, and until it has begun")
     CHECK(rig.pump.long_walk_ahead());
     rig.settle();
     CHECK(!rig.pump.long_walk_ahead());
+    // Who is slow is behind by much, and that is his affair alone.
+    for (const std::size_t room : {std::size_t{0}, std::size_t{50}}) {
+        first.room = room;
+        rig.publish(topic, LaneKind::envelope, record("t", 5, 100'000));
+        rig.settle();
+        rig.publish(topic, LaneKind::envelope, record("t", 6, 100));
+        CHECK(!rig.pump.long_walk_ahead());
+        rig.settle();
+    }
 }
 
 TEST_CASE("pump: a crowd of readers of one topic does not hold up another's") {

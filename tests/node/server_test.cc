@@ -84,8 +84,13 @@ class Dialer {
 
 // epoll, and io_uring where this kernel lets us.
 std::vector<Io> backends() {
+    static const io::Probe probe = [] {
+        io::Probe found = io::probe_uring();
+        if (!found.usable) MESSAGE("SKIPPED servers on io_uring: " << found.why);
+        return found;
+    }();
     std::vector<Io> usable{Io::epoll};
-    if (io::probe_uring().usable) usable.push_back(Io::uring);
+    if (probe.usable) usable.push_back(Io::uring);
     return usable;
 }
 
