@@ -141,6 +141,7 @@ class SlowHandshake(Test):
                 self.fail('the whole request was taken')
             self.assertTrue(silent.ended())
         self.assertGreater(time.monotonic() - start, 1.8)
+        self.assertLess(time.monotonic() - start, 15)  # 2 s, and a busy machine
         await bystander.alive()
 
 

@@ -42,8 +42,8 @@ struct Receiver {
 }  // namespace
 
 TEST_CASE("buffer ring: bytes come out as they went in, round after round of the ring") {
+    if (no_uring()) return;
     const Probe probe = probe_uring();
-    if (!probe.usable) return;
     for (const bool incremental : {false, true}) {
         if (incremental && !probe.incremental_buffers) continue;
         for (const auto& shape : {std::pair{64U, 1U}, {64U, 2U}, {1000U, 3U}, {100'000U, 4U}}) {

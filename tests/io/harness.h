@@ -33,6 +33,13 @@ struct Variant {
     bool incremental;
 };
 
+// For cases that are of io_uring alone: whether there is none, which is said.
+[[nodiscard]] inline bool no_uring() {
+    const Probe probe = probe_uring();
+    if (!probe.usable) MESSAGE("SKIPPED a case of io_uring: " << probe.why);
+    return !probe.usable;
+}
+
 inline const std::vector<Variant>& variants() {
     static const std::vector<Variant> all = [] {
         std::vector<Variant> list{{"epoll", Backend::epoll, false, false}};

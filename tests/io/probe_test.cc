@@ -46,7 +46,7 @@ TEST_CASE("probe: where io_uring is forbidden, automatic is epoll and uring is a
 }
 
 TEST_CASE("probe: a kernel without rings of buffers is told from one without io_uring") {
-    if (!probe_uring().usable) return;
+    if (no_uring()) return;
     CHECK(in_child([] {
         if (!forbid_call(SYS_io_uring_register, EINVAL)) {
             MESSAGE("SKIPPED an old io_uring: no seccomp");
@@ -62,7 +62,7 @@ TEST_CASE("probe: a kernel without rings of buffers is told from one without io_
 }
 
 TEST_CASE("probe: direct descriptors beyond the limit are an error with uring, epoll otherwise") {
-    if (!probe_uring().usable) return;
+    if (no_uring()) return;
     const ReactorOptions options{.connections_max = 10'000'000, .direct_descriptors = true};
     std::string why;
     CHECK(make_reactor(Backend::uring, options, why).error().os == EMFILE);

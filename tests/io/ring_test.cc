@@ -21,12 +21,6 @@ void add_nop(Ring& ring, std::uint64_t user_data) {
     sqe.user_data = user_data;
 }
 
-[[nodiscard]] bool no_uring() {
-    const Probe probe = probe_uring();
-    if (!probe.usable) MESSAGE("SKIPPED ring: " << probe.why);
-    return !probe.usable;
-}
-
 // Submits `count` and takes all completions; whether each came exactly once.
 [[nodiscard]] bool all_come_back(Ring& ring, std::uint64_t count) {
     std::set<std::uint64_t> missing;

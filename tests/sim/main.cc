@@ -27,6 +27,18 @@ namespace ringcast::sim {
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+    #if __has_feature(address_sanitizer)
+constexpr bool sanitized = true;
+    #else
+constexpr bool sanitized = false;
+    #endif
+#else
+constexpr bool sanitized = false;
+#endif
+
 constexpr char usage[] =
     "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE | --replay TAPE [--conns N] "
     "[--shards N] [--topics N] [--plant N] [--jobs N] [--record TAPE] [--ledger FILE] [--twice] "
@@ -396,6 +408,9 @@ int run(int count, char** words) {
     const Arguments arguments = read_arguments(count, words);
     std::signal(SIGABRT, on_death);
     std::signal(SIGPROF, on_death);
+    for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
+        if (!sanitized) std::signal(number, on_death);  // else it tells more, and then aborts
+    }
     if (arguments.verbose)
         std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines of each job
     const double begin = seconds_now();

@@ -23,8 +23,8 @@ void draw_config(io::SimRandom& random, Options& options) {
     config.anonymous_publish = true;
     config.slow_policy = random.chance(1, 4) ? SlowPolicy::close : SlowPolicy::gap;
     config.ping_interval = random.between(500, 4000) * units::ms;
-    // A turn is late (node/shard.cc) when it begins a second after its deadline, which is at most a
-    // second away. So no time-out is below two: a pause of that length may close who is well.
+    // A turn is late (node/shard.cc) a quarter of the shortest of these after its deadline. A pause
+    // that is shorter counts against clients, so there is much more time than that.
     config.pong_timeout = random.between(2500, 5000) * units::ms;
     config.handshake_timeout = random.between(2500, 5000) * units::ms;
     config.close_timeout = random.between(2500, 5000) * units::ms;
