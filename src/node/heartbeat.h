@@ -5,7 +5,8 @@
 //
 // Any byte from the peer is life, and so is progress of our own sends: a peer that takes bytes is
 // there, even when it has not got as far as our ping. Dead peers without a byte in either direction
-// are found within interval + time-out + one tick (RFC 6455, 5.5.2 asks for no particular policy).
+// are found within interval + time-out + one tick of the shard's time (RFC 6455, 5.5.2 asks for no
+// particular policy).
 //
 // Each session has a phase, drawn when it is made, and is pinged at ticks of that phase only: at
 // the last one within an interval of silence, so after more than half an interval of it. Clients

@@ -12,8 +12,8 @@ namespace ringcast::node {
 
 namespace {
 
-// In units of one small send (about 4 us): 2 ms of the kernel's time a turn, so that a turn with
-// its reads and timers stays under 5 ms. One batch may go over it.
+// In units of one small send (about 4 us): 2 to 2.5 ms of the kernel's time a turn, so that a turn
+// with its reads and timers stays under 5 ms. One batch may go over it.
 constexpr std::int64_t turn_budget = 512;
 // Sends to sockets that no cache knows take five times as much and more, so time counts as well.
 constexpr Nanos unit_time = 5'000;

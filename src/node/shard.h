@@ -4,11 +4,12 @@
 // send mail.
 //
 // A turn: plan how long to sleep, wait (which reads the clock and hands over what completed), drain
-// mail, advance the timers, take leavers out of their topics, pump. Events only change state and
-// mark; sends start in the pump alone. Events bear the time at which the sleep ended, never that of
-// its beginning. After a late wake-up all waiting input is handled before any timer, and the time
-// in which the shard was not there is left out of its ticks, so that a process that was stopped for
-// a while does not take its silence for that of its peers.
+// mail, advance the timers, take leavers out of their topics, before a long walk wait for the rest
+// of a burst, pump. Events only change state and mark; sends start in the pump alone. Events bear
+// the time at which the sleep ended, never that of its beginning. After a late wake-up all waiting
+// input is handled before any timer, and the time in which the shard was not there is left out of
+// its ticks, so that a process that was stopped for a while does not take its silence for that of
+// its peers.
 //
 // A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
 // published before is in the logs of its readers. Then each client is closed with 1012 as soon as
