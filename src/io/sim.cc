@@ -170,6 +170,7 @@ void SimReactor::wait(Nanos deadline) noexcept {
     static_cast<void>(deadline);  // the world sees to it
     woken_ = false;
     now_ = net_.now();
+    worked_ = 0;
     wall_ = net_.wall();
     budget_ = std::max<std::uint32_t>(net_.chances.completions_max, 1);
     told_ = 0;
@@ -220,6 +221,11 @@ void SimReactor::accept_some() noexcept {
 
 // One thing may wait for the next wait() although it is there. Never all of it: buffers run out
 // only because others used them, so a wait() without a single callback means that nothing is there.
+Nanos SimReactor::present() const noexcept {
+    if (net_.happens(net_.chances.slow_work)) worked_ += nanos_per_ms;
+    return now_ + worked_;
+}
+
 bool SimReactor::delayed(const Slot& slot, std::uint32_t chance) noexcept {
     if (told_ == 0 || !net_.happens(chance)) return false;
     net_.touch(slot.link_id);

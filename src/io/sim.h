@@ -50,6 +50,8 @@ class SimReactor final : public Reactor {
     void wait(Nanos deadline) noexcept override;
     void wake() noexcept override;
     [[nodiscard]] Nanos now() const noexcept override { return now_; }
+    // Time that the work of a turn takes: seen by its budgets alone, gone at the next wait().
+    [[nodiscard]] Nanos present() const noexcept override;
     [[nodiscard]] Nanos wall_now() const noexcept override { return wall_; }
     [[nodiscard]] std::uint64_t random() noexcept override { return random_.next(); }
     [[nodiscard]] const char* name() const noexcept override { return "sim"; }
@@ -96,6 +98,7 @@ class SimReactor final : public Reactor {
     Nanos now_;
     Nanos wall_;
     Nanos accept_at_ = 0;
+    mutable Nanos worked_ = 0;  // in this turn
     std::uint64_t handed_ = 0;
     std::uint32_t budget_ = 0;  // completions left to this wait()
     std::uint32_t told_ = 0;    // callbacks of this wait()

@@ -49,6 +49,7 @@ struct SimChances {
     std::uint32_t accept_pause = 0;        // no descriptors: the backlog waits
     std::uint32_t leak_pause = 0;          // bytes come although reading is paused: they were there
     std::uint32_t late_writable = 0;       // the socket has room, and we hear of it later
+    std::uint32_t slow_work = 0;           // a look at the clock finds a millisecond gone
     std::uint32_t completions_max = 4096;  // of one wait()
 };
 

@@ -72,6 +72,9 @@ void draw_company(Options& options) {
         options.leaver = static_cast<std::uint32_t>(random.between(300, 800));
         options.stall = static_cast<std::uint32_t>(random.between(1, 8));
     }
+    if (random.chance(1, 4)) {
+        options.chances.slow_work = static_cast<std::uint32_t>(random.between(1, 512));
+    }
 }
 
 }  // namespace
