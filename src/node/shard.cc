@@ -14,6 +14,7 @@ namespace {
 constexpr Nanos sweep_interval = nanos_per_s;
 constexpr Nanos long_turn = 5 * nanos_per_ms;
 constexpr Nanos late_max = nanos_per_s;
+constexpr Nanos catch_up_max = 20 * long_turn;
 constexpr Nanos late_min = 10 * long_turn;  // or a long turn of ours would be an absence
 constexpr Nanos cpu_look_interval = nanos_per_ms / 2;
 // With the reactor's callback_time and the pump's budget: a turn of at most 5 ms.
@@ -171,7 +172,7 @@ void Shard::wait(Nanos until) noexcept {
         if (done || reactor_->now() >= catching_up_until_) catching_up_until_ = 0;
     } else if (late) {
         // Woken long after we meant to be (SIGSTOP, a stalled machine): no timers for now.
-        catching_up_until_ = reactor_->now() + late_;
+        catching_up_until_ = reactor_->now() + catch_up_max;
     }
 }
 

@@ -558,8 +558,9 @@ void Client::check_deadline() {
     } else {
         allowed += static_cast<Nanos>(config.close_timeout);
     }
-    // The server may have begun to close it by then, and wait for its answer.
-    if (close_code_ != 0 || world_.stopped_at() != never) {
+    // The server may have begun to close it by then, and wait for its answer: who is silent does
+    // not even hear that another one took its name.
+    if (close_code_ != 0 || world_.stopped_at() != never || world_.replaced(index_)) {
         allowed += static_cast<Nanos>(config.close_timeout);
     }
     // An accept that had to wait, and bytes on their way, count from when they arrived.
