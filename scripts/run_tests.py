@@ -41,7 +41,6 @@ END_LIMIT_S = 20       # to clean up after SIGTERM
 BUILD_LIMIT_S = 1800
 SEEDS_LIMIT_S = 900  # a block, which may have a small share of a CPU only
 FUZZ_S = 5           # a target
-LONG_INPUTS = ['handshake', 'sim']
 FRESH_SEEDS = {'release': 10_000, 'asan': 1_000}
 BLOCKS = 40          # of seeds, a build
 TSAN_TARGETS = ['tests/base/base_test', 'tests/node/node_test']
@@ -251,9 +250,10 @@ def fuzz(kind):
         inputs = [found / target / 'inputs', *(ROOT / 'tests/fuzz' / folder / target
                                                for folder in ('corpus', 'regressions'))]
         words = ROOT / 'tests/fuzz' / f'{target}.dict'
-        longest = 16384 if target in LONG_INPUTS else 1024
-        code, text = run([program, f'-max_total_time={FUZZ_S}', f'-seed={seed}',
-                          f'-max_len={longest}', '-timeout=60',
+        options = ROOT / 'tests/fuzz' / f'{target}.options'
+        code, text = run([program, f'-max_total_time={FUZZ_S}', f'-seed={seed}', '-max_len=1024',
+                          *(options.read_text().split() if options.exists() else []),
+                          '-timeout=60',
                           f'-artifact_prefix={found}/{target}/',
                           *([f'-dict={words}'] if words.exists() else []),
                           *(folder for folder in inputs if folder.is_dir())], 120, SANITIZERS)
@@ -281,18 +281,11 @@ def simulator(kind):
 
 def same_ways():
     """A seed means the same world to both compilers, and with sanitizers: a trace has a hash."""
-    ways = {}
-    for kind in KINDS:
-        code, text = run([simulator(kind), '--seeds', '1..10', '--verbose'], TESTS_LIMIT_S,
-                         SANITIZERS)
-        ways[kind] = re.findall(r'^seed \d+ hash [0-9a-f]{16}', text, re.M)
-        if code or len(ways[kind]) != 10:
-            show(text)
-            return Tally(failed=[f'same-ways {kind}: exit code {code}'])
-    if len(set(map(tuple, ways.values()))) == 1:
-        return Tally(1)
-    show('\n'.join(f'{kind}: {line}' for kind, lines in ways.items() for line in lines))
-    return Tally(failed=['same-ways: a seed takes another way in another build'])
+    code, text = run([PYTHON, 'tests/sim/same_hashes.py', '1..10', *map(simulator, KINDS)],
+                     TESTS_LIMIT_S, SANITIZERS)
+    if code:
+        show(text)
+    return Tally(failed=[f'same-ways: exit code {code}']) if code else Tally(1)
 
 
 class FreshSeeds:

@@ -108,8 +108,11 @@ class RunTestsTest(unittest.TestCase):
         self.assertEqual(self.ways(release=same, asan=same).passed, 1)
         tally = self.ways(release=same, asan=other)
         self.assertEqual((tally.passed, len(tally.failed)), (0, 1))
+        self.assertEqual((tally.failed), ['same-ways: exit code 1'])
         tally = self.ways(release=same, asan='none')
-        self.assertEqual((tally.passed, tally.failed), (0, ['same-ways asan: exit code 0']))
+        self.assertEqual((tally.passed, tally.failed), (0, ['same-ways: exit code 2']))
+        (self.folder / 'asan').unlink()
+        self.assertEqual(run_tests.same_ways().failed, ['same-ways: exit code 2'])
 
     def test_a_commit_gives_the_base_seed(self):
         with mock.patch.object(run_tests, 'run', lambda *_: (0, '0123456789ab' + 28 * 'c' + '\n')):

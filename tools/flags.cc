@@ -220,11 +220,8 @@ std::string read_rate(std::string text, double& rate) {
     return {};
 }
 
-// What follows from several flags together. Returns the complaint, if there is one.
-std::string complete(BenchOptions& o, const std::string& rate) {
-    const std::string complaint = read_rate(rate, o.rate);
-    if (!complaint.empty()) return complaint;
-    if (o.rate <= 0) o.spin = true;
+// What cannot be meant by several flags together. Returns the complaint, if there is one.
+std::string contradiction(const BenchOptions& o) {
     if (o.rate <= 0 && o.burst > o.window) {
         return "--burst: '" + std::to_string(o.burst) + "' given, at most --window (" +
                std::to_string(o.window) + ") allowed";
@@ -234,20 +231,35 @@ std::string complete(BenchOptions& o, const std::string& rate) {
                std::to_string(o.connections) + ") allowed: each needs a reader";
     }
     if (o.binary && o.envelope) return "--binary: not with --envelope, which is text";
-    if (o.storm_after_s > 0) o.reconnect = true;
     if (o.storm_after_s > 0 && o.messages > 0) return "--storm-after needs --duration";
-    if (o.reconnect && o.rate <= 0) return "--reconnect needs a --rate";
-    if (o.reconnect && o.slow_percent > 0) return "--reconnect excludes --slow-readers";
+    if (!o.reconnect) return {};
+    if (o.rate <= 0) return "--reconnect needs a --rate";
+    if (o.slow_percent > 0) return "--reconnect excludes --slow-readers";
+    return o.envelope ? "" : "--reconnect needs --envelope";
+}
+
+// What follows from several flags together, where nothing else was said.
+void fill_in(BenchOptions& o) {
+    if (o.rate <= 0) o.spin = true;
     if (o.messages == 0 && o.duration_s <= 0) o.duration_s = 10;
     if (o.sources == 0) o.sources = (o.connections + 19'999) / 20'000;
-    if (!o.envelope) return o.reconnect ? "--reconnect needs --envelope" : "";
+    if (!o.envelope) return;
     const BenchOptions defaults;
     if (o.subscribe_path == defaults.subscribe_path) o.subscribe_path = "/ws";
     if (o.publish_path == defaults.publish_path) o.publish_path = "/ws";
     if (o.subscribe_message.empty()) o.subscribe_message = subscribe_envelope;
     if (o.subscribe_reply.empty()) o.subscribe_reply = "\"subscribed\"";
     if (o.publish_message == defaults.publish_message) o.publish_message = publish_envelope;
-    return {};
+}
+
+// Returns the complaint, if there is one.
+std::string complete(BenchOptions& o, const std::string& rate) {
+    std::string complaint = read_rate(rate, o.rate);
+    if (!complaint.empty()) return complaint;
+    if (o.storm_after_s > 0) o.reconnect = true;
+    complaint = contradiction(o);
+    if (complaint.empty()) fill_in(o);
+    return complaint;
 }
 
 Verb verb_of(const CLI::App& app) {

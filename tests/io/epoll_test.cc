@@ -39,10 +39,7 @@ TEST_CASE("epoll: bytes and FIN that come while nobody looks are one edge, and b
 
 TEST_CASE("epoll: without epoll_pwait2 (Linux 5.11) it keeps deadlines too, to a millisecond") {
     CHECK(in_child([] {
-        if (!forbid_call(SYS_epoll_pwait2, ENOSYS)) {
-            MESSAGE("SKIPPED an old kernel: no seccomp");
-            return true;
-        }
+        if (!forbid_call(SYS_epoll_pwait2, ENOSYS)) return skip("an old kernel: no seccomp");
         Server server(epoll_only);
         ConnIndex conn = no_conn;
         auto peer = server.accept_one(conn);
@@ -62,10 +59,7 @@ TEST_CASE("epoll: without epoll_pwait2 (Linux 5.11) it keeps deadlines too, to a
 TEST_CASE("epoll: a connection that ends before it is accepted costs the next one nothing") {
     CHECK(in_child([] {
         Injector accept(SYS_accept4);
-        if (!accept.usable()) {
-            MESSAGE("SKIPPED a failing accept: no seccomp listener");
-            return true;
-        }
+        if (!accept.usable()) return skip("a failing accept: no seccomp listener");
         Server server(epoll_only);
         for (const int error : {ECONNABORTED, EINTR}) {
             accept.fail(1, error);
@@ -79,10 +73,7 @@ TEST_CASE("epoll: a connection that ends before it is accepted costs the next on
 TEST_CASE("epoll: a socket that the kernel will not watch is refused, and the next is well") {
     CHECK(in_child([] {
         Injector watch(SYS_epoll_ctl);
-        if (!watch.usable()) {
-            MESSAGE("SKIPPED a failing epoll_ctl: no seccomp listener");
-            return true;
-        }
+        if (!watch.usable()) return skip("a failing epoll_ctl: no seccomp listener");
         Server server(epoll_only);
         watch.fail(1, ENOSPC);  // fs.epoll.max_user_watches
         auto lost = server.peer();

@@ -28,10 +28,8 @@ TEST_CASE("probe: where io_uring is forbidden, automatic is epoll and uring is a
         const std::string word = ::strerrorname_np(error);
         CAPTURE(word);
         CHECK(in_child([&] {
-            if (!forbid_call(SYS_io_uring_setup, error)) {
-                MESSAGE("SKIPPED forbidden io_uring: no seccomp");
-                return true;
-            }
+            if (!forbid_call(SYS_io_uring_setup, error))
+                return skip("forbidden io_uring: no seccomp");
             std::string why;
             auto reactor = make_reactor(Backend::automatic, {}, why);
             REQUIRE(reactor.ok());
@@ -48,10 +46,7 @@ TEST_CASE("probe: where io_uring is forbidden, automatic is epoll and uring is a
 TEST_CASE("probe: a kernel without rings of buffers is told from one without io_uring") {
     if (no_uring()) return;
     CHECK(in_child([] {
-        if (!forbid_call(SYS_io_uring_register, EINVAL)) {
-            MESSAGE("SKIPPED an old io_uring: no seccomp");
-            return true;
-        }
+        if (!forbid_call(SYS_io_uring_register, EINVAL)) return skip("an old io_uring: no seccomp");
         std::string why;
         auto reactor = make_reactor(Backend::automatic, {}, why);
         REQUIRE(reactor.ok());

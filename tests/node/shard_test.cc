@@ -43,6 +43,14 @@ Config patient_config() {
     return config;
 }
 
+// The client is there for at least so long, and for less than `within` more.
+void check_end(Cluster& cluster, const Client& client, Nanos at_least, Nanos within) {
+    cluster.advance(at_least);
+    CHECK(client.socket->live);
+    cluster.advance(within);
+    CHECK(!client.socket->live);
+}
+
 // The numbers of the data messages in `frames`; they must be what the publisher sent.
 std::size_t count_in_order(const std::vector<Frame>& frames) {
     std::size_t next = 0;
@@ -442,10 +450,7 @@ TEST_CASE("shard: time in which it stood still counts against nobody") {
     CHECK(count_in_order(reader.take()) == 2);
     CHECK(reader.close_code() == 1000);
     // And the time before and after it does count: it slept for a second at most.
-    cluster.advance(static_cast<Nanos>(900 * units::ms));
-    CHECK(mute.socket->live);
-    cluster.advance(static_cast<Nanos>(1200 * units::ms));
-    CHECK(!mute.socket->live);
+    check_end(cluster, mute, 900 * nanos_per_ms, 1200 * nanos_per_ms);
 }
 
 TEST_CASE("shard: where every turn is late, timers still fire") {
@@ -573,10 +578,7 @@ TEST_CASE("shard: a newcomer has its whole handshake time-out, however long the 
     Client& newcomer = cluster.dial();  // ends the sleep
     cluster.settle();
     CHECK(newcomer.socket->live);
-    cluster.advance(static_cast<Nanos>(290 * units::ms));
-    CHECK(newcomer.socket->live);
-    cluster.advance(static_cast<Nanos>(10 * units::ms));
-    CHECK(!newcomer.socket->live);
+    check_end(cluster, newcomer, 290 * nanos_per_ms, 10 * nanos_per_ms);
 }
 
 TEST_CASE("shard: what ends a sleep is heard now, not when the sleep began") {

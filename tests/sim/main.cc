@@ -22,22 +22,11 @@
 #include "tests/sim/jobs.h"
 #include "tests/sim/options.h"
 #include "tests/sim/world.h"
+#include "tests/support/sanitized.h"
 
 namespace ringcast::sim {
 
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-    #if __has_feature(address_sanitizer)
-constexpr bool sanitized = true;
-    #else
-constexpr bool sanitized = false;
-    #endif
-#else
-constexpr bool sanitized = false;
-#endif
 
 constexpr char usage[] =
     "usage: ringcast-sim --seed N | --seeds A..B | --regress FILE | --replay TAPE [--conns N] "
@@ -272,34 +261,18 @@ void check_together(const Arguments& arguments) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
-struct Totals {
+struct Totals : Figures {
     std::uint64_t seeds = 0;
     std::uint64_t repeated = 0;
-    std::uint64_t events = 0;
-    std::uint64_t faults = 0;
-    std::uint64_t deliveries = 0;
-    std::uint64_t gaps = 0;
-    std::uint64_t connections = 0;
-    std::uint64_t by_reference = 0;
 
     void add(const Outcome& outcome) {
         seeds++;
-        events += outcome.events;
-        faults += outcome.faults;
-        deliveries += outcome.deliveries;
-        gaps += outcome.gaps;
-        connections += outcome.connections;
-        by_reference += outcome.by_reference;
+        Figures::add(outcome);
     }
     void add(const Totals& other) {
         seeds += other.seeds;
         repeated += other.repeated;
-        events += other.events;
-        faults += other.faults;
-        deliveries += other.deliveries;
-        gaps += other.gaps;
-        connections += other.connections;
-        by_reference += other.by_reference;
+        Figures::add(other);
     }
 };
 
@@ -408,8 +381,9 @@ int run(int count, char** words) {
     const Arguments arguments = read_arguments(count, words);
     std::signal(SIGABRT, on_death);
     std::signal(SIGPROF, on_death);
+    // The sanitizer tells more of these, and then aborts.
     for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
-        if (!sanitized) std::signal(number, on_death);  // else it tells more, and then aborts
+        if (RC_TEST_ADDRESS_SANITIZER == 0) std::signal(number, on_death);
     }
     if (arguments.verbose)
         std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // whole lines of each job

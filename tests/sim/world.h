@@ -27,9 +27,8 @@
 
 namespace ringcast::sim {
 
-struct Outcome {
-    std::string failure;  // empty: none
-    std::uint64_t hash = 0;
+// What one world counted, or all of them.
+struct Figures {
     std::uint64_t events = 0;
     std::uint64_t faults = 0;
     std::uint64_t deliveries = 0;
@@ -37,6 +36,21 @@ struct Outcome {
     std::uint64_t turns = 0;
     std::uint64_t connections = 0;
     std::uint64_t by_reference = 0;
+
+    void add(const Figures& other) {
+        events += other.events;
+        faults += other.faults;
+        deliveries += other.deliveries;
+        gaps += other.gaps;
+        turns += other.turns;
+        connections += other.connections;
+        by_reference += other.by_reference;
+    }
+};
+
+struct Outcome : Figures {
+    std::string failure;  // empty: none
+    std::uint64_t hash = 0;
     Nanos time = 0;
 };
 

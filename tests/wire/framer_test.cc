@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "tests/support/sanitized.h"
 #include "tests/wire/naive.h"
 #include "tests/wire/wall.h"
 #include "wire/mask.h"
@@ -467,15 +468,7 @@ TEST_CASE("framer: no memory is held between messages, nor after the end") {
     CHECK(session.events == Events{"text:abcdef", "ping:half", "error1002"});
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-    #define RC_TEST_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-    #if __has_feature(address_sanitizer)
-        #define RC_TEST_ADDRESS_SANITIZER 1
-    #endif
-#endif
-
-#ifndef RC_TEST_ADDRESS_SANITIZER  // it needs all the address space that the limit takes away
+#if !RC_TEST_ADDRESS_SANITIZER  // it needs all the address space that the limit takes away
 TEST_CASE("framer: no memory for a message ends that connection, with 1011") {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
