@@ -12,13 +12,12 @@
 #include <string_view>
 #include <vector>
 
+#include "ringcast/topic_rule.h"
+#include "ringcast/units.h"
+
 namespace ringcast {
 
 enum class Io : std::uint8_t { automatic, uring, epoll };
-
-// What happens to a reader that fell off the tail of the log (an envelope client; a raw client
-// cannot be told in its stream and is always closed).
-enum class SlowPolicy : std::uint8_t { gap, close };
 
 struct Config {
     std::vector<std::string> listen = {"127.0.0.1:8080"};
@@ -26,6 +25,7 @@ struct Config {
     std::vector<std::string> origin;
     Io io = Io::automatic;
     SlowPolicy slow_policy = SlowPolicy::gap;
+    std::vector<TopicRule> topic;  // the first that matches a name holds for it
 
     std::uint64_t shards = 0;
     std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
@@ -62,8 +62,6 @@ struct Config {
     Config() noexcept;
 };
 
-enum class Unit : std::uint8_t { count, bytes, nanos };
-
 struct NumberFlag {
     const char* name;  // without the dashes
     std::uint64_t Config::*member;
@@ -79,15 +77,6 @@ struct SwitchFlag {
     bool Config::*member;
     const char* help;
 };
-
-namespace units {
-constexpr std::uint64_t kib = 1024;
-constexpr std::uint64_t mib = 1024 * kib;
-constexpr std::uint64_t gib = 1024 * mib;
-constexpr std::uint64_t ms = 1'000'000;
-constexpr std::uint64_t s = 1000 * ms;
-constexpr std::uint64_t hour = 3600 * s;
-}  // namespace units
 
 inline constexpr std::array<NumberFlag, 24> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},

@@ -1,0 +1,108 @@
+#pragma once
+
+// What the operator decided for the topics whose names match a pattern: --topic on the command
+// line,
+// [[topic]] in the configuration file. The first rule that matches a name holds for it; a topic
+// that none matches has the defaults.
+//
+// `rule_numbers` and `rule_switches` are the only source of names, units, ranges and defaults.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ringcast/units.h"
+
+namespace ringcast {
+
+// What happens to a reader that fell off the tail of the log: it skips and is told (an envelope
+// client; a raw client cannot be told in its stream and is always closed), or it is closed.
+enum class SlowPolicy : std::uint8_t { gap, close };
+
+struct TopicRule {
+    std::string pattern;               // "prices.*", "chat.>", or one name (feed/pattern.h)
+    std::optional<SlowPolicy> policy;  // none: --slow-policy
+
+    std::uint64_t history = 0;
+    std::uint64_t history_bytes = 0;
+    std::uint64_t history_age = 0;
+    std::uint64_t keys_max = 0;
+    std::uint64_t keys_bytes = 0;
+    std::uint64_t flush_interval = 0;
+
+    bool keyed = false;
+    bool presence = false;
+    bool durable = false;
+
+    TopicRule() noexcept;
+};
+
+struct RuleNumber {
+    const char* name;
+    std::uint64_t TopicRule::*member;
+    Unit unit;
+    std::uint64_t fallback;
+    std::uint64_t least;
+    std::uint64_t most;
+    const char* help;
+};
+
+struct RuleSwitch {
+    const char* name;
+    bool TopicRule::*member;
+    const char* help;
+};
+
+inline constexpr std::array<RuleNumber, 6> rule_numbers{{
+    {"history",
+     &TopicRule::history,
+     Unit::count,
+     0,
+     0,
+     1'000'000'000,
+     "newest records kept for those who come back; 0 = none"},
+    {"history-bytes",
+     &TopicRule::history_bytes,
+     Unit::bytes,
+     units::mib,
+     64 * units::kib,
+     1024 * units::gib,
+     "memory of these, on each shard that reads the topic"},
+    {"history-age",
+     &TopicRule::history_age,
+     Unit::nanos,
+     0,
+     0,
+     1000 * units::hour,
+     "how old they may be; 0s = any age"},
+    {"keys-max", &TopicRule::keys_max, Unit::count, 10'000, 1, 10'000'000, "keys of a keyed topic"},
+    {"keys-bytes",
+     &TopicRule::keys_bytes,
+     Unit::bytes,
+     4 * units::mib,
+     64 * units::kib,
+     1024 * units::gib,
+     "bytes of their latest records"},
+    {"flush-interval",
+     &TopicRule::flush_interval,
+     Unit::nanos,
+     0,
+     0,
+     10 * units::s,
+     "how long records are gathered before they are sent; 0s = not at all"},
+}};
+
+inline constexpr std::array<RuleSwitch, 3> rule_switches{{
+    {"keyed", &TopicRule::keyed, "keeps the latest record of each key: snapshots and conflation"},
+    {"presence", &TopicRule::presence, "clients may ask, and are told, who is there"},
+    {"durable", &TopicRule::durable, "on disk before it is acknowledged (--store)"},
+}};
+
+inline TopicRule::TopicRule() noexcept {
+    for (const RuleNumber& number : rule_numbers) {
+        this->*number.member = number.fallback;
+    }
+}
+
+}  // namespace ringcast
