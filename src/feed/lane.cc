@@ -1,6 +1,7 @@
 #include "feed/lane.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/plant.h"
 namespace ringcast::feed {
@@ -37,12 +38,10 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
 
 MutBytes Lane::reserve(std::size_t size) noexcept {
     check_counts();
-    if (!keep_history_) {
-        if (behind_ == 0) {
-            log_.drop_all();
-        } else if (!log_.has_room(size)) {
-            log_.trim(slowest());  // rather than grow
-        }
+    if (behind_ == 0 && history_.records == 0) {
+        log_.drop_all();
+    } else if (!log_.has_room(size)) {
+        log_.trim(std::min(slowest(), history_begin()));  // rather than grow
     }
     return log_.reserve(size);
 }
@@ -63,7 +62,33 @@ void Lane::skip_to(std::uint32_t row, Seq seq) noexcept {
 }
 
 void Lane::release_if_drained() noexcept {
-    if (behind_ == 0) log_.release();
+    if (behind_ == 0 && history_.records == 0) log_.release();
+}
+
+void Lane::keep_history(const History& history) noexcept {
+    RC_CHECK(history.records == 0 || history.bytes > 0);
+    history_ = history;
+    // A quarter, so that what is kept is never less than three quarters of what may be.
+    if (history.records != 0) log_.limit_segments(std::bit_floor(history.bytes / 4));
+}
+
+void Lane::forget_before(Seq seq) noexcept {
+    RC_CHECK(seq <= log_.next());
+    history_floor_ = std::max(history_floor_, seq);
+    log_.trim(std::min(slowest(), history_begin()));
+}
+
+// The first record that history asks for, whether or not it is still there.
+Seq Lane::history_begin() const noexcept {
+    if (history_.records == 0) return log_.next();
+    const Seq oldest = log_.next() - std::min(history_.records, log_.next());
+    return std::max({oldest, history_floor_, log_.first_within(history_.bytes)});
+}
+
+Seq Lane::recoverable_from() const noexcept {
+    // What is there for the sake of slow readers serves those who come back, too.
+    if (history_.records == 0) return log_.first();
+    return std::max(log_.first(), history_begin());
 }
 
 void Lane::on_retire(void* context, Seq first, Seq end) noexcept {

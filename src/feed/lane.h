@@ -59,9 +59,20 @@ class Lane {
     Lane& operator=(const Lane&) = delete;
     ~Lane() = default;  // what rows still owed their readers is lost: unsubscribe() first
 
-    // Records that everybody has are kept for those who come back, as long as size and pool allow.
-    // Off at first.
-    void keep_history(bool keep) noexcept { keep_history_ = keep; }
+    // Records that everybody has are kept for those who come back: the newest `records`, of these
+    // what lies in `bytes` of segments, and all of it only as long as the pool need not take it.
+    // None at first.
+    struct History {
+        std::uint64_t records = 0;
+        std::size_t bytes = 0;
+    };
+    void keep_history(const History& history) noexcept;
+    // History ends here (it is too old): a reader that is still behind gets what it wants all the
+    // same. seq <= log().next().
+    void forget_before(Seq seq) noexcept;
+    // The first record that somebody who comes back may begin with; log().next() when there is
+    // none.
+    [[nodiscard]] Seq recoverable_from() const noexcept;
 
     // A new cursor at `from` (log().first() <= from <= log().next()); its row number.
     [[nodiscard]] std::uint32_t subscribe(Reader reader, std::uint32_t link, Seq from) noexcept;
@@ -102,13 +113,14 @@ class Lane {
     }
     [[nodiscard]] std::uint32_t behind() const noexcept { return behind_; }  // cursors below next()
     [[nodiscard]] const Log& log() const noexcept { return log_; }
-    // Nobody is behind: gives all memory of the log back, history too.
+    // Nobody is behind, and there is no history to keep: gives all memory of the log back.
     void release_if_drained() noexcept;
 
   private:
     static void on_retire(void* context, Seq first, Seq end) noexcept;
     void save_tails(Seq first, Seq end) noexcept;
     [[nodiscard]] Seq slowest() const noexcept;
+    [[nodiscard]] Seq history_begin() const noexcept;
     void check_counts() const noexcept;
 
     Log log_;
@@ -116,7 +128,8 @@ class Lane {
     std::vector<Subscriber> rows_;
     std::uint32_t behind_ = 0;
     std::uint32_t inside_ = 0;  // rows with sent > 0: most retirements need not look at any row
-    bool keep_history_ = false;
+    History history_;
+    Seq history_floor_ = 0;  // what is older is forgotten
 };
 
 inline void Lane::advance(std::uint32_t row,

@@ -7,10 +7,7 @@ namespace ringcast::feed {
 
 namespace {
 
-// A log that is drained now and then keeps no more than this warm; one that is not doubles its
-// segments up to the larger size, beyond which a larger slice gains nothing.
-constexpr std::uint32_t kept_size_max = 64 * 1024;
-constexpr std::uint32_t grown_size_max = 4 * 1024 * 1024;
+constexpr std::uint32_t kept_size_max = 64 * 1024;  // what a drained log keeps warm at most
 
 }  // namespace
 
@@ -60,7 +57,8 @@ void Log::open_segment(std::size_t size_min) noexcept {
     if (oldest_ == newest_ && oldest_ != nullptr && oldest_->count == 0) retire_oldest();
 
     // No segment larger than a quarter of the limit, or opening one would retire too much at once.
-    const std::size_t size_cap = std::bit_floor(std::max(size_max_ / 4, page_size));
+    const std::size_t size_cap =
+        std::min<std::size_t>(std::bit_floor(std::max(size_max_ / 4, page_size)), segment_max_);
     std::size_t wanted =
         SegmentPool::rounded(std::max(size_min, std::min<std::size_t>(open_size_, size_cap)));
     // What a burst needed once is a guess now: taken if it is free, not from others.
@@ -150,6 +148,15 @@ void Log::trim(Seq needed) noexcept {
     } else {
         open_size_ = newest_->size;
     }
+}
+
+Seq Log::first_within(std::size_t size) const noexcept {
+    std::size_t held = held_;
+    for (const Segment* segment = oldest_; segment != nullptr; segment = segment->newer) {
+        if (held <= size || segment == newest_) return segment->first;
+        held -= segment->size;
+    }
+    return next_;
 }
 
 void Log::drop_all() noexcept {

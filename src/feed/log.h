@@ -19,6 +19,7 @@
 //
 // One thread owns a Log. Records are opaque here: this room knows nothing of WebSocket.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -113,6 +114,16 @@ class Log {
     // drop_all() and no segment is kept: a quiet log holds nothing.
     void release() noexcept;
 
+    // No segment above `size` from now on (a record that needs more gets it), so that what is kept
+    // can be cut as finely as that.
+    void limit_segments(std::size_t size) noexcept {
+        segment_max_ = static_cast<std::uint32_t>(
+            std::min<std::size_t>(std::max(size, page_size), grown_size_max));
+    }
+    // Of all records those that lie in the newest segments of `size` bytes together, or in the
+    // newest one: the first of them.
+    [[nodiscard]] Seq first_within(std::size_t size) const noexcept;
+
     // For the pool only: gives the oldest segment back, whatever it holds.
     void retire_oldest() noexcept;
 
@@ -120,6 +131,9 @@ class Log {
 
   private:
     static constexpr std::size_t end_size = sizeof(std::uint32_t);
+    // A log that is not drained doubles its segments up to this, beyond which a larger slice gains
+    // nothing.
+    static constexpr std::uint32_t grown_size_max = 4 * 1024 * 1024;
 
     // Where record number `index` of the segment stops; the ends lie at the segment's back.
     [[nodiscard]] static std::uint32_t end_of(const Segment& segment,
@@ -149,6 +163,7 @@ class Log {
     std::size_t held_ = 0;
     std::uint32_t reserved_ = 0;  // bytes of the record between reserve() and commit()
     std::uint32_t open_size_;     // how large the next segment should be
+    std::uint32_t segment_max_ = grown_size_max;
     // The answer of the last locate(): record memo_seq_ begins at memo_begin_ of memo_segment_. It
     // holds while the segment does, since records never move and a slice's end is read afresh.
     mutable Seq memo_seq_ = 0;

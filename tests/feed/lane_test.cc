@@ -136,7 +136,7 @@ TEST_CASE("lane: with history on those who come back find what everybody else ha
     WatchedArena arena(64);
     feed::SegmentPool pool(arena.arena());
     Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
-    lane.keep_history(true);
+    lane.keep_history({.records = 50, .bytes = 64 * 1024});
     const std::uint32_t row = lane.subscribe(0, 0, 1);
     for (int i = 0; i < 100; i++) {
         publish(lane, "<" + std::to_string(i) + ">");
@@ -144,13 +144,33 @@ TEST_CASE("lane: with history on those who come back find what everybody else ha
         lane.advance(row, slice, slice.bytes.size(), i % 2 == 0);
     }
     CHECK(lane.behind() == 0);
-    CHECK(lane.log().first() == 1);
+    CHECK(lane.log().next() == 101);
+    CHECK(lane.recoverable_from() == 51);
     const std::uint32_t back = lane.subscribe(1, 0, 98);
     CHECK(lane.behind() == 1);
     CHECK(as_text(lane.peek(back).bytes) == "<97><98><99>");
     lane.skip_to(back, lane.log().next());
     lane.release_if_drained();
-    CHECK(lane.log().first() == lane.log().next());
+    CHECK(lane.recoverable_from() == 51);  // that nobody is behind is no reason to forget
+    lane.forget_before(99);
+    CHECK(lane.recoverable_from() == 99);
+    lane.forget_before(101);
+    CHECK(lane.log().held_bytes() == 0);
+}
+
+TEST_CASE("lane: history has its bytes, whatever its number of records") {
+    WatchedArena arena(256);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    lane.keep_history({.records = 1'000'000, .bytes = 64 * 1024});
+    const std::string text(500, 'x');
+    std::uint64_t least = UINT64_MAX;
+    for (int i = 0; i < 5000; i++) {
+        publish(lane, text);
+        REQUIRE(lane.log().held_bytes() <= 64 * 1024 + 16 * 1024);
+        if (i > 1000) least = std::min(least, lane.log().next() - lane.recoverable_from());
+    }
+    CHECK(least >= 64 * 1024 / 2 / 504);
 }
 
 TEST_CASE("lane: when a reader leaves, the last row fills the hole") {

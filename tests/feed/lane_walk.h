@@ -52,7 +52,9 @@ class LaneWalk {
                 next,
                 settings.size_max,
                 feed::LaneSink{.save_tail = &LaneWalk::save_tail, .context = this}));
-            lanes_.back()->keep_history(settings.history);
+            histories_.push_back({.records = settings.history ? 1 + chance_.below(2000) : 0,
+                                  .bytes = feed::page_size * (1 + chance_.below(2 * settings.pages))});
+            lanes_.back()->keep_history(histories_.back());
             texts_.emplace_back(next);  // texts_[lane][seq]
             firsts_.push_back(next);
         }
@@ -68,6 +70,8 @@ class LaneWalk {
             leave();
         } else if (dice < 36) {
             lanes_[chance_.below(lanes_.size())]->release_if_drained();
+        } else if (dice < 37) {
+            forget_some();
         } else {
             take();
         }
@@ -116,6 +120,16 @@ class LaneWalk {
         const std::uint32_t row = lane.subscribe(reader, reader + 100, from);
         REQUIRE(row + 1 == lane.size());
         readers_[slot] = {.lane = number, .row = row, .seq = from, .here = true};
+    }
+
+    // What is older may not be come back to, but whoever is behind keeps what it wants.
+    void forget_some() {
+        feed::Lane& lane = *lanes_[chance_.below(lanes_.size())];
+        const feed::Seq from = lane.recoverable_from();
+        const feed::Seq before = from + chance_.below(lane.log().next() - from + 1);
+        lane.forget_before(before);
+        const bool history = histories_.front().records != 0;
+        REQUIRE((!history || lane.recoverable_from() >= before));
     }
 
     void leave() {
@@ -178,6 +192,10 @@ class LaneWalk {
             firsts_[i] = log.first();
             const std::size_t single = feed::SegmentPool::rounded(log.record_size_max() + 4);
             REQUIRE(log.held_bytes() <= std::max(settings_.size_max, single));
+            const feed::Seq from = lanes_[i]->recoverable_from();
+            const bool within = log.first() <= from && from <= log.next();
+            REQUIRE(within);
+            if (histories_[i].records != 0) REQUIRE(log.next() - from <= histories_[i].records);
         }
         for (std::size_t slot = 0; slot < readers_.size(); slot++) {
             const LaneReader& at = readers_[slot];
@@ -204,6 +222,7 @@ class LaneWalk {
     feed::SegmentPool pool_;
     std::vector<std::unique_ptr<feed::Lane>> lanes_;
     std::vector<std::vector<std::string>> texts_;
+    std::vector<feed::Lane::History> histories_;
     std::vector<feed::Seq> firsts_;
     std::vector<LaneReader> readers_;
 };
