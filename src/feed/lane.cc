@@ -17,6 +17,7 @@ std::uint32_t Lane::subscribe(Reader reader, std::uint32_t link, Seq from) noexc
     RC_CHECK(rows_.size() < UINT32_MAX);
     rows_.push_back({.seq = from, .sent = 0, .reader = reader, .link = link});
     if (from < log_.next()) behind_++;
+    if (walk.queued) walk.left = size();  // or the new row would be visited instead of another
     return size() - 1;
 }
 
@@ -30,6 +31,7 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
     if (gone.seq < log_.next()) behind_--;
     rows_[row] = rows_.back();
     rows_.pop_back();
+    if (walk.queued) walk.left = size();  // rows changed places: all of them once more
     // A topic that was crowded once must not hold the rows for ever.
     if (rows_.capacity() > 64 && rows_.size() < rows_.capacity() / 4) rows_.shrink_to_fit();
     RC_CHECK(behind_ <= rows_.size());

@@ -45,7 +45,8 @@ struct LaneSink {
 class Lane {
   public:
     // Where a fan-out over the rows stands, and whether the lane is on its owner's list: the
-    // owner's alone, kept here so that it is found with the lane.
+    // owner's, kept here so that it is found with the lane. While it is queued, whoever comes or
+    // leaves makes all rows due again, so that none is passed over.
     struct Walk {
         std::uint32_t at = 0;    // the row to visit next
         std::uint32_t left = 0;  // rows still to visit

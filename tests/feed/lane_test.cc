@@ -189,6 +189,23 @@ TEST_CASE("lane: when a reader leaves, the last row fills the hole") {
     CHECK(lane.behind() == 0);
 }
 
+TEST_CASE("lane: who comes or leaves during a walk makes every row due again") {
+    WatchedArena arena(16);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 4096, {.save_tail = &ignore_tail});
+    for (feed::Reader reader = 0; reader < 3; reader++)
+        REQUIRE(lane.subscribe(reader, 0, 1) == reader);
+    lane.walk = {.at = 2, .left = 3, .queued = true};
+    REQUIRE(lane.subscribe(3, 0, 1) == 3);
+    CHECK(lane.walk.left == 4);  // or row 1 would be left out
+    lane.walk.left = 1;
+    lane.unsubscribe(0);
+    CHECK(lane.walk.left == 3);
+    lane.walk = {};
+    lane.unsubscribe(0);
+    CHECK(lane.walk.left == 0);
+}
+
 TEST_CASE("lane: a reserve that was lost, and every reader lapped, is no reason to die") {
     WatchedArena arena(16);
     feed::SegmentPool pool(arena.arena());

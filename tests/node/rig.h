@@ -133,7 +133,6 @@ class Rig final : public io::Handler {
                 const feed::Subscriber& moved = lane.row(at.row);
                 sessions[moved.reader].subscriptions[moved.link].row = at.row;
             }
-            if (lane.walk.queued) lane.walk.left = lane.size();
             session.subscriptions.remove(session.subscriptions.size() - 1);
         }
     }
