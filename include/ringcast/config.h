@@ -51,6 +51,8 @@ struct Config {
     std::uint64_t topics_max = 0;
     std::uint64_t log_memory = 0;
     std::uint64_t topic_log_max = 0;
+    std::uint64_t dedup_window = 0;
+    std::uint64_t dedup_max = 0;
     std::uint64_t outbox_max = 0;
     std::uint64_t messages_per_second = 0;
     std::uint64_t messages_burst = 0;
@@ -78,7 +80,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 24> number_flags{{
+inline constexpr std::array<NumberFlag, 26> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -193,6 +195,20 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      64 * units::kib,
      1024 * units::gib,
      "memory of one topic's log on one shard; /ws and /raw have a log each"},
+    {"dedup-window",
+     &Config::dedup_window,
+     Unit::nanos,
+     60 * units::s,
+     10 * units::ms,
+     24 * units::hour,
+     "how long the ids of acknowledged publications are known, so that a repeat is not published"},
+    {"dedup-max",
+     &Config::dedup_max,
+     Unit::count,
+     1 << 16,
+     0,
+     1 << 24,
+     "of these ids, how many a shard knows; the oldest go first"},
     {"outbox-max",
      &Config::outbox_max,
      Unit::bytes,

@@ -29,6 +29,7 @@ constexpr std::size_t lane_kind_count = 2;
 
 constexpr std::size_t topic_name_size_max = 255;
 constexpr std::size_t shard_count_max = 64;  // one bit each in Topic::interest
+constexpr std::uint16_t no_rule = UINT16_MAX;
 
 struct Topic {
     std::uint64_t hash = 0;
@@ -36,7 +37,8 @@ struct Topic {
     std::uint64_t epoch = 0;  // which sequence `next` belongs to; a topic made anew has another
     std::array<std::unique_ptr<Lane>, lane_kind_count> lanes;
     std::array<std::uint64_t, lane_kind_count> interest{};  // bit n: shard n wants this encoding
-    std::uint32_t used = 0;  // when last, by the owner's clock; the table does not look at it
+    std::uint32_t used = 0;        // when last, by the owner's clock; the table does not look at it
+    std::uint16_t rule = no_rule;  // the owner's number of what the operator decided for it
 
     [[nodiscard]] std::string_view name() const noexcept { return {name_.get(), name_size_}; }
     [[nodiscard]] std::uint32_t id() const noexcept { return id_; }

@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 20> all{{
+constexpr std::array<Named, 22> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"handshake failures", &Counters::handshake_failures},
@@ -23,6 +23,8 @@ constexpr std::array<Named, 20> all{{
     {"sent bytes", &Counters::sent_bytes},
     {"blocked", &Counters::blocked},
     {"gaps", &Counters::gaps},
+    {"recovered", &Counters::recovered},
+    {"repeats", &Counters::repeats},
     {"slow closed", &Counters::slow_closed},
     {"rate limited", &Counters::rate_limited},
     {"pong timeouts", &Counters::pong_timeouts},

@@ -19,6 +19,8 @@ struct Counters {
     std::uint64_t sent_bytes = 0;
     std::uint64_t blocked = 0;       // sends that the socket did not take whole
     std::uint64_t gaps = 0;          // gap notices
+    std::uint64_t recovered = 0;     // subscriptions that went on where they had stopped
+    std::uint64_t repeats = 0;       // publications that were there already, here at their home
     std::uint64_t slow_closed = 0;   // clients closed for being slow
     std::uint64_t rate_limited = 0;  // messages refused by the rate
     std::uint64_t pong_timeouts = 0;

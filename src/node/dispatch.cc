@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/plant.h"
 #include "base/scratch.h"
+#include "feed/pattern.h"
 #include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/replies.h"
@@ -225,7 +226,18 @@ void Dispatch::handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noe
 }
 
 void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id)) {
+    const wire::SubscribeOptions& options = inbound.subscribe;
+    if (options.has_offset != options.has_epoch) {
+        error(conn, inbound, "bad_payload", "offset and epoch go together");
+        return;
+    }
+    if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
+        error(conn, inbound, "not_supported", "this server knows no wildcards");
+        return;
+    }
+    const Resume resume{
+        .wanted = options.has_offset, .offset = options.offset, .epoch = options.epoch};
+    switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume)) {
         case Hub::Subscribing::asked:
             return;  // the hub answers
         case Hub::Subscribing::duplicate:
@@ -260,17 +272,23 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
         error(conn, inbound, "forbidden", "host.* is what the server says of this machine");
         return;
     }
-    // Not half of it: who asks for an ack must not believe that silence means "on its way".
-    if (inbound.ack_required) {
-        error(conn, inbound, "not_supported", "ack_required: this server acknowledges nothing");
+    if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
+        error(conn, inbound, "bad_topic", "wildcards are for those who subscribe");
         return;
     }
+    if (inbound.ack_required && inbound.id.empty()) {
+        error(conn, inbound, "missing_member", "an ack needs an id that it can name");
+        return;
+    }
+    const std::string client = inbound.ack_required ? door_.client_id(conn) : std::string();
     hub_.publish(conn,
                  {.topic = inbound.topic,
                   .id = inbound.id,
                   .key = inbound.key,
                   .payload = inbound.payload,
-                  .json = true});
+                  .json = true,
+                  .ack = inbound.ack_required,
+                  .client = client});
 }
 
 // Nothing is pushed with ack_required yet, so there is nothing an ack could be for.

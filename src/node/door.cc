@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/plant.h"
 #include "base/scratch.h"
+#include "feed/pattern.h"
 #include "node/assets.h"
 #include "node/host_feed.h"
 #include "node/origin.h"
@@ -244,6 +245,8 @@ void Door::note_wish(const wire::QueryReader::Item& item, Wishes& wishes) const 
     if (!publish && item.name != "topic") return;
     if (!valid || item.value.size() > config_.topic_name_max) {
         wishes.problem = "topic names have 1 to 255 bytes and no control characters";
+    } else if (feed::kind_of(item.value) != feed::NameKind::plain) {
+        wishes.problem = "wildcards are for those who subscribe on /ws";
     } else if (!publish) {
         wishes.topics.emplace_back(item.value);
     } else if (std::exchange(wishes.publishes, true)) {

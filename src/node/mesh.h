@@ -26,6 +26,7 @@
 //
 // post() may be called by the thread of shard `from` only; the rest by the owner of the box only.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -69,8 +70,9 @@ enum class MailKind : std::uint8_t {
     publish,   // to a topic's home: number this and pass it on
     record,    // from home: append this
     interest,  // to home: this shard has its first reader of a lane / has lost its last
-    started,   // from home: the answer to interest; every later record follows
-    refused,   // to the shard of a client: what it asked for cannot be done
+    started,   // from home: the answer to interest, with history; every later record follows, or
+               // there is more, which must be asked for
+    outcome,   // to the shard of a client: what came of its message (node/outcome.h)
     claim,     // to the registry's home: a client connected under an id of its own choice
     release,   // to the registry's home: it is gone
     evict,     // to the shard of an older client of the same id
@@ -89,19 +91,22 @@ enum class Channel : std::uint8_t { request, news };
 
 struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
-    std::uint8_t lane = 0;   // feed::LaneKind
-    bool flag = false;       // interest: wanted or not; started: granted or not; publish: text
-    bool json = false;       // publish: the payload is JSON text that was validated
-    std::uint32_t from = 0;  // shard
-    std::uint32_t conn = 0;  // the client concerned, with its serial
-    std::uint64_t serial = 0;
-    std::uint64_t hash = 0;  // of the topic's name
+    std::uint8_t lane = 0;     // feed::LaneKind; outcome: the Verdict
+    bool flag = false;         // interest: wanted or not; started: granted or not; publish: text
+    bool json = false;         // publish: the payload is JSON text that was validated
+    bool ack = false;          // publish: the sender wants to know
+    bool more = false;         // started: there is more history than this
+    std::uint32_t from = 0;    // shard
+    std::uint32_t conn = 0;    // the client concerned, with its serial
+    std::uint64_t serial = 0;  // interest, started: how many pieces of history there were
+    std::uint64_t hash = 0;    // of the topic's name
     std::uint64_t offset = 0;
     std::uint64_t epoch = 0;
-    std::string name;  // topic or client id
-    std::string id;    // of the client's message
-    std::string key;   // publish
-    Parcel bytes[2];   // one per lane
+    std::string name;                           // topic or client id
+    std::string id;                             // of the client's message
+    std::string key;                            // publish
+    std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
+    Parcel bytes[2];                            // one per lane; started: history
 };
 
 // What two shards write at once lies a cache line apart.

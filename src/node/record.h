@@ -5,6 +5,7 @@
 // Pure functions of a Record, so that the shard that numbers it can ask for the sizes before it
 // takes room for the bytes. Both must be given the same Record.
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -20,9 +21,12 @@ struct Publication {
     std::string_view topic = {};
     std::string_view id = {};  // the sender's; may be empty
     std::string_view key = {};
-    Bytes payload = {};  // 64 readable bytes behind it (wire::payload_padding)
-    bool json = false;   // an envelope's payload: JSON text, already validated
-    bool text = true;    // else: text or binary
+    Bytes payload = {};            // 64 readable bytes behind it (wire::payload_padding)
+    bool json = false;             // an envelope's payload: JSON text, already validated
+    bool text = true;              // else: text or binary
+    bool ack = false;              // the sender wants to know under which offset it was published
+    std::string_view client = {};  // who that is, with `ack`
+    std::array<std::uint64_t, 2> sender_key{};  // of client and id, with `ack`: the hub's
 };
 
 // ... and what its home adds.

@@ -262,7 +262,7 @@ void Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::record:
         case MailKind::interest:
         case MailKind::started:
-        case MailKind::refused:
+        case MailKind::outcome:
             hub_.receive(mail);
             return;
         case MailKind::claim:

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "feed/pattern.h"
+#include "feed/topic.h"
 #include "wire/envelope.h"
 
 namespace ringcast {
@@ -201,12 +203,21 @@ std::string format_topic_rule(const TopicRule& rule) noexcept {
 
 namespace node {
 
-const TopicRule& rule_of(const Config& config, std::string_view name) noexcept {
-    static const TopicRule defaults;
-    for (const TopicRule& rule : config.topic) {
-        if (feed::matches(rule.pattern, name)) return rule;
+std::uint16_t rule_number(const Config& config, std::string_view name) noexcept {
+    RC_CHECK(config.topic.size() < feed::no_rule);  // rules_max
+    for (std::size_t number = 0; number < config.topic.size(); number++) {
+        if (feed::matches(config.topic[number].pattern, name)) {
+            return static_cast<std::uint16_t>(number);
+        }
     }
-    return defaults;
+    return feed::no_rule;
+}
+
+const TopicRule& numbered_rule(const Config& config, std::uint16_t number) noexcept {
+    static const TopicRule defaults;
+    if (number == feed::no_rule) return defaults;
+    RC_CHECK(number < config.topic.size());
+    return config.topic[number];
 }
 
 }  // namespace node

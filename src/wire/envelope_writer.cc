@@ -282,7 +282,9 @@ template <typename Sink>
 void write(Sink& sink, const Ack& message) noexcept {
     begin(sink, R"({"type":"ack")", message.id, message.wall_ns, message.topic);
     number(sink, R"(,"payload":{"offset":)", message.offset);
-    sink.text("}}");
+    sink.text(R"(,"epoch":")");
+    sink.hex(message.epoch);
+    sink.text("\"}}");
 }
 
 template <typename Sink>

@@ -72,12 +72,13 @@ struct Unsubscribed {
     std::string_view topic{};
 };
 
-// payload {"offset":N}
+// payload {"offset":N,"epoch":"0123456789abcdef"}
 struct Ack {
     std::string_view id{};
     std::int64_t wall_ns = 0;
     std::string_view topic{};
     std::uint64_t offset = 0;
+    std::uint64_t epoch = 0;
 };
 
 struct Pong {

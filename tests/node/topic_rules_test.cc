@@ -14,6 +14,10 @@ using namespace ringcast;
 
 namespace {
 
+const TopicRule& rule_of(const Config& config, std::string_view name) {
+    return node::numbered_rule(config, node::rule_number(config, name));
+}
+
 TopicRule parsed(std::string_view text) {
     TopicRule rule;
     const std::string problem = parse_topic_rule(text, rule);
@@ -139,12 +143,12 @@ TEST_CASE("topic rules: the first that matches a name holds, or the defaults") {
                     parsed("prices.*: history=7"),
                     parsed(">: keyed"),
                     parsed("prices.x: history=9")};
-    CHECK(node::rule_of(config, "prices.x").history == 7);
-    CHECK(node::rule_of(config, "prices.internal").history == 0);
-    CHECK_FALSE(node::rule_of(config, "prices.internal").keyed);
-    CHECK(node::rule_of(config, "prices.x.y").keyed);
-    CHECK(&node::rule_of(config, "a") == &config.topic[2]);
+    CHECK(rule_of(config, "prices.x").history == 7);
+    CHECK(rule_of(config, "prices.internal").history == 0);
+    CHECK_FALSE(rule_of(config, "prices.internal").keyed);
+    CHECK(rule_of(config, "prices.x.y").keyed);
+    CHECK(&rule_of(config, "a") == &config.topic[2]);
     config.topic.pop_back();
     config.topic.pop_back();
-    CHECK(same(node::rule_of(config, "a"), TopicRule()));
+    CHECK(same(rule_of(config, "a"), TopicRule()));
 }

@@ -81,9 +81,9 @@ TEST_CASE("writer: every other message") {
           R"("payload":{"offset":0,"epoch":"ffffffffffffffff","recovered":false}})");
     CHECK(body(Unsubscribed{.id = "2", .wall_ns = wall, .topic = "t"}) ==
           R"({"type":"unsubscribed","id":"2","timestamp":1700000000.123,"topic":"t"})");
-    CHECK(body(Ack{.id = "3", .wall_ns = wall, .topic = "t", .offset = 10}) ==
+    CHECK(body(Ack{.id = "3", .wall_ns = wall, .topic = "t", .offset = 10, .epoch = 255}) ==
           R"({"type":"ack","id":"3","timestamp":1700000000.123,"topic":"t",)"
-          R"("payload":{"offset":10}})");
+          R"("payload":{"offset":10,"epoch":"00000000000000ff"}})");
     CHECK(body(Pong{.id = "4", .wall_ns = wall}) ==
           R"({"type":"pong","id":"4","timestamp":1700000000.123})");
     CHECK(body(Pong{.wall_ns = -1}) == R"({"type":"pong","id":"","timestamp":0.000})");

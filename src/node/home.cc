@@ -1,0 +1,297 @@
+#include "node/home.h"
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+#include "base/plant.h"
+#include "node/backlog.h"
+
+namespace ringcast::node {
+
+using feed::LaneKind;
+
+namespace {
+
+// A topic that nobody needs is kept so long, for those who come back soon.
+constexpr std::uint64_t forget_after = 60 * units::s;
+// Topics that a sweep looks at for that: well under a millisecond.
+constexpr std::uint32_t forget_visits = 16 * 1024;
+// History goes to another shard in pieces of this size: 64 units of mail, a tenth of a millisecond.
+constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+// Whoever is asked for history by a shard that never catches up lets it begin with the next record.
+constexpr std::uint64_t chunks_max = 4096;
+
+[[nodiscard]] std::uint64_t bit_of(std::uint32_t shard) noexcept {
+    return std::uint64_t{1} << shard;
+}
+
+}  // namespace
+
+Home::Home(const Config& config,
+           std::uint32_t shard,
+           io::Reactor& reactor,
+           Mesh& mesh,
+           Sessions& sessions,
+           feed::TopicTable& topics,
+           Lanes& lanes,
+           std::size_t record_size_max,
+           wire::EnvelopeParser& parser,
+           Counters& counters) noexcept
+    : config_(config),
+      shard_(shard),
+      record_size_max_(record_size_max),
+      reactor_(reactor),
+      mesh_(mesh),
+      sessions_(sessions),
+      topics_(topics),
+      lanes_(lanes),
+      parser_(parser),
+      counters_(counters),
+      published_(static_cast<std::uint32_t>(config.dedup_max),
+                 std::max<Tick>(ticks_of(config.dedup_window), 1)) {
+    RC_CHECK(shard < mesh.shard_count());
+    RC_CHECK(mesh.shard_count() <= feed::shard_count_max);  // Topic::interest is a bit per shard
+}
+
+feed::Topic* Home::find_or_create(std::string_view name, std::uint64_t hash) noexcept {
+    RC_CHECK(is_here(hash));
+    feed::Topic* topic = topics_.find(name, hash);
+    if (topic == nullptr) {
+        if (!mesh_.admit_topic(config_.topics_max)) return nullptr;
+        topic = &lanes_.create(name, hash);
+        topic->epoch = reactor_.random() | 1;  // 0 is never an epoch
+        if (lanes_.keeps_history(*topic, LaneKind::envelope)) {
+            open_lane(*topic, LaneKind::envelope);
+        }
+    }
+    topic->used = sessions_.now();
+    return topic;
+}
+
+void Home::open_lane(feed::Topic& topic, LaneKind kind) noexcept {
+    topic.interest[index_of(kind)] |= bit_of(shard_);
+    lanes_.open(topic, kind, topic.next);
+}
+
+void Home::close_lane(feed::Topic& topic, LaneKind kind) noexcept {
+    RC_CHECK(topic.lane(kind)->size() == 0);
+    topic.used = sessions_.now();
+    if (lanes_.keeps_history(topic, kind)) return;
+    topic.lanes[index_of(kind)].reset();
+    topic.interest[index_of(kind)] &= ~bit_of(shard_);
+}
+
+std::uint64_t Home::readers_abroad(const feed::Topic& topic) const noexcept {
+    return (topic.interest[0] | topic.interest[1]) & ~bit_of(shard_);
+}
+
+feed::DedupWindow::Key Home::key_of(const feed::Topic& topic,
+                                    const Publication& publication) noexcept {
+    // The epoch is random, and so is what it makes of a hash.
+    return {.high = publication.sender_key[0] ^ topic.epoch,
+            .low = publication.sender_key[1] ^ topic.hash};
+}
+
+feed::Topic* Home::publish(const Publication& publication,
+                           std::uint64_t hash,
+                           const Sender& sender) noexcept {
+    Outcome outcome{
+        .verdict = Verdict::too_many_topics, .id = publication.id, .topic = publication.topic};
+    feed::Topic* topic = find_or_create(publication.topic, hash);
+    if (topic == nullptr) {
+        answer(sender, outcome);
+        return nullptr;
+    }
+    outcome.verdict = Verdict::taken;
+    outcome.epoch = topic->epoch;
+    outcome.offset = topic->next;
+    if (publication.ack) {
+        const auto known = published_.find(key_of(*topic, publication), sessions_.now());
+        if (known.has_value() && !RC_PLANT(25)) {
+            outcome.offset = *known;
+            counters_.repeats++;
+            answer(sender, outcome);
+            return topic;
+        }
+    }
+    if (!sequence(*topic, publication)) {
+        outcome.verdict = Verdict::too_large;
+        answer(sender, outcome);
+        return nullptr;
+    }
+    if (publication.ack) {
+        published_.add(key_of(*topic, publication), outcome.offset, sessions_.now());
+        answer(sender, outcome);
+    }
+    return topic;
+}
+
+// Gives the record its number and sends it wherever it is read. False: it is too large.
+bool Home::sequence(feed::Topic& topic, const Publication& publication) noexcept {
+    RC_CHECK(is_here(topic.hash));
+    auto form = wire::PayloadForm::json;
+    if (!publication.json && topic.interest[index_of(LaneKind::envelope)] != 0) {
+        form = parser_.payload_form(publication.payload, publication.text);
+    }
+    const Record record{.publication = publication,
+                        .form = form,
+                        .offset = topic.next,
+                        .wall_ns = reactor_.wall_now()};
+    std::array<std::size_t, 2> sizes{};
+    for (const LaneKind kind : all_lanes) {
+        if (topic.interest[index_of(kind)] == 0) continue;
+        sizes[index_of(kind)] = encoded_size(record, kind);
+        if (sizes[index_of(kind)] > record_size_max_) return false;
+    }
+    topic.next++;
+    counters_.published++;
+    spread(topic, record, sizes);
+    return true;
+}
+
+void Home::spread(feed::Topic& topic,
+                  const Record& record,
+                  const std::array<std::size_t, 2>& sizes) noexcept {
+    std::array<Parcel, 2> parcels;
+    for (const LaneKind kind : all_lanes) {
+        const std::uint64_t interest = topic.interest[index_of(kind)];
+        const std::size_t size = sizes[index_of(kind)];
+        if (interest == 0) continue;
+        if (interest == bit_of(shard_)) {
+            // Nobody else reads it: encoded straight into the log.
+            encode(record, kind, topic.lane(kind)->reserve(size));
+            lanes_.append(topic, kind, {}, record.offset);
+            continue;
+        }
+        Parcel& parcel = parcels[index_of(kind)];
+        parcel = Parcel::make(size);
+        encode(record, kind, parcel.bytes());
+        if ((interest & bit_of(shard_)) != 0) {
+            lanes_.append(topic, kind, parcel.bytes(), record.offset);
+        }
+    }
+    post_records(topic, record.offset, parcels);
+}
+
+void Home::post_records(const feed::Topic& topic,
+                        feed::Seq offset,
+                        const std::array<Parcel, 2>& parcels) noexcept {
+    std::uint64_t abroad = readers_abroad(topic);
+    for (std::uint32_t shard = 0; abroad != 0; shard++, abroad >>= 1) {
+        if ((abroad & 1) == 0) continue;
+        auto mail = std::make_unique<Mail>();
+        mail->kind = MailKind::record;
+        mail->from = shard_;
+        mail->hash = topic.hash;
+        mail->offset = offset;
+        mail->name = topic.name();
+        for (const LaneKind kind : all_lanes) {
+            const std::size_t lane = index_of(kind);
+            if ((topic.interest[lane] & bit_of(shard)) == 0) continue;
+            if (RC_PLANT(17) && kind == LaneKind::raw) continue;
+            mail->bytes[lane] = parcels[lane].share();
+        }
+        mesh_.post(shard, std::move(mail));
+    }
+}
+
+void Home::on_publish(const Mail& mail) noexcept {
+    const Publication publication{.topic = mail.name,
+                                  .id = mail.id,
+                                  .key = mail.key,
+                                  .payload = Bytes(mail.bytes[0].bytes()).first(mail.offset),
+                                  .json = mail.json,
+                                  .text = mail.flag,
+                                  .ack = mail.ack,
+                                  .sender_key = mail.sender_key};
+    publish(publication, mail.hash, {.conn = mail.conn, .serial = mail.serial, .shard = mail.from});
+}
+
+void Home::on_interest(const Mail& mail) noexcept {
+    const auto kind = static_cast<LaneKind>(mail.lane);
+    if (!mail.flag) {
+        feed::Topic* topic = topics_.find(mail.name, mail.hash);
+        RC_CHECK(topic != nullptr);  // home never forgets a topic that somebody reads
+        topic->interest[index_of(kind)] &= ~bit_of(mail.from);
+        topic->used = sessions_.now();
+        return;
+    }
+    feed::Topic* topic = find_or_create(mail.name, mail.hash);
+    auto answer = std::make_unique<Mail>();
+    answer->kind = MailKind::started;
+    answer->lane = mail.lane;
+    answer->from = shard_;
+    answer->hash = mail.hash;
+    answer->name = mail.name;
+    if (topic != nullptr) grant(*topic, mail, *answer);
+    mesh_.post(mail.from, std::move(answer));
+}
+
+// Every later record follows the answer, unless there is more history than fits into it.
+void Home::grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept {
+    const auto kind = static_cast<LaneKind>(wish.lane);
+    answer.flag = true;
+    answer.epoch = topic.epoch;
+    answer.offset = RC_PLANT(16) ? topic.next + 1 : topic.next;
+    answer.serial = wish.serial + 1;
+    if (lanes_.keeps_history(topic, kind) && wish.serial < chunks_max) {
+        const feed::Lane& lane = *topic.lane(kind);
+        const bool goes_on = wish.epoch == topic.epoch && wish.offset <= topic.next;
+        feed::Seq end = 0;
+        answer.offset = std::max(lane.recoverable_from(), goes_on ? wish.offset : 0);
+        answer.bytes[0] = pack(lane.log(), answer.offset, chunk_size, end);
+        answer.more = end != topic.next;
+    }
+    if (!answer.more || RC_PLANT(26)) topic.interest[index_of(kind)] |= bit_of(wish.from);
+}
+
+void Home::answer(const Sender& sender, const Outcome& outcome) noexcept {
+    if (sender.conn == io::no_conn) return;  // the server's own feed goes on with the next sample
+    if (sender.shard == shard_) {
+        tell(sessions_, reactor_, sender.conn, outcome);
+        return;
+    }
+    auto mail = std::make_unique<Mail>();
+    mail->kind = MailKind::outcome;
+    mail->from = shard_;
+    mail->conn = sender.conn;
+    mail->serial = sender.serial;
+    mail->lane = static_cast<std::uint8_t>(outcome.verdict);
+    mail->id = outcome.id;
+    mail->name = outcome.topic;
+    mail->offset = outcome.offset;
+    mail->epoch = outcome.epoch;
+    mesh_.post(sender.shard, std::move(mail));
+}
+
+// A part of the table each time, in turns.
+void Home::sweep() noexcept {
+    const std::uint32_t end = topics_.id_end();
+    const Tick now = sessions_.now();
+    for (std::uint32_t visits = std::min(forget_visits, end); visits > 0; visits--) {
+        if (forget_next_ >= end) forget_next_ = 0;
+        feed::Topic* topic = topics_.get(forget_next_++);
+        if (topic == nullptr || !is_here(topic->hash) || needed(*topic)) continue;
+        if (now - topic->used >= ticks_of(forget_after)) forget(*topic);
+    }
+}
+
+bool Home::needed(const feed::Topic& topic) const noexcept {
+    if (readers_abroad(topic) != 0) return true;
+    for (const LaneKind kind : all_lanes) {
+        const feed::Lane* lane = topic.lane(kind);
+        if (lane == nullptr) continue;
+        if (lane->size() != 0 || lane->recoverable_from() != lane->log().next()) return true;
+    }
+    return false;
+}
+
+void Home::forget(feed::Topic& topic) noexcept {
+    topics_.erase(topic);
+    mesh_.leave_topic();
+}
+
+}  // namespace ringcast::node

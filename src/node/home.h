@@ -1,0 +1,118 @@
+#pragma once
+
+// The topics whose home is this shard: where records get their numbers.
+//
+// Home hands each record, encoded once per lane, to every shard that reads that lane, itself
+// included; mail keeps it in order. A shard asks for a lane with its first reader and gives it up
+// with its last, so a record travels only where somebody reads it. Where a rule keeps history, home
+// has the envelope lane whether or not anybody reads it, and who asks for it gets what there is
+// first, a chunk at a time, so that mail stays bounded; what is published meanwhile is in the last
+// chunk.
+//
+// A publisher that asked for an ack is told the offset once the record is in the log. When it says
+// the same again (client and id) within the dedup window it is told the same, and nothing is
+// published.
+//
+// Home alone knows a topic's offset, so it keeps a topic that nobody needs for a minute and forgets
+// it then. When the name comes back it is a new topic: another epoch, offsets from 1. --topics-max
+// counts topics at their homes, so each once for the whole server.
+//
+// One thread owns a Home.
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "ringcast/config.h"
+
+#include "feed/dedup_window.h"
+#include "feed/topic.h"
+#include "io/reactor.h"
+#include "node/counters.h"
+#include "node/lanes.h"
+#include "node/mesh.h"
+#include "node/outcome.h"
+#include "node/record.h"
+#include "node/sessions.h"
+#include "wire/envelope.h"
+
+namespace ringcast::node {
+
+// Who published something, on which shard. No connection: the server itself.
+struct Sender {
+    io::ConnIndex conn = io::no_conn;
+    std::uint64_t serial = 0;
+    std::uint32_t shard = 0;
+};
+
+class Home {
+  public:
+    Home(const Config& config,
+         std::uint32_t shard,
+         io::Reactor& reactor,
+         Mesh& mesh,
+         Sessions& sessions,
+         feed::TopicTable& topics,
+         Lanes& lanes,
+         std::size_t record_size_max,
+         wire::EnvelopeParser& parser,
+         Counters& counters) noexcept;
+    Home(const Home&) = delete;
+    Home& operator=(const Home&) = delete;
+
+    [[nodiscard]] std::uint32_t of(std::uint64_t hash) const noexcept {
+        // The high half: the low bits choose the slot in the home's own table.
+        return static_cast<std::uint32_t>((hash >> 32) % mesh_.shard_count());
+    }
+    [[nodiscard]] bool is_here(std::uint64_t hash) const noexcept { return of(hash) == shard_; }
+
+    // The topic; null when the server holds as many as it may. Precondition: is_here(hash).
+    [[nodiscard]] feed::Topic* find_or_create(std::string_view name, std::uint64_t hash) noexcept;
+    // Numbers a record and sends it wherever it is read; the sender is told what it has to know.
+    // The topic, or null if none took it.
+    feed::Topic* publish(const Publication& publication,
+                         std::uint64_t hash,
+                         const Sender& sender) noexcept;
+    // This shard's own first reader of a lane came, and its last one left.
+    void open_lane(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    void close_lane(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    // The other shards with readers, a bit each.
+    [[nodiscard]] std::uint64_t readers_abroad(const feed::Topic& topic) const noexcept;
+
+    // Mail of the kinds publish and interest.
+    void on_publish(const Mail& mail) noexcept;
+    void on_interest(const Mail& mail) noexcept;
+
+    // Forgets what nobody needs. Once a second.
+    void sweep() noexcept;
+
+  private:
+    [[nodiscard]] static feed::DedupWindow::Key key_of(const feed::Topic& topic,
+                                                       const Publication& publication) noexcept;
+    [[nodiscard]] bool sequence(feed::Topic& topic, const Publication& publication) noexcept;
+    void spread(feed::Topic& topic,
+                const Record& record,
+                const std::array<std::size_t, 2>& sizes) noexcept;
+    void post_records(const feed::Topic& topic,
+                      feed::Seq offset,
+                      const std::array<Parcel, 2>& parcels) noexcept;
+    void grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept;
+    void answer(const Sender& sender, const Outcome& outcome) noexcept;
+    [[nodiscard]] bool needed(const feed::Topic& topic) const noexcept;
+    void forget(feed::Topic& topic) noexcept;
+
+    const Config& config_;
+    std::uint32_t shard_;
+    std::size_t record_size_max_;
+    io::Reactor& reactor_;
+    Mesh& mesh_;
+    Sessions& sessions_;
+    feed::TopicTable& topics_;
+    Lanes& lanes_;
+    wire::EnvelopeParser& parser_;
+    Counters& counters_;
+    feed::DedupWindow published_;
+    std::uint32_t forget_next_ = 0;  // the topic that sweep() looks at next
+};
+
+}  // namespace ringcast::node

@@ -1,0 +1,103 @@
+#include "node/lanes.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/check.h"
+#include "base/copy.h"
+#include "base/plant.h"
+#include "node/topic_rules.h"
+
+namespace ringcast::node {
+
+using feed::LaneKind;
+
+Lanes::Lanes(const Config& config,
+             Sessions& sessions,
+             feed::TopicTable& topics,
+             feed::SegmentPool& pool,
+             Pump& pump) noexcept
+    : config_(config), sessions_(sessions), topics_(topics), pool_(pool), pump_(pump) {}
+
+feed::Topic& Lanes::create(std::string_view name, std::uint64_t hash) noexcept {
+    feed::Topic& topic = topics_.create(name, hash);
+    topic.rule = rule_number(config_, name);
+    return topic;
+}
+
+const TopicRule& Lanes::rule_of(const feed::Topic& topic) const noexcept {
+    return numbered_rule(config_, topic.rule);
+}
+
+feed::Lane& Lanes::open(feed::Topic& topic, LaneKind kind, feed::Seq next) noexcept {
+    RC_CHECK(topic.lane(kind) == nullptr);
+    std::unique_ptr<feed::Lane>& lane = topic.lanes[index_of(kind)];
+    lane = std::make_unique<feed::Lane>(
+        pool_,
+        next,
+        config_.topic_log_max,
+        feed::LaneSink{.save_tail = &Lanes::save_tail, .context = this});
+    if (keeps_history(topic, kind)) {
+        const TopicRule& rule = rule_of(topic);
+        lane->keep_history({.records = rule.history, .bytes = rule.history_bytes});
+    }
+    return *lane;
+}
+
+void Lanes::save_tail(void* context, feed::Reader reader, Bytes rest) noexcept {
+    if (RC_PLANT(8)) rest = rest.first(1);
+    static_cast<Lanes*>(context)->sessions_.push_tail(reader, rest);
+}
+
+void Lanes::append(feed::Topic& topic, LaneKind kind, Bytes record, feed::Seq offset) noexcept {
+    feed::Lane& lane = *topic.lane(kind);
+    if (!record.empty()) {
+        const MutBytes room = lane.reserve(record.size());
+        copy_bytes(room.data(), record.data(), record.size());
+    }
+    const feed::Seq seq = lane.commit();
+    RC_CHECK(seq == offset);  // one order everywhere, and no hole in it
+    pump_.mark(topic, kind);
+    holding_.add(topic.id());
+}
+
+void Lanes::sweep() noexcept {
+    holding_.keep_if([this](std::uint32_t id) {
+        const feed::Topic* topic = topics_.get(id);
+        bool holds = false;
+        for (const LaneKind kind : all_lanes) {
+            feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(kind);
+            if (lane == nullptr) continue;
+            lane->release_if_drained();
+            if (keeps_history(*topic, kind)) age(*topic, *lane);
+            holds = holds || lane->log().held_bytes() != 0;
+        }
+        if (!holds) ages_.erase(id);
+        return holds;
+    });
+}
+
+// What was the next record at a moment that lies so far back that all before it are too old.
+void Lanes::age(const feed::Topic& topic, feed::Lane& lane) noexcept {
+    const std::uint64_t age_max = rule_of(topic).history_age;
+    if (age_max == 0) return;
+    const Tick now = sessions_.now();
+    const Tick span = std::max<Tick>(ticks_of(age_max), Ages::count);
+    Ages& ages = ages_[topic.id()];
+    if (ages.epoch != topic.epoch) ages = Ages{.epoch = topic.epoch};
+    const bool due = ages.size == 0 || now - ages.marks[ages.size - 1].at >= span / Ages::count;
+    if (due) {
+        RC_CHECK(ages.size < ages.marks.size());
+        ages.marks[ages.size++] = {.at = now, .next = lane.log().next()};
+    }
+    std::uint32_t gone = 0;
+    while (gone < ages.size && now - ages.marks[gone].at >= span) {
+        gone++;
+    }
+    if (gone == 0) return;
+    lane.forget_before(ages.marks[gone - 1].next);
+    std::copy(ages.marks.begin() + gone, ages.marks.begin() + ages.size, ages.marks.begin());
+    ages.size -= gone;
+}
+
+}  // namespace ringcast::node

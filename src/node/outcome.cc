@@ -1,0 +1,68 @@
+#include "node/outcome.h"
+
+#include <array>
+
+#include "base/check.h"
+#include "node/replies.h"
+#include "wire/frame.h"
+
+namespace ringcast::node {
+
+namespace {
+
+struct Words {
+    Verdict verdict;
+    const char* code;
+    const char* message;
+    std::uint16_t close_code;  // of a raw client
+};
+
+constexpr std::array<Words, 2> all_words{{
+    {Verdict::too_many_topics,
+     "too_many_topics",
+     "the server holds as many topics as it may (--topics-max)",
+     wire::close_code::try_again_later},
+    {Verdict::too_large,
+     "too_large",
+     "the message does not fit into the log (--log-memory)",
+     wire::close_code::too_big},
+}};
+
+[[nodiscard]] const Words& words_of(Verdict verdict) noexcept {
+    for (const Words& words : all_words) {
+        if (words.verdict == verdict) return words;
+    }
+    RC_CHECK(false);
+    return all_words[0];
+}
+
+}  // namespace
+
+void tell(Sessions& sessions,
+          const io::Reactor& reactor,
+          io::ConnIndex conn,
+          const Outcome& outcome) noexcept {
+    if (outcome.verdict == Verdict::taken) {
+        RC_CHECK(sessions[conn].role == Role::envelope);
+        reply(sessions,
+              conn,
+              wire::Ack{.id = outcome.id,
+                        .wall_ns = reactor.wall_now(),
+                        .topic = outcome.topic,
+                        .offset = outcome.offset,
+                        .epoch = outcome.epoch});
+        return;
+    }
+    const Words& words = words_of(outcome.verdict);
+    if (sessions[conn].role != Role::envelope) {
+        sessions.close(conn, words.close_code, words.message);
+        return;
+    }
+    tell_error(
+        sessions,
+        reactor,
+        conn,
+        {.id = outcome.id, .topic = outcome.topic, .code = words.code, .message = words.message});
+}
+
+}  // namespace ringcast::node

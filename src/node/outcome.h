@@ -1,0 +1,34 @@
+#pragma once
+
+// What home says to whoever published or subscribed, in the same words wherever home is.
+
+#include <cstdint>
+#include <string_view>
+
+#include "feed/topic.h"
+#include "io/reactor.h"
+#include "node/sessions.h"
+
+namespace ringcast::node {
+
+enum class Verdict : std::uint8_t {
+    taken,            // published; only told to those who asked for an ack
+    too_many_topics,  // --topics-max
+    too_large,        // for the log: --log-memory
+};
+
+struct Outcome {
+    Verdict verdict = Verdict::taken;
+    std::string_view id;  // of the client's message
+    std::string_view topic;
+    feed::Seq offset = 0;  // taken: under which number, in which epoch
+    std::uint64_t epoch = 0;
+};
+
+// A raw client cannot be told which of its messages it was, so what went wrong closes it.
+void tell(Sessions& sessions,
+          const io::Reactor& reactor,
+          io::ConnIndex conn,
+          const Outcome& outcome) noexcept;
+
+}  // namespace ringcast::node
