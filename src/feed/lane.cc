@@ -64,7 +64,12 @@ void Lane::skip_to(std::uint32_t row, Seq seq) noexcept {
 }
 
 void Lane::release_if_drained() noexcept {
-    if (behind_ == 0 && history_.records == 0) log_.release();
+    if (behind_ != 0) return;
+    if (history_.records == 0) {
+        log_.release();
+    } else {
+        log_.trim(history_begin());
+    }
 }
 
 void Lane::keep_history(const History& history) noexcept {

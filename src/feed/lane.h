@@ -114,7 +114,7 @@ class Lane {
     }
     [[nodiscard]] std::uint32_t behind() const noexcept { return behind_; }  // cursors below next()
     [[nodiscard]] const Log& log() const noexcept { return log_; }
-    // Nobody is behind, and there is no history to keep: gives all memory of the log back.
+    // Nobody is behind: gives all memory of the log back but what history keeps.
     void release_if_drained() noexcept;
 
   private:

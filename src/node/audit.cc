@@ -66,8 +66,8 @@ void audit_topic(Books& books, feed::Topic& topic) noexcept {
 
     // Frames up to the limit, behind the rest of one record; an echo is not kept back.
     const std::size_t echo = config.dev ? config.message_max + wire::header_size_max : 0;
-    const std::size_t waiting_max =
-        config.outbox_max + feed::Log::record_size_max(books.pool) + echo + control_max;
+    const std::size_t waiting_max = config.outbox_max + feed::Log::record_size_max(books.pool) +
+                                    echo + control_max + outbox_slack;
     RC_CHECK(session.outbox.pending().size() <= waiting_max);
     RC_CHECK(session.outbox.held_bytes() <= 2 * (waiting_max + 64));
     books.holdings.outbox_bytes += session.outbox.held_bytes();

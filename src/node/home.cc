@@ -98,8 +98,10 @@ feed::DedupWindow::Key Home::key_of(const feed::Topic& topic,
 feed::Topic* Home::publish(const Publication& publication,
                            std::uint64_t hash,
                            const Sender& sender) noexcept {
-    Outcome outcome{
-        .verdict = Verdict::too_many_topics, .id = publication.id, .topic = publication.topic};
+    Outcome outcome{.verdict = Verdict::too_many_topics,
+                    .awaited = publication.ack,
+                    .id = publication.id,
+                    .topic = publication.topic};
     feed::Topic* topic = find_or_create(publication.topic, hash);
     if (topic == nullptr) {
         answer(sender, outcome);
@@ -260,6 +262,7 @@ void Home::answer(const Sender& sender, const Outcome& outcome) noexcept {
     mail->conn = sender.conn;
     mail->serial = sender.serial;
     mail->lane = static_cast<std::uint8_t>(outcome.verdict);
+    mail->ack = outcome.awaited;
     mail->id = outcome.id;
     mail->name = outcome.topic;
     mail->offset = outcome.offset;

@@ -18,6 +18,9 @@ using feed::LaneKind;
 
 namespace {
 
+// Of one client, before it is not read from: its acks all come at once, perhaps, and wait then.
+constexpr std::uint16_t unanswered_max = 256;
+
 [[nodiscard]] std::uint64_t request_key(std::uint32_t topic, LaneKind kind) noexcept {
     return std::uint64_t{topic} * 2 + index_of(kind);
 }
@@ -338,6 +341,10 @@ void Hub::post_publication(io::ConnIndex from,
         mail->bytes[0].bytes().data(), publication.payload.data(), publication.payload.size());
     mesh_.post(home_.of(hash), std::move(mail));
     pause_without_credit(from);
+    if (!publication.ack) return;
+    Session& session = sessions_[from];
+    session.unanswered++;
+    if (session.unanswered >= unanswered_max) sessions_.pause(from, pause::acks);
 }
 
 void Hub::pause_without_credit(io::ConnIndex conn) noexcept {
@@ -449,7 +456,13 @@ void Hub::end_waiting(feed::Topic& topic, LaneKind kind, const Mail& mail) noexc
 }
 
 void Hub::on_outcome(const Mail& mail) noexcept {
-    if (sessions_.find(mail.conn, mail.serial) == nullptr) return;
+    Session* session = sessions_.find(mail.conn, mail.serial);
+    if (session == nullptr) return;
+    if (mail.ack) {
+        RC_CHECK(session->unanswered > 0);
+        session->unanswered--;
+        if (session->unanswered == unanswered_max / 2) sessions_.resume(mail.conn, pause::acks);
+    }
     tell(sessions_,
          reactor_,
          mail.conn,

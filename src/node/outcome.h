@@ -19,8 +19,9 @@ enum class Verdict : std::uint8_t {
 
 struct Outcome {
     Verdict verdict = Verdict::taken;
-    std::string_view id;  // of the client's message
-    std::string_view topic;
+    bool awaited = false;   // the publisher asked for it; otherwise only bad news are told
+    std::string_view id{};  // of the client's message
+    std::string_view topic{};
     feed::Seq offset = 0;  // taken: under which number, in which epoch
     std::uint64_t epoch = 0;
 };

@@ -54,7 +54,8 @@ enum class Role : std::uint8_t { http, envelope, raw, echo };
 
 namespace pause {                   // why a session is not read from; bits
 constexpr std::uint8_t credit = 1;  // other shards are behind with its publications
-constexpr std::uint8_t outbox = 2;  // its echoes wait to be sent
+constexpr std::uint8_t outbox = 2;  // what answers it waits to be sent
+constexpr std::uint8_t acks = 4;    // many of its publications wait for home's answer
 }  // namespace pause
 
 constexpr std::uint32_t no_row = UINT32_MAX;  // subscribed, but home has not answered yet
@@ -111,6 +112,7 @@ struct Session {
     Excess excess_controls;
     std::uint16_t torn = no_link;  // the subscription inside one of whose records we stand
     std::uint16_t next_link = 0;   // the subscription that is served first next time
+    std::uint16_t unanswered = 0;  // publications that wait for home's answer
     std::uint8_t pauses = 0;
     State state = State::gone;
     Role role = Role::http;

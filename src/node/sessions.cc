@@ -77,11 +77,12 @@ void Sessions::push(io::ConnIndex conn, Bytes frame) noexcept {
     // RFC 6455, 5.5.1: nothing goes behind a close frame.
     const bool closing = session.state == State::closing && !RC_PLANT(19);
     if (closing || session.state == State::draining) return;
-    if (!session.outbox.push(frame, config_.outbox_max)) {
+    if (!session.outbox.push(frame, config_.outbox_max + outbox_slack)) {
         counters_.slow_closed++;
         close(conn, close_codes::slow_consumer, "replies are not read");
         return;
     }
+    if (session.outbox.pending().size() > config_.outbox_max) pause(conn, pause::outbox);
     gates_[conn] |= gate::outbox;
     mark_ready(conn);
 }
@@ -142,7 +143,7 @@ void Sessions::begin_closing(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     session.become(State::closing);
     session.deadline = now_ + timings_.close_timeout;
-    resume(conn, pause::credit | pause::outbox);
+    resume(conn, pause::credit | pause::outbox | pause::acks);
     leave(conn);
     arm(conn);
     mark_ready(conn);

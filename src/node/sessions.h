@@ -49,6 +49,9 @@ constexpr std::uint8_t leaving = 64;  // on the leaving list
 constexpr std::uint8_t ends = 128;    // is ended as soon as it has every record
 }  // namespace gate
 
+// The answers to a receive buffer of small requests, and to those that were under way.
+constexpr std::size_t outbox_slack = std::size_t{512} * 1024;
+
 class Sessions {
   public:
     // `capacity`: connection indexes that the reactor may give out.
@@ -76,7 +79,9 @@ class Sessions {
     [[nodiscard]] std::uint8_t* gates() noexcept { return gates_.get(); }
 
     // Queues a whole frame; nothing happens when the session is closing. A client that lets more
-    // than outbox_max wait is closed as slow.
+    // than outbox_max wait is not read from until it has taken all of it, so that it makes no more.
+    // What comes nevertheless (answers of other shards, notices) is bounded by outbox_slack, behind
+    // which it is closed as slow.
     void push(io::ConnIndex conn, Bytes frame) noexcept;
     // The same without a limit but the memory of the caller's own making (echo, HTTP).
     void push_unlimited(io::ConnIndex conn, Bytes frame) noexcept;

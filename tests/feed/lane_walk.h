@@ -52,8 +52,9 @@ class LaneWalk {
                 next,
                 settings.size_max,
                 feed::LaneSink{.save_tail = &LaneWalk::save_tail, .context = this}));
-            histories_.push_back({.records = settings.history ? 1 + chance_.below(2000) : 0,
-                                  .bytes = feed::page_size * (1 + chance_.below(2 * settings.pages))});
+            histories_.push_back(
+                {.records = settings.history ? 1 + chance_.below(2000) : 0,
+                 .bytes = feed::page_size * (1 + chance_.below(2 * settings.pages))});
             lanes_.back()->keep_history(histories_.back());
             texts_.emplace_back(next);  // texts_[lane][seq]
             firsts_.push_back(next);

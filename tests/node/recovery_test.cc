@@ -189,31 +189,6 @@ TEST_CASE("recovery: more history than one piece of mail goes to another shard w
         REQUIRE(Json(frames[i].payload).number("offset") == i);
 }
 
-TEST_CASE("recovery: history grows old") {
-    Config config = history_config(1000);
-    config.topic.back().history_age = 10 * units::s;
-    Cluster cluster(config);
-    Client& client = cluster.greet();
-    client.say(subscribe("a"));
-    client.say(publish("a", "1"));
-    cluster.settle();
-    const std::string epoch = Json(client.take()[0].payload).text("payload.epoch");
-    cluster.advance(8 * nanos_per_s);
-    client.say(publish("a", "2"));
-    cluster.advance(4 * nanos_per_s);
-    Client& back = cluster.greet();
-    back.say(resume("a", 0, epoch));
-    cluster.settle();
-    CHECK(Json(back.take()[0].payload).text("payload.recovered") == "false");
-    Client& next = cluster.greet();
-    next.say(resume("a", 1, epoch));
-    cluster.settle();
-    std::vector<Frame> frames = next.take();
-    REQUIRE(frames.size() == 2);
-    CHECK(Json(frames[0].payload).text("payload.recovered") == "true");
-    CHECK(Json(frames[1].payload).text("payload") == "2");
-}
-
 TEST_CASE("recovery: a random walk of clients that go and come back") {
     std::uint64_t recovered = 0;
     std::uint64_t gaps = 0;

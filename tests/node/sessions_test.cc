@@ -48,16 +48,34 @@ TEST_CASE("sessions: what is pushed is sent in order, and a draining session get
     CHECK(rig.erased == 1);
 }
 
-TEST_CASE("sessions: a client that lets replies wait is closed as slow, and told so at the end") {
+TEST_CASE("sessions: a client that lets replies wait is not read from until it has them") {
     Rig rig(small_outbox());
     FakeSocket& socket = rig.connect_open();
     socket.room = 0;
     const std::string reply = text_frame("0123456789012345678901234567");
     rig.push(socket, reply);
     rig.push(socket, reply);
-    CHECK(rig.sessions[socket.conn].state == State::open);
+    CHECK_FALSE(socket.paused);
     rig.push(socket, reply);
-    CHECK(rig.sessions[socket.conn].state == State::closing);
+    CHECK(socket.paused);
+    CHECK(rig.sessions[socket.conn].state == State::open);
+    socket.room = FakeSocket::endless;
+    rig.settle();
+    CHECK_FALSE(socket.paused);
+    CHECK(socket.take() == reply + reply + reply);
+}
+
+TEST_CASE("sessions: past all bounds it is closed as slow, and told so at the end") {
+    Rig rig(small_outbox());
+    FakeSocket& socket = rig.connect_open();
+    socket.room = 0;
+    const std::string reply = text_frame("0123456789012345678901234567");
+    std::size_t pushed = 0;
+    while (rig.sessions[socket.conn].state == State::open) {
+        rig.push(socket, reply);
+        pushed++;
+    }
+    CHECK(pushed * reply.size() > 64 + outbox_slack);
     CHECK(rig.counters.slow_closed == 1);
     rig.push(socket, reply);
     socket.room = FakeSocket::endless;
@@ -66,8 +84,8 @@ TEST_CASE("sessions: a client that lets replies wait is closed as slow, and told
     peer.feed(socket.take());
     CHECK(peer.fault.empty());
     const auto frames = peer.take();
-    REQUIRE(frames.size() == 3);  // two replies, and the close frame
-    CHECK(frames[2].close_code() == close_codes::slow_consumer);
+    REQUIRE(frames.size() == pushed);  // the last one did not fit, and the close frame
+    CHECK(frames.back().close_code() == close_codes::slow_consumer);
 }
 
 TEST_CASE("sessions: nothing is sent behind a close frame") {

@@ -20,9 +20,13 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
       index_(index),
       plan_(std::move(plan)),
       random_(world.client_random().fork()),
+      again_(world.options().seed ^ (0xa6a1'0000ULL + index), world.options().tape),
       next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
+    }
+    for (const Reading& known : plan_.memory) {
+        readings_[static_cast<std::size_t>(&known - plan_.memory.data())] = known;
     }
     misbehaves_ = plan_.kind == Kind::flooder;
 }
@@ -239,6 +243,7 @@ void Client::on_open() {
         for (Reading& reading : readings_) {
             request(reading, true);
         }
+        repeat_unanswered();
     }
     if (plan_.act_every > 0) alarm_in(Alarm::act, plan_.act_every);
     if (plan_.kind == Kind::leaver || plan_.kind == Kind::half_closer ||
@@ -323,6 +328,10 @@ void Client::on_envelope(std::string_view text) {
         on_error(envelope);
         return;
     }
+    if (envelope.type == "ack") {
+        on_ack(envelope);
+        return;
+    }
     Reading* reading = reading_of(envelope.topic);
     if (reading == nullptr) {
         fail("about a topic that was not asked for: " + std::string(text.substr(0, 200)));
@@ -332,7 +341,10 @@ void Client::on_envelope(std::string_view text) {
     if (envelope.type == "data_update") {
         problem = world_.oracle().record(*reading, envelope);
     } else if (envelope.type == "gap") {
-        if (world_.options().config.slow_policy != SlowPolicy::gap) problem = "a gap by policy";
+        const bool owed = reading->owed.from != 0;
+        if (!owed && world_.options().config.slow_policy != SlowPolicy::gap) {
+            problem = "a gap by policy";
+        }
         if (problem.empty())
             problem = world_.oracle().gap(*reading, envelope.payload, world_.now());
     } else {
@@ -359,15 +371,33 @@ void Client::on_answer(const Envelope& envelope) {
              std::string(envelope.id));
         return;
     }
+    const bool resumes = reading.expected.front().resumes;
     reading.expected.pop_front();
     if (!subscribed) {
         reading.end();
         return;
     }
-    const std::uint64_t offset = number(member(envelope.payload, "offset"));
-    const std::string problem = world_.oracle().subscribed(
-        reading, offset, member(envelope.payload, "epoch"), world_.now());
-    if (!problem.empty()) fail(problem);
+    const std::string problem =
+        world_.oracle().subscribed(reading, envelope.payload, resumes, world_.now());
+    if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading.topic) + ")");
+}
+
+// What was acknowledged is in the log: whoever reads the topic gets it, under this offset.
+void Client::on_ack(const Envelope& envelope) {
+    const auto publication = static_cast<std::uint32_t>(number(envelope.id));
+    if (!forget_unanswered(publication)) {
+        fail("an ack of nothing: " + std::string(envelope.id));
+        return;
+    }
+    const std::string problem = world_.oracle().acknowledged(publication, envelope);
+    if (!problem.empty()) fail(problem + " (ack of N" + std::to_string(publication) + ")");
+}
+
+bool Client::forget_unanswered(std::uint64_t id) {
+    const auto found = std::find(unanswered_.begin(), unanswered_.end(), id);
+    if (found == unanswered_.end()) return false;
+    unanswered_.erase(found);
+    return true;
 }
 
 void Client::on_error(const Envelope& envelope) {
@@ -382,6 +412,7 @@ void Client::on_error(const Envelope& envelope) {
         fail("error " + std::string(code));
         return;
     }
+    if (!envelope.id.empty() && forget_unanswered(id)) return;
     // A refused request leaves its topic as it was.
     for (Reading& reading : readings_) {
         for (std::size_t i = 0; i < reading.expected.size(); i++) {
@@ -391,149 +422,6 @@ void Client::on_error(const Envelope& envelope) {
         }
     }
     if (limited && pongs_asked_ > 0 && envelope.id.empty()) pongs_asked_--;
-}
-
-// Saying.
-
-void Client::request(Reading& reading, bool subscribe) {
-    const std::uint64_t id = next_id_++;
-    // What is asked before an unsubscribe may never be answered.
-    if (!subscribe) {
-        for (Reading::Expected& each : reading.expected) {
-            each.optional = each.optional || each.subscribe;
-        }
-    }
-    reading.expected.push_back({.id = id, .subscribe = subscribe});
-    say_frame(Op::text,
-              std::string("{\"type\":\"") + (subscribe ? "subscribe" : "unsubscribe") +
-                  "\",\"id\":\"" + std::to_string(id) + "\",\"topic\":\"" +
-                  world_.oracle().topic_name(reading.topic) + "\"}");
-}
-
-void Client::publish() {
-    if (state_ != State::open || close_sent_ || fin_sent_ || silent_since_ != never) return;
-    Oracle& oracle = world_.oracle();
-    Publication what;
-    what.topic = plan_.publish_topic;
-    what.client = index_;
-    what.size = static_cast<std::uint32_t>(random_.between(4, world_.options().body_max));
-    what.form = plan_.raw ? static_cast<Form>(random_.below(3)) : Form::json;
-    what.with_id = !plan_.raw;
-    what.refused = world_.may_refuse_messages() || misbehaves_;
-    what.sent_at = world_.now();
-    const std::uint32_t number = oracle.add(what);
-    const std::string& body = oracle.body(number);
-    if (plan_.raw) {
-        say_frame(what.form == Form::binary ? Op::binary : Op::text,
-                  what.form == Form::json ? '"' + body + '"' : body);
-    } else {
-        say_frame(Op::text,
-                  "{\"type\":\"publish\",\"id\":\"" + std::to_string(number) + "\",\"topic\":\"" +
-                      oracle.topic_name(what.topic) + "\",\"payload\":\"" + body + "\"}");
-    }
-    oracle[number].end_byte = said_;
-}
-
-void Client::act() {
-    if (calm_ || state_ != State::open || close_sent_ || fin_sent_ || silent_since_ != never) {
-        return;
-    }
-    alarm_in(Alarm::act,
-             plan_.act_every / 2 +
-                 static_cast<Nanos>(random_.below(static_cast<std::uint64_t>(plan_.act_every))));
-    if (plan_.kind == Kind::liar) {
-        lie();
-    } else if (plan_.kind == Kind::flooder) {
-        flood();
-    } else if (plan_.publishes && random_.chance(3, 4)) {
-        const std::uint64_t burst = random_.chance(1, 8) ? random_.between(2, 12) : 1;
-        for (std::uint64_t i = 0; i < burst; i++) {
-            publish();
-        }
-    } else {
-        ask_something();
-    }
-}
-
-void Client::ask_something() {
-    if (plan_.raw || out_.size() > 4096 || pongs_asked_ > 3) return;  // answers must be read too
-    if (random_.chance(1, 4) || readings_.empty()) {
-        pongs_asked_++;
-        say_frame(Op::text, R"({"type":"ping"})");
-        return;
-    }
-    Reading& reading = readings_[random_.below(readings_.size())];
-    const bool quiet = reading.expected.empty();
-    if (reading.state == Reading::State::off && quiet) {
-        request(reading, true);
-    } else if (quiet || (reading.expected.size() == 1 && reading.expected.front().subscribe)) {
-        // Where requests may be refused, one at a time, or we lose track.
-        const bool sure =
-            !world_.may_refuse_messages() && world_.options().config.topics_per_client_max == 128;
-        if (!sure && (!quiet || reading.state != Reading::State::on)) return;
-        request(reading, false);
-        if (sure && random_.chance(1, 2)) request(reading, true);
-    }
-}
-
-void Client::flood() {
-    const std::uint64_t count = random_.between(10, 300);
-    const std::uint32_t what = plan_.variant % 3;
-    for (std::uint64_t i = 0; i < count && out_.size() < 100'000; i++) {
-        if (what == 0) {
-            pongs_asked_++;
-            say_frame(Op::ping, "flood");
-        } else if (what == 1 && plan_.publishes) {
-            publish();
-        } else if (!plan_.raw) {
-            pongs_asked_++;
-            say_frame(Op::text, R"({"type":"ping"})");
-        }
-    }
-}
-
-// Leaving, and other ways not to stay.
-
-void Client::leave() {
-    if (state_ != State::open || close_sent_) return;
-    const Config& config = world_.options().config;
-    if (plan_.kind == Kind::silent) {
-        silent_since_ = world_.now();
-        misbehaves_ = true;
-        alarm_in(Alarm::deadline,
-                 static_cast<Nanos>(config.ping_interval + config.pong_timeout) + slack);
-        return;
-    }
-    misbehaves_ = true;
-    if (plan_.kind == Kind::half_closer) {
-        if (!out_.empty()) {
-            alarm_in(Alarm::leave, 20 * ms);
-            return;
-        }
-        fin_sent_ = true;
-        world_.net().shutdown(link_);
-        silent_since_ = world_.now();
-        alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
-        return;
-    }
-    world_.come_back(plan_, static_cast<Nanos>(random_.between(1, 500)) * ms);
-    switch (plan_.variant % 3) {
-        case 0:
-            world_.net().reset(link_);
-            state_ = State::over;
-            return;
-        case 1:
-            world_.net().close(link_);
-            state_ = State::over;
-            return;
-        default:
-            say(client_close(1000, 1));
-            close_sent_ = true;
-            expected_code_ = 1000;
-            silent_since_ = world_.now();
-            alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
-            return;
-    }
 }
 
 // The server must have let go by now, unless it stood still or the network did.
@@ -670,6 +558,7 @@ std::string Client::pending() {
                    std::to_string(reading.topic);
         }
     }
+    if (!unanswered_.empty()) return name + " waits for ack N" + std::to_string(unanswered_[0]);
     if (!out_.empty()) return name + " cannot say all it wants";
     return {};
 }

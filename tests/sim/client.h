@@ -41,6 +41,10 @@ struct Plan {
     std::uint32_t publish_topic = 0;
     std::uint32_t variant = 0;  // of a liar, a leaver, ...
     Nanos act_every = 0;
+    // Of the connection before this one: where its readings stopped (one a topic, or none at all),
+    // and which publications it heard no answer to.
+    std::vector<Reading> memory = {};
+    std::vector<std::uint32_t> unanswered = {};
 };
 
 // What its socket has not taken yet. A flooder has much of it, and loses it byte by byte.
@@ -113,6 +117,10 @@ class Client {
     void on_envelope(std::string_view text);
     void on_answer(const Envelope& envelope);
     void on_error(const Envelope& envelope);
+    void on_ack(const Envelope& envelope);
+    [[nodiscard]] bool forget_unanswered(std::uint64_t id);
+    void publish_for_ack(std::uint32_t number);
+    void repeat_unanswered();
     void on_raw(const Frame& frame);
     void on_open();
     void check_code(std::uint16_t code);
@@ -129,12 +137,14 @@ class Client {
     std::uint32_t index_;
     Plan plan_;
     io::SimRandom random_;
+    io::SimRandom again_;  // what it says twice, and where it goes on
     State state_ = State::idle;
     io::LinkId link_ = io::no_link_id;
     Reader reader_;
     Unsent out_;
     std::uint64_t said_ = 0;  // bytes, those in out_ included
     std::vector<Reading> readings_;
+    std::vector<std::uint32_t> unanswered_;  // publications, one entry for each time they were said
     std::uint64_t next_id_;
     std::uint32_t pongs_asked_ = 0;
     std::uint16_t close_code_ = 0;

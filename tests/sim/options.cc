@@ -77,6 +77,24 @@ void draw_company(Options& options) {
     }
 }
 
+// History for those who come back, and a memory for publishers who repeat themselves. On a stream
+// of its own: what the others draw stays the same.
+void draw_recovery(Options& options) {
+    io::SimRandom random(options.seed ^ 0x4ec04e4, options.tape);
+    Config& config = options.config;
+    if (random.chance(1, 2)) {
+        TopicRule rule;
+        rule.pattern = ">";
+        rule.history = random.between(1, 300);
+        rule.history_bytes = power(random, 16, 20);
+        if (random.chance(1, 4)) rule.history_age = random.between(1, 20) * units::s;
+        config.topic.push_back(rule);
+    }
+    options.repeats = random.chance(1, 2);
+    config.dedup_window = units::hour;
+    if (!options.repeats) config.dedup_max = random.between(0, 8);
+}
+
 }  // namespace
 
 Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
@@ -118,6 +136,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     options.leaver = often(random, 400);
     options.stop_under_load = random.chance(1, 2);
     draw_company(options);
+    draw_recovery(options);
     return options;
 }
 

@@ -56,14 +56,14 @@ void Reading::begin(std::uint64_t next_offset, Nanos now) {
     next = next_offset;
     last = none;
     clear_since = now;
+    owed = {};
     last_of.clear();
 }
 
+// Where it stood is remembered, for those who come back.
 void Reading::end() {
     state = State::off;
-    last = none;
-    clear_since = never;
-    last_of.clear();
+    owed = {};
 }
 
 std::uint32_t Reading::last_from(std::uint32_t client) const {
@@ -117,26 +117,62 @@ std::uint32_t Oracle::identify(std::string_view payload) const {
     return value < count() ? static_cast<std::uint32_t>(value) : none;
 }
 
-std::string Oracle::subscribed(Reading& reading,
-                               std::uint64_t offset,
-                               std::string_view epoch,
-                               Nanos now) {
-    std::vector<Epoch>& epochs = topics_[reading.topic].epochs;
-    if (epoch.size() != 16) return "not an epoch";
+std::uint32_t Oracle::epoch_number(std::uint32_t topic, std::string_view name) {
+    std::vector<Epoch>& epochs = topics_[topic].epochs;
     std::uint32_t number = 0;
-    while (number < epochs.size() && epochs[number].name != epoch) {
+    while (number < epochs.size() && epochs[number].name != name) {
         number++;
     }
-    if (number == epochs.size()) epochs.push_back({.name = std::string(epoch), .order = {}});
+    if (number == epochs.size()) epochs.push_back({.name = std::string(name), .order = {}});
+    return number;
+}
+
+std::string Oracle::subscribed(Reading& reading,
+                               std::string_view payload,
+                               bool resumes,
+                               Nanos now) {
+    const std::uint64_t offset = number(member(payload, "offset"));
+    const std::string_view name = member(payload, "epoch");
+    if (name.size() != 16) return "not an epoch";
+    const std::uint32_t epoch = epoch_number(reading.topic, name);
+    const bool same = resumes && epoch == reading.epoch;
+    if (member(payload, "recovered") == "true") {
+        if (!same) return "recovered what nobody asked for";
+        if (offset + 1 != reading.next) return "recovered from another offset";
+        reading.state = Reading::State::on;  // and the rest goes on as it was
+        recovered++;
+        return {};
+    }
+    const std::uint64_t missed_from = same ? reading.next : 1;
+    if (same && offset + 1 == reading.next) return "not recovered, although nothing was missed";
+    if (same && offset + 1 < reading.next) return "offsets go backwards in one epoch";
     reading.begin(offset + 1, now);
-    reading.epoch = number;
+    reading.epoch = epoch;
+    if (resumes) reading.owed = {.from = missed_from, .to = offset};
     return {};
+}
+
+std::string Oracle::acknowledged(std::uint32_t publication, const Envelope& ack) {
+    Publication& what = publications_[publication];
+    if (ack.topic != topics_[what.topic].name) return "another topic's ack";
+    const std::string_view name = member(ack.payload, "epoch");
+    if (name.size() != 16) return "not an epoch";
+    what.refused = false;
+    return place(
+        publication, epoch_number(what.topic, name), number(member(ack.payload, "offset")));
+}
+
+void Oracle::forgive(std::uint32_t client) {
+    for (Publication& each : publications_) {
+        if (each.client == client && each.offset == 0) each.refused = true;
+    }
 }
 
 std::string Oracle::place(std::uint32_t publication, std::uint32_t epoch, std::uint64_t offset) {
     Publication& what = publications_[publication];
     if (what.offset == offset && what.epoch == epoch) return {};
-    if (what.offset != 0) return "one record under two offsets";
+    const bool elsewhere = what.offset != 0 && what.epoch != epoch;
+    if (what.offset != 0 && !(elsewhere && what.repeated)) return "one record under two offsets";
     std::vector<std::uint32_t>& order = topics_[what.topic].epochs[epoch].order;
     if (offset == 0) return "a record without an offset";
     if (offset >= order.size()) order.resize(offset + 1, none);
@@ -144,10 +180,12 @@ std::string Oracle::place(std::uint32_t publication, std::uint32_t epoch, std::u
     order[offset] = publication;
     what.offset = offset;
     what.epoch = epoch;
-    // One publisher's records keep their order; look at the neighbour that was placed.
+    // One publisher's records keep their order; look at the neighbour that was placed. What was
+    // said again on another connection may have overtaken what the first one said behind it.
+    if (what.repeated) return {};
     for (std::uint32_t i = what.before; i != none; i = publications_[i].before) {
         const Publication& former = publications_[i];
-        if (former.offset == 0 || former.epoch != epoch) continue;
+        if (former.offset == 0 || former.epoch != epoch || former.repeated) continue;
         if (former.offset > offset) return "a publisher's records changed their order";
         break;
     }
@@ -161,11 +199,17 @@ std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
         if (former.after == none) former.after = publication;
         if (former.after != publication) return "two readers saw different orders";
     }
+    if (what.repeated) {
+        reading.last = publication;
+        reading.received++;
+        checked++;
+        return {};
+    }
     const std::uint32_t seen = reading.last_from(what.client);
     if (seen != none && seen >= publication) return "a record came twice, or after a later one";
     for (std::uint32_t i = what.before; i != none && i != seen; i = publications_[i].before) {
         const Publication& missed = publications_[i];
-        if (missed.refused) continue;
+        if (missed.refused || missed.repeated) continue;
         if (missed.sent_at > reading.clear_since) {
             return "record N" + std::to_string(i) + " never came, N" + std::to_string(publication) +
                    " of the same publisher did";
@@ -181,6 +225,7 @@ std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
 
 std::string Oracle::record(Reading& reading, const Envelope& update) {
     if (reading.state != Reading::State::on) return "a record without a subscription";
+    if (reading.owed.from != 0) return "a record before the gap that is owed";
     if (update.offset != reading.next) {
         return "offset " + std::to_string(update.offset) + " instead of " +
                std::to_string(reading.next);
@@ -218,6 +263,12 @@ std::string Oracle::gap(Reading& reading, std::string_view payload, Nanos now) {
     const std::uint64_t from = number(member(payload, "from"));
     const std::uint64_t to = number(member(payload, "to"));
     const std::uint64_t next = number(member(payload, "next"));
+    if (reading.owed.from != 0) {
+        const bool exact = from == reading.owed.from && to == reading.owed.to && next == to + 1;
+        reading.owed = {};
+        gaps++;
+        return exact ? "" : "another gap than the one that is owed";
+    }
     if (from != reading.next) {
         return "a gap from " + std::to_string(from) + " instead of " + std::to_string(reading.next);
     }

@@ -10,6 +10,8 @@
 // A `Reading` is one subscription of one connection. Its rules:
 // - records only while subscribed, offsets without a hole, unless a gap said exactly which one;
 // - payloads byte by byte as published, in the form that the lane promises;
+// - who comes back with an offset gets every record behind it, as if it had never been away, or is
+//   told by a gap what it missed;
 // - of one publisher: everything that was sent after the subscription was confirmed (or after the
 //   last gap), in order, nothing twice.
 
@@ -44,6 +46,7 @@ struct Publication {
     bool with_id = false;   // published in an envelope that had an id
     bool refused = false;   // the server said so, or the connection went too early to tell
     bool required = false;  // the server had it before it was asked to stop
+    bool repeated = false;  // said again on another connection
 };
 
 struct Reading {
@@ -52,6 +55,11 @@ struct Reading {
         std::uint64_t id = 0;
         bool subscribe = false;
         bool optional = false;  // an unsubscribe was sent behind it
+        bool resumes = false;   // asked to go on where the reading stopped
+    };
+    struct Owed {
+        std::uint64_t from = 0;  // 0: none
+        std::uint64_t to = 0;
     };
 
     std::uint32_t topic = 0;
@@ -62,6 +70,7 @@ struct Reading {
     Nanos clear_since = never;  // all that was sent later must come
     std::vector<std::pair<std::uint32_t, std::uint32_t>> last_of;  // client, its publication
     std::deque<Expected> expected;
+    Owed owed;  // the gap that must come next
     std::uint64_t received = 0;
 
     void begin(std::uint64_t next_offset, Nanos now);
@@ -98,9 +107,16 @@ class Oracle {
 
     // What a reader saw; each answer is what was wrong with it, empty if nothing.
     [[nodiscard]] std::string subscribed(Reading& reading,
-                                         std::uint64_t offset,
-                                         std::string_view epoch,
+                                         std::string_view payload,
+                                         bool resumes,
                                          Nanos now);
+    [[nodiscard]] std::string acknowledged(std::uint32_t publication, const Envelope& ack);
+    // Of the epoch that the reading stands in.
+    [[nodiscard]] const std::string& epoch_name(const Reading& reading) const {
+        return topics_[reading.topic].epochs[reading.epoch].name;
+    }
+    // What this client said and nobody saw yet may never have arrived.
+    void forgive(std::uint32_t client);
     [[nodiscard]] std::string record(Reading& reading, const Envelope& update);
     [[nodiscard]] std::string raw_record(Reading& reading, Op op, std::string_view payload);
     [[nodiscard]] std::string gap(Reading& reading, std::string_view payload, Nanos now);
@@ -109,6 +125,7 @@ class Oracle {
 
     std::uint64_t checked = 0;  // deliveries
     std::uint64_t gaps = 0;
+    std::uint64_t recovered = 0;
 
   private:
     struct Epoch {
@@ -120,6 +137,7 @@ class Oracle {
         std::vector<Epoch> epochs;  // more than one: nobody needed it for a minute
     };
 
+    [[nodiscard]] std::uint32_t epoch_number(std::uint32_t topic, std::string_view name);
     [[nodiscard]] std::string follow(Reading& reading, std::uint32_t publication);
     [[nodiscard]] std::string place(std::uint32_t publication,
                                     std::uint32_t epoch,

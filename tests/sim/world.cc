@@ -145,6 +145,7 @@ void World::come_back(const Plan& plan, Nanos after) {
     if (!plan.raw && company_.chance(options_.renamed, 1024)) {
         again.who = company_.chance(1, 2) ? none : static_cast<std::uint32_t>(company_.below(6));
     }
+    if (again.who != plan.who) again.unanswered.clear();  // to the server it is somebody else
     add_client(again);
     net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
 }
@@ -506,7 +507,8 @@ void World::take_stock() {
         if (slot.shard->session_count() != 0) fail("sessions are left");
         if (slot.reactor->live_count() != 0) fail("connection indexes are left");
         const node::Holdings holdings = slot.shard->audit();
-        if (holdings.log_bytes != 0) fail("segments are left");
+        const bool history = !options_.config.topic.empty();
+        if (holdings.log_bytes != 0 && !history) fail("segments are left");
         if (holdings.rows != 0) fail("cursors are left");
         if (holdings.outbox_bytes + holdings.message_bytes != 0) fail("frames are left");
     }

@@ -1,4 +1,4 @@
-// Publishers that ask for an ack, and say the same again.
+#include "node/home.h"
 
 #include <string>
 #include <vector>
@@ -105,6 +105,23 @@ TEST_CASE("acks: a window of time and of count") {
     CHECK(offset_of("c") == 4);
     CHECK(offset_of("a") == 5);  // two others came since
     CHECK(offset_of("c") == 4);
+}
+
+TEST_CASE("acks: a publisher that says much at once is held up, and answered in full") {
+    Config config = open_config();
+    config.messages_per_second = 0;
+    Cluster cluster(config, 2);
+    const std::string topic = cluster.topic_at(0);
+    Client& publisher = cluster.greet(1);
+    for (int i = 0; i < 3000; i++)
+        publisher.say(publish(topic, std::to_string(i), "1"));
+    cluster.turn(1);
+    CHECK(publisher.socket->paused);
+    cluster.settle();
+    const std::vector<Frame> answers = publisher.take();
+    REQUIRE(answers.size() == 3000);
+    for (std::size_t i = 0; i < answers.size(); i++)
+        REQUIRE(Json(answers[i].payload).number("payload.offset") == i + 1);
 }
 
 TEST_CASE("acks: an ack needs an id, and a name without wildcards") {

@@ -1,0 +1,204 @@
+// What a client does of its own: asking, publishing, flooding, leaving.
+
+#include <algorithm>
+#include <utility>
+
+#include "tests/sim/client.h"
+#include "tests/sim/world.h"
+
+namespace ringcast::sim {
+
+namespace {
+
+constexpr Nanos ms = nanos_per_ms;
+constexpr Nanos slack = 700 * ms;  // as in client.cc
+
+}  // namespace
+
+// Saying.
+
+void Client::request(Reading& reading, bool subscribe) {
+    const std::uint64_t id = next_id_++;
+    // What is asked before an unsubscribe may never be answered.
+    if (!subscribe) {
+        for (Reading::Expected& each : reading.expected) {
+            each.optional = each.optional || each.subscribe;
+        }
+    }
+    // Where it stopped is known for sure only when nothing is under way.
+    const bool resumes = subscribe && reading.next != 0 && reading.expected.empty() &&
+                         reading.state == Reading::State::off && again_.chance(3, 4);
+    reading.expected.push_back({.id = id, .subscribe = subscribe, .resumes = resumes});
+    std::string text = std::string("{\"type\":\"") + (subscribe ? "subscribe" : "unsubscribe") +
+                       "\",\"id\":\"" + std::to_string(id) + "\",\"topic\":\"" +
+                       world_.oracle().topic_name(reading.topic) + "\"";
+    if (resumes) {
+        text += ",\"payload\":{\"offset\":" + std::to_string(reading.next - 1) + ",\"epoch\":\"" +
+                world_.oracle().epoch_name(reading) + "\"}";
+    }
+    say_frame(Op::text, text + "}");
+}
+
+void Client::publish() {
+    if (state_ != State::open || close_sent_ || fin_sent_ || silent_since_ != never) return;
+    Oracle& oracle = world_.oracle();
+    Publication what;
+    what.topic = plan_.publish_topic;
+    what.client = index_;
+    what.size = static_cast<std::uint32_t>(random_.between(4, world_.options().body_max));
+    what.form = plan_.raw ? static_cast<Form>(random_.below(3)) : Form::json;
+    what.with_id = !plan_.raw;
+    what.refused = world_.may_refuse_messages() || misbehaves_;
+    what.sent_at = world_.now();
+    const bool ack = !plan_.raw && again_.chance(1, 4);
+    const std::uint32_t number = oracle.add(what);
+    if (ack) {
+        publish_for_ack(number);
+        // Too impatient to wait for the answer.
+        if (world_.options().repeats && again_.chance(1, 6)) publish_for_ack(number);
+        oracle[number].end_byte = said_;
+        return;
+    }
+    const std::string& body = oracle.body(number);
+    if (plan_.raw) {
+        say_frame(what.form == Form::binary ? Op::binary : Op::text,
+                  what.form == Form::json ? '"' + body + '"' : body);
+    } else {
+        say_frame(Op::text,
+                  "{\"type\":\"publish\",\"id\":\"" + std::to_string(number) + "\",\"topic\":\"" +
+                      oracle.topic_name(what.topic) + "\",\"payload\":\"" + body + "\"}");
+    }
+    oracle[number].end_byte = said_;
+}
+
+void Client::publish_for_ack(std::uint32_t number) {
+    Oracle& oracle = world_.oracle();
+    unanswered_.push_back(number);
+    say_frame(Op::text,
+              "{\"type\":\"publish\",\"ack_required\":true,\"id\":\"" + std::to_string(number) +
+                  "\",\"topic\":\"" + oracle.topic_name(oracle[number].topic) +
+                  "\",\"payload\":\"" + oracle.body(number) + "\"}");
+}
+
+// On a new connection under the same name: what the former one heard no answer to.
+void Client::repeat_unanswered() {
+    for (const std::uint32_t number : plan_.unanswered) {
+        world_.oracle()[number].repeated = true;
+        publish_for_ack(number);
+    }
+}
+
+void Client::act() {
+    if (calm_ || state_ != State::open || close_sent_ || fin_sent_ || silent_since_ != never) {
+        return;
+    }
+    alarm_in(Alarm::act,
+             plan_.act_every / 2 +
+                 static_cast<Nanos>(random_.below(static_cast<std::uint64_t>(plan_.act_every))));
+    if (plan_.kind == Kind::liar) {
+        lie();
+    } else if (plan_.kind == Kind::flooder) {
+        flood();
+    } else if (plan_.publishes && random_.chance(3, 4)) {
+        const std::uint64_t burst = random_.chance(1, 8) ? random_.between(2, 12) : 1;
+        for (std::uint64_t i = 0; i < burst; i++) {
+            publish();
+        }
+    } else {
+        ask_something();
+    }
+}
+
+void Client::ask_something() {
+    if (plan_.raw || out_.size() > 4096 || pongs_asked_ > 3) return;  // answers must be read too
+    if (random_.chance(1, 4) || readings_.empty()) {
+        pongs_asked_++;
+        say_frame(Op::text, R"({"type":"ping"})");
+        return;
+    }
+    Reading& reading = readings_[random_.below(readings_.size())];
+    const bool quiet = reading.expected.empty();
+    if (reading.state == Reading::State::off && quiet) {
+        request(reading, true);
+    } else if (quiet || (reading.expected.size() == 1 && reading.expected.front().subscribe)) {
+        // Where requests may be refused, one at a time, or we lose track.
+        const bool sure =
+            !world_.may_refuse_messages() && world_.options().config.topics_per_client_max == 128;
+        if (!sure && (!quiet || reading.state != Reading::State::on)) return;
+        request(reading, false);
+        if (sure && random_.chance(1, 2)) request(reading, true);
+    }
+}
+
+void Client::flood() {
+    const std::uint64_t count = random_.between(10, 300);
+    const std::uint32_t what = plan_.variant % 3;
+    for (std::uint64_t i = 0; i < count && out_.size() < 100'000; i++) {
+        if (what == 0) {
+            pongs_asked_++;
+            say_frame(Op::ping, "flood");
+        } else if (what == 1 && plan_.publishes) {
+            publish();
+        } else if (!plan_.raw) {
+            pongs_asked_++;
+            say_frame(Op::text, R"({"type":"ping"})");
+        }
+    }
+}
+
+// Leaving, and other ways not to stay.
+
+void Client::leave() {
+    if (state_ != State::open || close_sent_) return;
+    const Config& config = world_.options().config;
+    if (plan_.kind == Kind::silent) {
+        silent_since_ = world_.now();
+        misbehaves_ = true;
+        alarm_in(Alarm::deadline,
+                 static_cast<Nanos>(config.ping_interval + config.pong_timeout) + slack);
+        return;
+    }
+    misbehaves_ = true;
+    if (plan_.kind == Kind::half_closer) {
+        if (!out_.empty()) {
+            alarm_in(Alarm::leave, 20 * ms);
+            return;
+        }
+        fin_sent_ = true;
+        world_.net().shutdown(link_);
+        silent_since_ = world_.now();
+        alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
+        return;
+    }
+    Plan next = plan_;
+    if (!plan_.raw) next.memory = readings_;
+    for (Reading& reading : next.memory) {
+        reading.end();
+        reading.expected.clear();
+    }
+    next.unanswered.clear();
+    if (world_.options().repeats && plan_.who != none) {
+        next.unanswered = unanswered_;
+        world_.oracle().forgive(index_);
+    }
+    world_.come_back(next, static_cast<Nanos>(random_.between(1, 500)) * ms);
+    switch (plan_.variant % 3) {
+        case 0:
+            world_.net().reset(link_);
+            state_ = State::over;
+            return;
+        case 1:
+            world_.net().close(link_);
+            state_ = State::over;
+            return;
+        default:
+            say(client_close(1000, 1));
+            close_sent_ = true;
+            expected_code_ = 1000;
+            silent_since_ = world_.now();
+            alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
+            return;
+    }
+}
+
+}  // namespace ringcast::sim
