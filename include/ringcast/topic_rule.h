@@ -1,9 +1,13 @@
 #pragma once
 
 // What the operator decided for the topics whose names match a pattern: --topic on the command
-// line,
-// [[topic]] in the configuration file. The first rule that matches a name holds for it; a topic
-// that none matches has the defaults.
+// line, [[topic]] in the configuration file. The first rule that matches a name holds for it; a
+// topic that none matches has the defaults.
+//
+// As one line, a rule is "PATTERN: WORD, WORD=VALUE, ...", for example
+// "prices.*: history=1000, history-age=60s, policy=close". The last colon ends the pattern, since
+// names may contain colons and words do not; blanks around pattern, words and values do not count.
+// No word at all is a rule, too: it keeps what it matches from those behind it.
 //
 // `rule_numbers` and `rule_switches` are the only source of names, units, ranges and defaults.
 
@@ -11,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "ringcast/units.h"
 
@@ -98,6 +103,25 @@ inline constexpr std::array<RuleSwitch, 3> rule_switches{{
     {"presence", &TopicRule::presence, "clients may ask, and are told, who is there"},
     {"durable", &TopicRule::durable, "on disk before it is acknowledged (--store)"},
 }};
+
+constexpr std::size_t topic_rules_max = 1024;
+
+// Each of these returns one line about the first thing that is not allowed, which begins with the
+// pattern in quotes; empty when all is. Any thread.
+
+// The whole of a line. `rule` is what it says; after a problem, no matter what.
+[[nodiscard]] std::string parse_topic_rule(std::string_view text, TopicRule& rule) noexcept;
+// One word, for a rule that has its pattern: a number, "true" or "false" for a switch, or the name
+// of a policy.
+[[nodiscard]] std::string set_rule_word(TopicRule& rule,
+                                        std::string_view word,
+                                        std::string_view value) noexcept;
+// The pattern, the ranges, and what goes together.
+[[nodiscard]] std::string check_topic_rule(const TopicRule& rule) noexcept;
+
+// A line that parse_topic_rule() reads as the same, if the pattern has no blank at its ends.
+[[nodiscard]] std::string format_topic_rule(const TopicRule& rule) noexcept;
+[[nodiscard]] std::string range_of(const RuleNumber& number) noexcept;  // "0s to 1000h"
 
 inline TopicRule::TopicRule() noexcept {
     for (const RuleNumber& number : rule_numbers) {

@@ -81,6 +81,19 @@ std::string check_origins(const Config& config) {
     return {};
 }
 
+std::string check_topics(const Config& config) {
+    if (config.topic.size() > topic_rules_max) {
+        return refusal("topic",
+                       std::to_string(config.topic.size()) + " rules",
+                       "at most " + std::to_string(topic_rules_max));
+    }
+    for (const TopicRule& rule : config.topic) {
+        const std::string problem = check_topic_rule(rule);
+        if (!problem.empty()) return "--topic: " + problem;
+    }
+    return {};
+}
+
 // What no single field can know.
 std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
@@ -154,6 +167,7 @@ std::string check(const Config& config) noexcept {
     }
     std::string problem = check_listen(config);
     if (problem.empty()) problem = check_origins(config);
+    if (problem.empty()) problem = check_topics(config);
     return problem.empty() ? check_together(config) : problem;
 }
 
