@@ -32,10 +32,11 @@ std::int64_t read_pin(const std::string& text) {
     return pin;
 }
 
+const char* type_of(Unit unit) {
+    return unit == Unit::nanos ? "TIME" : unit == Unit::bytes ? "SIZE" : "N";
+}
+
 void add_number(CLI::App& app, Config& config, const NumberFlag& flag) {
-    const std::string shown = flag.unit == Unit::nanos   ? "TIME"
-                              : flag.unit == Unit::bytes ? "SIZE"
-                                                         : "N";
     app.add_option_function<std::string>(
            std::string("--") + flag.name,
            [&config, &flag](const std::string& text) {
@@ -50,7 +51,7 @@ void add_number(CLI::App& app, Config& config, const NumberFlag& flag) {
            },
            std::string(flag.help) + " [" + format_number(flag.fallback, flag.unit) + "; " +
                range_of(flag) + "]")
-        ->type_name(shown)
+        ->type_name(type_of(flag.unit))
         ->envname(env_of(flag.name));
 }
 
@@ -76,6 +77,49 @@ void add_choice(CLI::App& app,
            help)
         ->type_name(names)
         ->envname(env_of(flag.substr(2)));
+}
+
+// Of a rule; the flags' own ranges stand beside each.
+std::string words_of_rules() {
+    std::string words;
+    for (const RuleNumber& number : rule_numbers) {
+        words += std::string("\n  ") + number.name + "=" + type_of(number.unit) + "  " +
+                 number.help + " [" + format_number(number.fallback, number.unit) + "; " +
+                 range_of(number) + "]";
+    }
+    for (const RuleSwitch& at : rule_switches) {
+        words += std::string("\n  ") + at.name + "  " + at.help;
+    }
+    return words + "\n  policy=gap|close  as --slow-policy, which holds where it is not given";
+}
+
+// A line is a rule: that is how several of them fit into one variable of the environment.
+void add_rules(Config& config, const std::vector<std::string>& texts) {
+    for (std::string_view rest : texts) {
+        bool last = false;
+        while (!last) {
+            const std::size_t end = rest.find('\n');
+            last = end == std::string_view::npos;
+            const std::string problem =
+                parse_topic_rule(rest.substr(0, end), config.topic.emplace_back());
+            if (!problem.empty()) throw CLI::ValidationError("--topic", problem);
+            rest.remove_prefix(last ? rest.size() : end + 1);
+        }
+    }
+}
+
+void add_topics(CLI::App& serve, Config& config) {
+    serve
+        .add_option_function<std::vector<std::string>>(
+            "--topic",
+            [&config](const std::vector<std::string>& texts) { add_rules(config, texts); },
+            "how topics are kept whose names match a pattern (prices.*, chat.>): 'PATTERN: WORD, "
+            "WORD=VALUE, ...'; may be repeated, the first that matches holds. Words:" +
+                words_of_rules())
+        ->type_name("RULE")
+        ->allow_extra_args(false)
+        ->take_all()
+        ->envname("RINGCAST_TOPIC");
 }
 
 void add_flags(CLI::App& serve, Config& config) {
@@ -118,6 +162,7 @@ void add_flags(CLI::App& serve, Config& config) {
                     "congestion control of clients' connections, e.g. cubic [the system's]")
         ->type_name("NAME")
         ->envname("RINGCAST_CONGESTION");
+    add_topics(serve, config);
     for (const SwitchFlag& flag : switch_flags) {
         serve.add_flag(std::string("--") + flag.name, config.*flag.member, flag.help)
             ->envname(env_of(flag.name));

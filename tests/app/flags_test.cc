@@ -74,7 +74,7 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 22> rows{{
+    const std::array<Row, 25> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
         {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
         {{"serve", "stray", "--shards", "2"}, {" stray is"}},
@@ -97,6 +97,9 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--listen", "127.0.0.1:"}, {"--listen", "ADDR:PORT"}},
         {{"serve", "--listen", "[::1:80"}, {"--listen", "ADDR:PORT"}},
         {{"serve", "--dev", "--listen", "0.0.0.0:80"}, {"--listen", "0.0.0.0:80", "loopback"}},
+        {{"serve", "--topic", "a: histry=1"}, {"--topic", "'a'", "'histry'", "history="}},
+        {{"serve", "--topic", "a: keyed", "--topic", "b"}, {"--topic", "'b'", "PATTERN: WORD"}},
+        {{"serve", "--topic", "a: keyed", "b: keyed"}, {" b: keyed is no flag"}},
         {{}, {"subcommand"}},
     }};
     for (const Row& row : rows) {
@@ -146,6 +149,34 @@ TEST_CASE("flags: the environment sets what the command line does not") {
     unsetenv("RINGCAST_PING_INTERVAL");
 }
 
+TEST_CASE("flags: rules for topics come in their order, a line each") {
+    const auto rules = [](const std::vector<std::string>& words) {
+        std::string lines;
+        for (const TopicRule& rule : parse(words).config.topic) {
+            lines += format_topic_rule(rule) + "\n";
+        }
+        return lines;
+    };
+    CHECK(rules({"serve", "--topic", "b: keyed", "--topic=a.>:history=3"}) ==
+          "b: keyed\na.>: history=3\n");
+    CHECK(rules({"serve", "--topic", "b: keyed\na:"}) == "b: keyed\na:\n");
+    setenv("RINGCAST_TOPIC", "c: keyed\nd: presence", 1);
+    CHECK(rules({"serve"}) == "c: keyed\nd: presence\n");
+    CHECK(rules({"serve", "--topic", "a: keyed"}) == "a: keyed\n");
+    unsetenv("RINGCAST_TOPIC");
+
+    std::vector<std::string> many{"serve"};
+    for (std::size_t i = 0; i < topic_rules_max; i++) {
+        many.insert(many.end(), {"--topic", "a: keyed"});
+    }
+    CHECK(parse(many).config.topic.size() == topic_rules_max);
+    many.insert(many.end(), {"--topic", "a: keyed"});
+    int exit_code = 0;
+    const std::string line = written(STDERR_FILENO, many, exit_code);
+    CHECK(exit_code == 2);
+    CHECK(line == "ringcastd: --topic: '1025 rules' is not allowed: at most 1024\n");
+}
+
 TEST_CASE("flags: help lists every flag") {
     int exit_code = 1;
     const std::string help = written(STDOUT_FILENO, {"serve", "--help"}, exit_code);
@@ -155,5 +186,12 @@ TEST_CASE("flags: help lists every flag") {
     }
     for (const SwitchFlag& flag : switch_flags) {
         CHECK_MESSAGE(help.find(std::string("--") + flag.name) != std::string::npos, flag.name);
+    }
+    for (const RuleNumber& number : rule_numbers) {
+        CHECK_MESSAGE(help.find(std::string(number.name) + "=") != std::string::npos, number.name);
+        CHECK_MESSAGE(help.find(range_of(number)) != std::string::npos, number.name);
+    }
+    for (const RuleSwitch& at : rule_switches) {
+        CHECK_MESSAGE(help.find(at.help) != std::string::npos, at.name);
     }
 }

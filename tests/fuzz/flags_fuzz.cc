@@ -100,6 +100,9 @@ std::vector<std::string> written(const Config& config) {
                                                                      : "auto"));
     words.push_back(std::string("--slow-policy=") +
                     (config.slow_policy == SlowPolicy::gap ? "gap" : "close"));
+    for (const TopicRule& rule : config.topic) {
+        words.push_back("--topic=" + format_topic_rule(rule));
+    }
     for (const SwitchFlag& flag : switch_flags) {
         if (config.*flag.member) words.push_back(std::string("--") + flag.name);
     }
@@ -117,6 +120,7 @@ void check_served(const Config& config) {
     }
     test::demand(config.pin >= pin_least && config.pin <= pin_most, "a CPU is in its range");
     test::demand(!config.listen.empty(), "there is somewhere to listen");
+    test::demand(check(config).empty(), "what was read is allowed");
     const Parsed again = parse(written(config));
     test::demand(again.command == Command::serve, "what was read can be written");
     test::demand(written(again.config) == written(config), "and is read as the same");
