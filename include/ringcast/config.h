@@ -49,6 +49,7 @@ struct Config {
     std::uint64_t topics_per_client_max = 0;
     std::uint64_t topic_name_max = 0;
     std::uint64_t topics_max = 0;
+    std::uint64_t memory_max = 0;
     std::uint64_t log_memory = 0;
     std::uint64_t topic_log_max = 0;
     std::uint64_t outbox_max = 0;
@@ -78,7 +79,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 24> number_flags{{
+inline constexpr std::array<NumberFlag, 25> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -86,7 +87,9 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      0,
      0,
      16'000'000,
-     "clients at a time, then 503; 0 = what the file limit allows (it less 64, or 41 a shard)"},
+     "clients at a time, then 503; 0 = what the file limit (it less 64, or 41 a shard) and a "
+     "quarter "
+     "of --memory-max allow"},
     {"ping-interval",
      &Config::ping_interval,
      Unit::nanos,
@@ -179,6 +182,15 @@ inline constexpr std::array<NumberFlag, 24> number_flags{{
      1,
      100'000'000,
      "topics of the whole server; one without readers or messages is kept for a minute"},
+    {"memory-max",
+     &Config::memory_max,
+     Unit::bytes,
+     0,
+     0,
+     1024 * 1024 * units::gib,
+     "memory of all together, but for the kernel's sockets; 0 = three quarters of the machine's, "
+     "or "
+     "of the cgroup's limit"},
     {"log-memory",
      &Config::log_memory,
      Unit::bytes,

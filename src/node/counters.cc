@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 20> all{{
+constexpr std::array<Named, 21> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"handshake failures", &Counters::handshake_failures},
@@ -24,6 +24,7 @@ constexpr std::array<Named, 20> all{{
     {"blocked", &Counters::blocked},
     {"gaps", &Counters::gaps},
     {"slow closed", &Counters::slow_closed},
+    {"memory cut", &Counters::memory_cut},
     {"rate limited", &Counters::rate_limited},
     {"pong timeouts", &Counters::pong_timeouts},
     {"stalls", &Counters::stalls},

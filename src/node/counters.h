@@ -20,6 +20,7 @@ struct Counters {
     std::uint64_t blocked = 0;       // sends that the socket did not take whole
     std::uint64_t gaps = 0;          // gap notices
     std::uint64_t slow_closed = 0;   // clients closed for being slow
+    std::uint64_t memory_cut = 0;    // clients cut for what they held, when memory was short
     std::uint64_t rate_limited = 0;  // messages refused by the rate
     std::uint64_t pong_timeouts = 0;
     std::uint64_t stalls = 0;          // clients closed because their socket took nothing
