@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""What the testers say to wrong words: one line on standard error, and exit code 2.
+"""What the server and the testers say to wrong words: one line on standard error, and exit code 2.
 
-    tests/usage_test.py RINGCAST_SIM REPLAY     two programs; the scripts it knows
+    tests/usage_test.py RINGCAST_SIM REPLAY RINGCASTD     three programs; the scripts it knows
 """
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SIM, REPLAY = None, None  # set below, from the command line
+SIM, REPLAY, RINGCASTD = None, None, None  # set below, from the command line
 
 
 class UsageTest(unittest.TestCase):
@@ -21,6 +21,7 @@ class UsageTest(unittest.TestCase):
             self.assertEqual(done.returncode, 2, done)
             self.assertRegex(done.stderr, r'^[a-z-]+: [^\n]+\n$')
             self.assertEqual(done.stdout, '')
+        return done.stderr
 
     def test_ringcast_sim_refuses_wrong_options(self):
         for words in (
@@ -55,6 +56,28 @@ class UsageTest(unittest.TestCase):
             self.refuses(REPLAY, folder)
             self.refuses(REPLAY, Path(folder, 'none'))
 
+    def test_ringcastd_refuses_wrong_rules(self):
+        for rule in ('', 'prices.*', ': keyed', 'a: histry=1', 'a: history', 'a: history=-1',
+                     'a: history-age=60', 'a: keyed, keyed', 'a: keyed, history=1',
+                     'a: policy=drop', 'a.>.b: keyed', 'a\nb'):
+            self.refuses(RINGCASTD, 'serve', '--topic', rule)
+
+    def test_ringcastd_refuses_wrong_files_and_names_them(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, 'ringcast.toml')
+            for text in ('pingx = 3', 'shards = "2"', 'shards = 65', 'shards = 1\nshards = 2',
+                         'listen = "a"', 'listen = ["a"]', 'dev = 1', '[dev]', 'a.b = 1', 'x',
+                         'topic = 1', '[[topic]]\nkeyed = true', '"a\\nb" = 1',
+                         '[[topic]]\npattern = "a"\nhistory = -1',
+                         'dev = true\nlisten = ["0.0.0.0:80"]'):
+                file.write_text(text)
+                said = self.refuses(RINGCASTD, 'serve', '--config', file)
+                self.assertRegex(said, f'^ringcastd: {file}:[12]?[0-9]: ')
+            file.write_text('dev = true')
+            self.refuses(RINGCASTD, 'serve', '--config', file, '--listen', '0.0.0.0:80')
+            for nothing in (Path(folder, 'none'), folder, ''):
+                self.refuses(RINGCASTD, 'serve', '--config', nothing)
+
     def test_scripts_fuzz_refuses_wrong_words(self):
         for words in (['nonsense'], ['--keep', 'nonsense'], ['framer', '0'], ['framer', '-1'],
                       ['framer', '1e3'], ['framer', '99999'], ['framer', '5', '5'],
@@ -68,5 +91,5 @@ class UsageTest(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    SIM, REPLAY = sys.argv[1:3]
+    SIM, REPLAY, RINGCASTD = sys.argv[1:4]
     unittest.main(argv=sys.argv[:1])

@@ -49,6 +49,7 @@ struct Config {
     std::uint64_t topics_per_client_max = 0;
     std::uint64_t topic_name_max = 0;
     std::uint64_t topics_max = 0;
+    std::uint64_t memory_max = 0;
     std::uint64_t log_memory = 0;
     std::uint64_t topic_log_max = 0;
     std::uint64_t dedup_window = 0;
@@ -80,7 +81,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 26> number_flags{{
+inline constexpr std::array<NumberFlag, 27> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -88,7 +89,9 @@ inline constexpr std::array<NumberFlag, 26> number_flags{{
      0,
      0,
      16'000'000,
-     "clients at a time, then 503; 0 = what the file limit allows (it less 64, or 41 a shard)"},
+     "clients at a time, then 503; 0 = what the file limit (it less 64, or 41 a shard) and a "
+     "quarter "
+     "of --memory-max allow"},
     {"ping-interval",
      &Config::ping_interval,
      Unit::nanos,
@@ -181,6 +184,15 @@ inline constexpr std::array<NumberFlag, 26> number_flags{{
      1,
      100'000'000,
      "topics of the whole server; one without readers or messages is kept for a minute"},
+    {"memory-max",
+     &Config::memory_max,
+     Unit::bytes,
+     0,
+     0,
+     1024 * 1024 * units::gib,
+     "memory of all together, but for the kernel's sockets; 0 = three quarters of the machine's, "
+     "or "
+     "of the cgroup's limit"},
     {"log-memory",
      &Config::log_memory,
      Unit::bytes,

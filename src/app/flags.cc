@@ -1,15 +1,20 @@
 #include "app/flags.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
-#include <map>
 
 #include <CLI/CLI.hpp>
+
+#include "app/config_file.h"
+#include "app/settings.h"
 
 namespace ringcast::app {
 
 namespace {
+
+struct WrongFile {
+    std::string line;
+};
 
 std::string env_of(std::string_view flag) {
     std::string name = "RINGCAST_";
@@ -19,35 +24,20 @@ std::string env_of(std::string_view flag) {
     return name;
 }
 
-// CLI11's own reading of integers takes 0x10 and 010 for numbers, too.
-std::int64_t read_pin(const std::string& text) {
-    std::int64_t pin = 0;
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, pin);
-    if (read.ec != std::errc() || read.ptr != end || pin < pin_least || pin > pin_most) {
-        throw CLI::ValidationError("--pin",
-                                   "'" + text + "' is not allowed: " + std::to_string(pin_least) +
-                                       " to " + std::to_string(pin_most));
-    }
-    return pin;
-}
-
 const char* type_of(Unit unit) {
     return unit == Unit::nanos ? "TIME" : unit == Unit::bytes ? "SIZE" : "N";
 }
 
+void allow(const std::string& flag, const std::string& problem) {
+    if (!problem.empty()) throw CLI::ValidationError(flag, problem);
+}
+
 void add_number(CLI::App& app, Config& config, const NumberFlag& flag) {
+    const std::string name = std::string("--") + flag.name;
     app.add_option_function<std::string>(
-           std::string("--") + flag.name,
-           [&config, &flag](const std::string& text) {
-               std::uint64_t number = 0;
-               const bool good = parse_number(text, flag.unit, number) && number >= flag.least &&
-                                 number <= flag.most;
-               if (!good) {
-                   throw CLI::ValidationError(std::string("--") + flag.name,
-                                              "'" + text + "' is not allowed: " + range_of(flag));
-               }
-               config.*flag.member = number;
+           name,
+           [&config, &flag, name](const std::string& text) {
+               allow(name, set_number(config, flag, text));
            },
            std::string(flag.help) + " [" + format_number(flag.fallback, flag.unit) + "; " +
                range_of(flag) + "]")
@@ -55,28 +45,23 @@ void add_number(CLI::App& app, Config& config, const NumberFlag& flag) {
         ->envname(env_of(flag.name));
 }
 
-template <typename Enum>
-void add_choice(CLI::App& app,
-                const std::string& flag,
-                Enum& target,
-                const std::map<std::string, Enum>& choices,
-                const std::string& help) {
-    std::string names;
-    for (const auto& [name, value] : choices) {
-        names += (names.empty() ? "" : "|") + name;
-    }
+void add_word(CLI::App& app, Config& config, const WordFlag& flag) {
+    const std::string name = std::string("--") + flag.name;
     app.add_option_function<std::string>(
-           flag,
-           [&target, choices, flag, names](const std::string& text) {
-               const auto found = choices.find(text);
-               if (found == choices.end()) {
-                   throw CLI::ValidationError(flag, "'" + text + "' is not allowed: " + names);
-               }
-               target = found->second;
+           name,
+           [&config, &flag, name](const std::string& text) {
+               allow(name, set_word(config, flag, text));
            },
-           help)
-        ->type_name(names)
-        ->envname(env_of(flag.substr(2)));
+           flag.help)
+        ->type_name(flag.shown)
+        ->envname(env_of(flag.name));
+}
+
+void add_list(CLI::App& app, Config& config, const ListFlag& flag) {
+    app.add_option(std::string("--") + flag.name, config.*flag.member, flag.help)
+        ->type_name(flag.shown)
+        ->take_all()
+        ->envname(env_of(flag.name));
 }
 
 // Of a rule; the flags' own ranges stand beside each.
@@ -93,19 +78,20 @@ std::string words_of_rules() {
     return words + "\n  policy=gap|close  as --slow-policy, which holds where it is not given";
 }
 
-// A line is a rule: that is how several of them fit into one variable of the environment.
+// A line is a rule: that is how several of them fit into one variable of the environment. They
+// stand before those of the file.
 void add_rules(Config& config, const std::vector<std::string>& texts) {
+    std::vector<TopicRule> rules;
     for (std::string_view rest : texts) {
         bool last = false;
         while (!last) {
             const std::size_t end = rest.find('\n');
             last = end == std::string_view::npos;
-            const std::string problem =
-                parse_topic_rule(rest.substr(0, end), config.topic.emplace_back());
-            if (!problem.empty()) throw CLI::ValidationError("--topic", problem);
+            allow("--topic", parse_topic_rule(rest.substr(0, end), rules.emplace_back()));
             rest.remove_prefix(last ? rest.size() : end + 1);
         }
     }
+    config.topic.insert(config.topic.begin(), rules.begin(), rules.end());
 }
 
 void add_topics(CLI::App& serve, Config& config) {
@@ -122,46 +108,30 @@ void add_topics(CLI::App& serve, Config& config) {
         ->envname("RINGCAST_TOPIC");
 }
 
-void add_flags(CLI::App& serve, Config& config) {
-    serve
-        .add_option("--listen",
-                    config.listen,
-                    "where to listen; may be repeated; port 0 lets the system choose "
-                    "[127.0.0.1:8080]")
-        ->type_name("ADDR:PORT")
-        ->take_all()
-        ->envname("RINGCAST_LISTEN");
-    serve
-        .add_option("--origin",
-                    config.origin,
-                    "web pages that may connect, e.g. https://example.com; may be repeated [all; "
-                    "with --dev the server's own]")
-        ->type_name("ORIGIN")
-        ->take_all()
-        ->envname("RINGCAST_ORIGIN");
-    add_choice<Io>(serve,
-                   "--io",
-                   config.io,
-                   {{"auto", Io::automatic}, {"uring", Io::uring}, {"epoll", Io::epoll}},
-                   "how to talk to the kernel; auto: io_uring where it may be used [auto]");
-    add_choice<SlowPolicy>(serve,
-                           "--slow-policy",
-                           config.slow_policy,
-                           {{"gap", SlowPolicy::gap}, {"close", SlowPolicy::close}},
-                           "a client that fell off the log skips and is told, or is closed [gap]");
+// CLI11 calls back in the order in which flags were added: the file's values are there before
+// those of the command line and the environment replace them.
+void add_file(CLI::App& serve, Config& config) {
     serve
         .add_option_function<std::string>(
-            "--pin",
-            [&config](const std::string& text) { config.pin = read_pin(text); },
-            "CPU of the first shard; -1: shard i on CPU i when there are enough [-1]")
-        ->type_name("CPU")
-        ->envname("RINGCAST_PIN");
-    serve
-        .add_option("--congestion",
-                    config.congestion,
-                    "congestion control of clients' connections, e.g. cubic [the system's]")
-        ->type_name("NAME")
-        ->envname("RINGCAST_CONGESTION");
+            "--config",
+            [&config](const std::string& file) {
+                const std::string problem = read_config_file(file, config);
+                if (!problem.empty()) throw WrongFile{problem};
+            },
+            "a TOML file with these flags by their names and [[topic]] tables; command line and "
+            "environment win")
+        ->type_name("FILE")
+        ->envname("RINGCAST_CONFIG");
+}
+
+void add_flags(CLI::App& serve, Config& config) {
+    add_file(serve, config);
+    for (const ListFlag& flag : list_flags) {
+        add_list(serve, config, flag);
+    }
+    for (const WordFlag& flag : word_flags) {
+        add_word(serve, config, flag);
+    }
     add_topics(serve, config);
     for (const SwitchFlag& flag : switch_flags) {
         serve.add_flag(std::string("--") + flag.name, config.*flag.member, flag.help)
@@ -183,14 +153,8 @@ std::string first_unknown(int argc, const char* const* argv, const CLI::App& app
     return "nothing";
 }
 
-// One line, whatever the words were: a line break in one of them must not begin another.
-Parsed refused(std::string line) {
-    std::replace_if(
-        line.begin(),
-        line.end(),
-        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
-        '?');
-    std::fprintf(stderr, "ringcastd: %s\n", line.c_str());
+Parsed refused(const std::string& line) {
+    std::fprintf(stderr, "ringcastd: %s\n", as_line(line).c_str());
     Parsed parsed;
     parsed.exit_code = 2;
     return parsed;
@@ -210,6 +174,8 @@ Parsed parse_flags(int argc, const char* const* argv) {
     } catch (const CLI::CallForHelp& help) {
         app.exit(help);
         return parsed;
+    } catch (const WrongFile& wrong) {
+        return refused(wrong.line);
     } catch (const CLI::ExtrasError&) {
         return refused(first_unknown(argc, argv, app) +
                        " is no flag of ringcastd: see ringcastd serve --help");

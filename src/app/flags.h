@@ -1,7 +1,8 @@
 #pragma once
 
 // The command line of ringcastd, made from the tables of ringcast/config.h. Also reads the
-// environment (RINGCAST_PING_INTERVAL=10s for --ping-interval). Main thread only.
+// environment (RINGCAST_PING_INTERVAL=10s for --ping-interval) and the file of --config. What the
+// command line says goes before the environment, that before the file. Main thread only.
 
 #include <cstdint>
 
@@ -17,8 +18,8 @@ struct Parsed {
     Config config;
 };
 
-// Prints help to stdout, and one line about a wrong flag to stderr: its name, what was given, what
-// is allowed.
+// Prints help to stdout, and one line about a wrong flag to stderr: its name (for the file: its
+// name, line and key), what was given, what is allowed.
 [[nodiscard]] Parsed parse_flags(int argc, const char* const* argv);
 
 }  // namespace ringcast::app

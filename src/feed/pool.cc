@@ -22,6 +22,7 @@ SegmentPool::SegmentPool(const Arena& arena) noexcept
     RC_CHECK(arena.size / page_size < no_page);
 
     pages_.resize(arena.size / page_size);
+    resident_.resize((pages_.size() + 63) / 64);
     free_.fill(no_page);
     push_free(0, order_of(arena.size));
 }
@@ -60,6 +61,7 @@ Segment& SegmentPool::take(std::size_t size_min, std::size_t size_wanted, Log& o
     RC_CHECK(pages_[page].live == nullptr);
     pages_[page].live = &segment;
     link_youngest(segment);
+    set_resident(page, order, true);
     bytes_in_use_ += segment.size;
     RC_CHECK(bytes_in_use_ <= arena_.size);
     return segment;
@@ -69,9 +71,7 @@ void SegmentPool::give_back(Segment& segment) noexcept {
     const PageIndex page = page_of(segment);
     RC_CHECK(pages_[page].live == &segment);
     RC_CHECK(bytes_in_use_ >= segment.size);
-    if (segment.by_reference && arena_.punch != nullptr && !RC_PLANT(9)) {
-        arena_.punch(arena_.context, page * page_size, segment.size);
-    }
+    if (segment.by_reference && !RC_PLANT(9)) punch(page, order_of(segment.size));
     pages_[page].live = nullptr;
     bytes_in_use_ -= segment.size;
     unlink(segment);
@@ -79,6 +79,42 @@ void SegmentPool::give_back(Segment& segment) noexcept {
     segment = Segment{};
     segment.pool_newer = spare_;
     spare_ = &segment;
+}
+
+void SegmentPool::shed(std::size_t keep, std::size_t size_max) noexcept {
+    const std::size_t before = resident_bytes();
+    const std::size_t goal = std::max(keep, before - std::min(before, size_max));
+    for (std::size_t order = order_count; order-- > 0 && resident_bytes() > goal;) {
+        PageIndex page = free_[order];
+        for (; page != no_page && resident_bytes() > goal; page = pages_[page].free_older) {
+            punch(page, static_cast<Order>(order));
+        }
+    }
+    while (resident_bytes() > goal && oldest_ != nullptr) {
+        oldest_->by_reference = true;  // so that its pages do not stay behind
+        evict_from(*oldest_);
+    }
+}
+
+void SegmentPool::punch(PageIndex page, Order order) noexcept {
+    const std::size_t before = resident_count_;
+    set_resident(page, order, false);
+    if (resident_count_ == before || arena_.punch == nullptr) return;
+    arena_.punch(arena_.context, page * page_size, page_size << order);
+}
+
+// A block lies at a multiple of its size: it is whole words, or within one.
+void SegmentPool::set_resident(PageIndex page, Order order, bool resident) noexcept {
+    const PageIndex count = PageIndex{1} << order;
+    const std::uint64_t bits =
+        count >= 64 ? UINT64_MAX : ((std::uint64_t{1} << count) - 1) << (page % 64);
+    for (PageIndex at = page; at < page + count; at += 64) {
+        std::uint64_t& word = resident_[at / 64];
+        resident_count_ -= static_cast<std::size_t>(std::popcount(word & bits));
+        word = resident ? word | bits : word & ~bits;
+        resident_count_ += static_cast<std::size_t>(std::popcount(word & bits));
+    }
+    RC_CHECK(resident_count_ <= pages_.size());
 }
 
 void SegmentPool::renew(Segment& segment) noexcept {

@@ -76,6 +76,10 @@ class SegmentPool {
     // Precondition: 0 < size_min <= segment_size_max(), size_min <= size_wanted.
     [[nodiscard]] Segment& take(std::size_t size_min, std::size_t size_wanted, Log& owner) noexcept;
     void give_back(Segment& segment) noexcept;
+    // Gives memory back until `keep` bytes of the arena are in use by pages that were written to,
+    // or `size_max` bytes were given back: first what is free, then the oldest segments of all
+    // logs, as take() would. Not between reserve() and commit().
+    void shed(std::size_t keep, std::size_t size_max) noexcept;
     // `segment`, its owner's only one, is about to be filled anew: it counts as the youngest.
     void renew(Segment& segment) noexcept;
 
@@ -91,6 +95,14 @@ class SegmentPool {
         return place - arena_.base;
     }
     [[nodiscard]] std::size_t bytes_in_use() const noexcept { return bytes_in_use_; }
+    // Pages that were given out since they were last punched: free ones cost memory, too.
+    [[nodiscard]] std::size_t resident_bytes() const noexcept {
+        return resident_count_ * page_size;
+    }
+    // Memory beside the arena, at most: tables, and a descriptor for each segment of one page.
+    [[nodiscard]] static std::size_t tables_size(std::size_t arena_size) noexcept {
+        return arena_size / page_size * (sizeof(Page) + sizeof(Segment) + 1);
+    }
     // Segments taken from their log.
     [[nodiscard]] std::uint64_t evictions() const noexcept { return evictions_; }
     // The largest size that is free in one piece; 0 when all is in use.
@@ -124,6 +136,8 @@ class SegmentPool {
     [[nodiscard]] bool has_free(Order order) const noexcept { return (free_orders_ >> order) != 0; }
 
     void evict_from(const Segment& segment) noexcept;
+    void set_resident(PageIndex page, Order order, bool resident) noexcept;
+    void punch(PageIndex page, Order order) noexcept;
     void clear_around_oldest(Order order) noexcept;
     [[nodiscard]] PageIndex take_block(Order order) noexcept;
     void free_block(PageIndex page, Order order) noexcept;
@@ -143,6 +157,8 @@ class SegmentPool {
     Segment* oldest_ = nullptr;
     Segment* youngest_ = nullptr;
     std::size_t bytes_in_use_ = 0;
+    std::vector<std::uint64_t> resident_;  // a bit a page
+    std::size_t resident_count_ = 0;
     std::uint64_t evictions_ = 0;
 };
 

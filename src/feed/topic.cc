@@ -30,6 +30,7 @@ Topic& TopicTable::create(std::string_view name, std::uint64_t hash) noexcept {
     topic.name_size_ = static_cast<std::uint8_t>(name.size());
     topic.id_ = id;
     topic.hash = hash;
+    names_size_ += memory_of_name(topic);
     index_.insert(hash, id);
     return topic;
 }
@@ -43,6 +44,7 @@ void TopicTable::erase(Topic& topic) noexcept {
     const std::uint32_t erased =
         index_.erase(topic.hash, [&](std::uint32_t candidate) { return candidate == id; });
     RC_CHECK(erased == id);
+    names_size_ -= memory_of_name(topic);
     topic = Topic{};
     topic.id_ = free_;
     free_ = id;

@@ -30,6 +30,29 @@ constexpr std::size_t cpus_max = 4096;
     return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : std::string();
 }
 
+[[nodiscard]] std::string_view take_line(std::string_view& text) noexcept {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    return line;
+}
+
+// A limit of any ancestor binds as well. In a container the path may be that of the host, and only
+// the root, which is the container's own group there, can be read.
+void lower_to_groups(const std::string& root,
+                     std::string_view path,
+                     const char* file,
+                     MemoryLimit& limit) noexcept {
+    if (path.empty()) return;
+    std::string group(path);
+    while (true) {
+        const std::uint64_t bytes = parse_memory_max(read_small((root + group + file).c_str()));
+        if (bytes < limit.bytes) limit = {.bytes = bytes, .of_cgroup = true};
+        if (group.empty()) return;
+        group.erase(group.rfind('/'));
+    }
+}
+
 }  // namespace
 
 Result<std::uint64_t> file_limit() noexcept {
@@ -95,20 +118,16 @@ Result<Done> fill_entropy(MutBytes target) noexcept {
     return Done{};
 }
 
-Result<std::uint64_t> memory_limit() noexcept {
+Result<MemoryLimit> memory_limit() noexcept {
     const long pages = ::sysconf(_SC_PHYS_PAGES);
     const long page = ::sysconf(_SC_PAGESIZE);
     if (pages <= 0 || page <= 0) return os_error(ENOSYS);
-    std::uint64_t limit = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+    MemoryLimit limit{.bytes =
+                          static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page)};
     const std::string cgroups = read_small("/proc/self/cgroup");
-    const std::string_view path = parse_cgroup_path(cgroups);
-    if (path.empty()) return limit;
-    // A limit of any ancestor binds as well.
-    for (std::string group(path); !group.empty(); group.erase(group.rfind('/'))) {
-        const std::string file = "/sys/fs/cgroup" + group + "/memory.max";
-        limit = std::min(limit, parse_memory_max(read_small(file.c_str())));
-        if (group.rfind('/') == std::string::npos) break;
-    }
+    lower_to_groups("/sys/fs/cgroup", parse_cgroup_path(cgroups), "/memory.max", limit);
+    lower_to_groups(
+        "/sys/fs/cgroup/memory", parse_cgroup_v1_path(cgroups), "/memory.limit_in_bytes", limit);
     return limit;
 }
 
@@ -120,10 +139,22 @@ std::uint64_t parse_memory_max(std::string_view text) noexcept {
 
 std::string_view parse_cgroup_path(std::string_view text) noexcept {
     while (!text.empty()) {
-        const std::size_t end = std::min(text.find('\n'), text.size());
-        const std::string_view line = text.substr(0, end);
+        const std::string_view line = take_line(text);
         if (line.starts_with("0::/")) return line.substr(3);
-        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return {};
+}
+
+// "4:memory:/a/b", or several controllers in one line: "4:cpu,memory:/a/b".
+std::string_view parse_cgroup_v1_path(std::string_view text) noexcept {
+    while (!text.empty()) {
+        const std::string_view line = take_line(text);
+        const std::size_t begin = line.find(':');
+        const std::size_t end = line.find(":/");
+        if (begin == std::string_view::npos || end == std::string_view::npos) continue;
+        if (end <= begin) continue;
+        const std::string names = "," + std::string(line.substr(begin + 1, end - begin - 1)) + ",";
+        if (names.find(",memory,") != std::string::npos) return line.substr(end + 1);
     }
     return {};
 }

@@ -33,12 +33,20 @@ void ignore_broken_pipes() noexcept;
 // Fills `target` from the kernel's generator (getrandom), waiting for it to be seeded.
 [[nodiscard]] Result<Done> fill_entropy(MutBytes target) noexcept;
 
-// Bytes of memory this process may use: the machine's, or the cgroup's limit if that is less.
-[[nodiscard]] Result<std::uint64_t> memory_limit() noexcept;
+// Bytes of memory this process may use: the machine's, or the limit of a cgroup that it is in (v1
+// or v2, any ancestor) if that is less.
+struct MemoryLimit {
+    std::uint64_t bytes = 0;
+    bool of_cgroup = false;
+};
+[[nodiscard]] Result<MemoryLimit> memory_limit() noexcept;
 
 // The pieces of memory_limit(), for tests. "memory.max" of a v2 cgroup: a number or "max"
-// (UINT64_MAX). "/proc/self/cgroup": the path behind "0::", or nothing.
+// (UINT64_MAX); v1's "memory.limit_in_bytes" is a number, too large for any machine where there is
+// no limit. "/proc/self/cgroup": the path behind "0::", or that of v1's controller "memory", or
+// nothing.
 [[nodiscard]] std::uint64_t parse_memory_max(std::string_view text) noexcept;
 [[nodiscard]] std::string_view parse_cgroup_path(std::string_view text) noexcept;
+[[nodiscard]] std::string_view parse_cgroup_v1_path(std::string_view text) noexcept;
 
 }  // namespace ringcast::io

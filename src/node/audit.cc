@@ -106,6 +106,13 @@ Holdings audit(const Config& config,
     }
     RC_CHECK(rows == books.holdings.rows);
     RC_CHECK(count == sessions.count());
+    const std::uint64_t counted = sessions.held_bytes();
+    for (io::ConnIndex conn = 0; conn < capacity; conn++) {
+        if (sessions.find(conn) != nullptr) sessions.recount(conn);
+    }
+    RC_CHECK(sessions.held_bytes() <= counted);  // growth was counted when it came
+    RC_CHECK(sessions.held_bytes() >=
+             books.holdings.outbox_bytes + books.holdings.message_bytes + rows);
     return books.holdings;
 }
 

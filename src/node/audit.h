@@ -25,6 +25,7 @@ struct Holdings {
 // - every segment in use is some log's, and the rest of the arena is free;
 // - cursors and subscriptions refer to each other, no cursor is beyond its log, and a connection
 //   stands inside a record of one subscription at most, the one that it says;
+// - what the sessions count as held is not less than what they hold;
 // - no log, outbox, message or number of subscriptions is larger than its limit allows.
 // `capacity`: connection indexes that the reactor may give out.
 [[nodiscard]] Holdings audit(const Config& config,

@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 22> all{{
+constexpr std::array<Named, 23> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"handshake failures", &Counters::handshake_failures},
@@ -26,6 +26,7 @@ constexpr std::array<Named, 22> all{{
     {"recovered", &Counters::recovered},
     {"repeats", &Counters::repeats},
     {"slow closed", &Counters::slow_closed},
+    {"memory cut", &Counters::memory_cut},
     {"rate limited", &Counters::rate_limited},
     {"pong timeouts", &Counters::pong_timeouts},
     {"stalls", &Counters::stalls},

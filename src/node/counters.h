@@ -22,6 +22,7 @@ struct Counters {
     std::uint64_t recovered = 0;     // subscriptions that went on where they had stopped
     std::uint64_t repeats = 0;       // publications that were there already, here at their home
     std::uint64_t slow_closed = 0;   // clients closed for being slow
+    std::uint64_t memory_cut = 0;    // clients cut for what they held, when memory was short
     std::uint64_t rate_limited = 0;  // messages refused by the rate
     std::uint64_t pong_timeouts = 0;
     std::uint64_t stalls = 0;          // clients closed because their socket took nothing

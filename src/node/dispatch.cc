@@ -33,6 +33,11 @@ Dispatch::Dispatch(const Config& config,
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
 void Dispatch::receive(io::ConnIndex conn, MutBytes input) noexcept {
+    handle(conn, input);
+    sessions_.recount(conn);
+}
+
+void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
     Session& session = sessions_[conn];
     if (session.state == State::draining || session.deaf) return;
     if (!RC_PLANT(14)) session.heard = sessions_.now();

@@ -35,6 +35,7 @@ class Dispatch {
   private:
     using Handler = void (Dispatch::*)(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
 
+    void handle(io::ConnIndex conn, MutBytes input) noexcept;
     void on_event(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
     void on_close(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
     void on_ping(io::ConnIndex conn, Bytes payload) noexcept;

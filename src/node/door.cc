@@ -99,7 +99,7 @@ void Door::receive(io::ConnIndex conn, MutBytes& input) noexcept {
 void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
     if (sessions_[conn].refused) {
         counters_.refused++;
-        refuse(conn, 503, "as many clients as may be are here");
+        refuse(conn, 503, "no room for another client now");
         return;
     }
     const wire::Decision decision = wire::decide(request);

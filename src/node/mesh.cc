@@ -106,6 +106,7 @@ void count_out(std::atomic<std::uint64_t>& counter) noexcept {
 Mesh::Mesh(std::uint32_t shard_count, std::uint64_t mail_max)
     : shard_count_(checked(shard_count)),
       mail_max_(mail_max),
+      budget_(shard_count_),
       boxes_(std::make_unique<Box[]>(shard_count_)),
       credits_(
           std::make_unique<Credit[]>(std::size_t{shard_count_} * shard_count_ * channel_count)) {
@@ -214,6 +215,12 @@ bool Mesh::out_of_credit(std::uint32_t from, Channel channel) noexcept {
     return out;
 }
 
+void Mesh::wake_all() noexcept {
+    for (std::uint32_t shard = 0; shard < shard_count_; shard++) {
+        if (boxes_[shard].reactor != nullptr) boxes_[shard].reactor->wake();
+    }
+}
+
 bool Mesh::admit(std::uint64_t limit) noexcept {
     return count_in(connections_, limit);
 }
@@ -223,6 +230,7 @@ void Mesh::leave() noexcept {
 }
 
 bool Mesh::admit_topic(std::uint64_t limit) noexcept {
+    if (budget_.pressure() >= Pressure::refuse) return false;
     return count_in(topics_, limit);
 }
 

@@ -38,6 +38,7 @@
 #include "base/bytes.h"
 #include "base/mpsc.h"
 #include "io/reactor.h"
+#include "node/budget.h"
 
 namespace ringcast::node {
 
@@ -136,15 +137,21 @@ class Mesh {
     // so, that shard is woken when enough of it is done.
     [[nodiscard]] bool out_of_credit(std::uint32_t from) noexcept;
 
+    // Any thread: ends the sleep of every shard.
+    void wake_all() noexcept;
+
     [[nodiscard]] std::uint32_t shard_count() const noexcept { return shard_count_; }
 
     // Connections of all shards together: one relaxed counter, touched once a connection, so that
     // the limit holds however unevenly the kernel spreads the clients.
     [[nodiscard]] bool admit(std::uint64_t limit) noexcept;
     void leave() noexcept;
-    // Topics of all shards together, each counted by its home.
+    // Topics of all shards together, each counted by its home. None while memory is short.
     [[nodiscard]] bool admit_topic(std::uint64_t limit) noexcept;
     void leave_topic() noexcept;
+
+    // Memory of all shards together; endless until it is given a room.
+    [[nodiscard]] Budget& budget() noexcept { return budget_; }
 
   private:
     struct alignas(64) Box;
@@ -155,6 +162,7 @@ class Mesh {
 
     std::uint32_t shard_count_;
     std::uint64_t mail_max_;
+    Budget budget_;
     std::unique_ptr<Box[]> boxes_;
     std::unique_ptr<Credit[]> credits_;
     alignas(64) std::atomic<std::uint64_t> connections_{0};

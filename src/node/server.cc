@@ -14,6 +14,7 @@
 #include "io/probe.h"
 #include "io/process.h"
 #include "io/socket.h"
+#include "node/memory_plan.h"
 #include "node/mesh.h"
 #include "node/shard.h"
 #include "wire/envelope.h"
@@ -84,6 +85,7 @@ struct Server::Impl {
     std::uint32_t connections_max = 0;  // of all shards together
     std::uint32_t table_size = 0;       // of one shard at most
     std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
+    node::MemoryPlan memory_plan;
     std::unique_ptr<node::Mesh> mesh;
     std::vector<Worker> workers;
     std::unique_ptr<std::latch> ready;  // all shards are built, or failed
@@ -99,6 +101,7 @@ struct Server::Impl {
     }
     [[nodiscard]] std::string memory_line() const noexcept;
     [[nodiscard]] bool plan(std::string& error) noexcept;
+    [[nodiscard]] bool plan_connections(std::string& error) noexcept;
     [[nodiscard]] bool bind(std::string& error) noexcept;
     [[nodiscard]] bool build_shards(std::string& error) noexcept;
     void work(std::uint32_t index) noexcept;
@@ -117,7 +120,11 @@ bool Server::Impl::plan(std::string& error) noexcept {
         return false;
     }
     hash_seed = hash;
+    return plan_connections(error);
+}
 
+// As many as descriptors and memory allow.
+bool Server::Impl::plan_connections(std::string& error) noexcept {
     const std::uint64_t reserved = reserved_files(config);
     const std::uint64_t wanted =
         config.connections_max == 0 ? 1'000'000 : config.connections_max + reserved;
@@ -137,7 +144,17 @@ bool Server::Impl::plan(std::string& error) noexcept {
     const std::uint64_t per_table = files.value() - reserved;
     const std::uint64_t possible =
         config.direct_descriptors ? per_table * config.shards : per_table;
-    if (config.connections_max == 0) config.connections_max = possible;
+    auto limit = io::memory_limit();
+    if (!limit.ok()) {
+        error = describe("memory", limit.error());
+        return false;
+    }
+    memory_plan = node::plan_memory(config,
+                                    {.machine = limit.value().bytes,
+                                     .of_cgroup = limit.value().of_cgroup,
+                                     .connections_max = possible,
+                                     .arena_size = arena_size});
+    config.connections_max = memory_plan.connections_max;
     if (config.connections_max > possible) {
         error = "--connections-max " + std::to_string(config.connections_max) +
                 " does not fit the file limit of " + std::to_string(files.value()) + ": at most " +
@@ -147,7 +164,8 @@ bool Server::Impl::plan(std::string& error) noexcept {
     if (config.direct_descriptors) config.io = Io::uring;
     table_size = static_cast<std::uint32_t>(std::min(config.connections_max, per_table));
     connections_max = static_cast<std::uint32_t>(config.connections_max);
-    return true;
+    error = memory_plan.problem;
+    return error.empty();
 }
 
 std::string Server::Impl::memory_line() const noexcept {
@@ -290,7 +308,8 @@ std::unique_ptr<Server> Server::create(const Config& config,
     impl->log = log;
     if (!impl->plan(error)) return nullptr;
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
-                                              impl->config.mail_max);
+                                              impl->memory_plan.mail_max);
+    impl->mesh->budget().set_room(impl->memory_plan.room, impl->memory_plan.logs_floor);
     impl->workers.resize(impl->config.shards);
     if (!impl->bind(error)) return nullptr;
     const bool built = impl->build_shards(error);
@@ -299,6 +318,9 @@ std::unique_ptr<Server> Server::create(const Config& config,
     const Impl& made = *server->impl_;
     made.say(LogLevel::info, "io: " + made.workers.front().why);
     made.say(LogLevel::info, made.memory_line());
+    for (const std::string& line : node::describe(made.memory_plan)) {
+        made.say(LogLevel::info, line);
+    }
     return server;
 }
 

@@ -1,5 +1,6 @@
 #include "node/sessions.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/check.h"
@@ -53,6 +54,10 @@ void Sessions::erase(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     session.become(State::gone);
     RC_CHECK(session.subscriptions.size() == 0);
+    RC_CHECK(held_ >= session.counted);
+    RC_CHECK(links_ >= session.counted_links);
+    held_ -= session.counted;
+    links_ -= session.counted_links;
     wheel_.cancel(conn);
     gates_[conn] = static_cast<std::uint8_t>(gates_[conn] & (gate::ready | gate::leaving));
     slab_.erase(conn);
@@ -84,6 +89,7 @@ void Sessions::push(io::ConnIndex conn, Bytes frame) noexcept {
     }
     if (session.outbox.pending().size() > config_.outbox_max) pause(conn, pause::outbox);
     gates_[conn] |= gate::outbox;
+    recount(conn);
     mark_ready(conn);
 }
 
@@ -93,6 +99,7 @@ void Sessions::push_unlimited(io::ConnIndex conn, Bytes frame) noexcept {
     const bool taken = session.outbox.push(frame, SIZE_MAX / 2);
     RC_CHECK(taken);
     gates_[conn] |= gate::outbox;
+    recount(conn);
     mark_ready(conn);
 }
 
@@ -104,6 +111,7 @@ void Sessions::push_tail(io::ConnIndex conn, Bytes rest) noexcept {
     if (session.state == State::draining) return;
     session.outbox.push_front(rest);
     gates_[conn] |= gate::outbox;
+    recount(conn);
     mark_ready(conn);
 }
 
@@ -213,6 +221,7 @@ void Sessions::abort(io::ConnIndex conn) noexcept {
     session.become(State::draining);
     session.outbox.clear();
     session.body = {};
+    recount(conn);
     wheel_.cancel(conn);
     leave(conn);
     reactor_.close(conn);
@@ -235,6 +244,49 @@ void Sessions::flushed(io::ConnIndex conn) noexcept {
     }
 }
 
+void Sessions::recount(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    const std::uint32_t links = session.subscriptions.size();
+    std::size_t held = session.framer.held_bytes() + session.outbox.held_bytes();
+    held += links * subscription_bytes;
+    if (session.request != nullptr) held += sizeof(wire::RequestParser);
+    if (session.client_id != nullptr) held += name_bytes;
+    if (session.publish_topic != nullptr) held += name_bytes;
+    held_ += held - session.counted;
+    links_ += links - std::uint64_t{session.counted_links};
+    session.counted = static_cast<std::uint32_t>(held);
+    session.counted_links = static_cast<std::uint16_t>(links);
+    RC_CHECK(session.counted == held);  // a message, an outbox and 65,535 subscriptions are less
+}
+
+void Sessions::cut_largest(std::uint64_t size) noexcept {
+    constexpr std::uint32_t next_to_nothing = 4096;
+    struct Holder {
+        std::uint32_t held = 0;
+        io::ConnIndex conn = io::no_conn;
+    };
+    std::vector<Holder> holders;
+    slab_.for_each([&](std::uint32_t conn, Session& session) noexcept {
+        if (session.state == State::draining) return;
+        recount(conn);
+        if (session.counted <= next_to_nothing) return;
+        holders.push_back({.held = session.counted, .conn = conn});
+    });
+    std::sort(holders.begin(), holders.end(), [](const Holder& a, const Holder& b) {
+        return a.held != b.held ? a.held > b.held : a.conn < b.conn;
+    });
+    std::uint64_t freed = 0;
+    for (const Holder& holder : holders) {
+        if (freed >= size) return;
+        freed += holder.held;
+        counters_.memory_cut++;
+        abort(holder.conn);
+        // Here nobody is looking at a message of it, so it need not be kept until on_closed.
+        slab_[holder.conn].framer.stop();
+        recount(holder.conn);
+    }
+}
+
 void Sessions::set_blocked(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     RC_CHECK((gates_[conn] & gate::blocked) == 0);
@@ -251,6 +303,7 @@ void Sessions::arm(io::ConnIndex conn) noexcept {
 
 void Sessions::on_timer(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
+    recount(conn);
     const bool blocked = (gates_[conn] & gate::blocked) != 0;
     switch (look(session, blocked, timings_, now_)) {
         case Due::nothing:

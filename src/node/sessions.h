@@ -18,6 +18,9 @@
 // Gates: one byte a connection, in an array of their own, so that a fan-out over ten thousand
 // readers touches ten kilobytes and no session. A closed gate keeps lane records back.
 //
+// Memory. What a session can grow by is counted when it grows, and what it gave back by
+// recount(), at the latest when its timer fires: the sum is never too small.
+//
 // One thread owns all of it.
 
 #include <cstdint>
@@ -51,6 +54,15 @@ constexpr std::uint8_t ends = 128;    // is ended as soon as it has every record
 
 // The answers to a receive buffer of small requests, and to those that were under way.
 constexpr std::size_t outbox_slack = std::size_t{512} * 1024;
+// For a connection whatever it does: its session, slot, timer and gate, places on lists.
+constexpr std::size_t connection_bytes = sizeof(Session) + 160;
+// For one subscription: its entry and its row in vectors that double, and the wait for home.
+constexpr std::size_t subscription_bytes =
+    2 * sizeof(Subscription) + 2 * sizeof(feed::Subscriber) + 128;
+// For a lane, which has a reader at least: the object itself.
+constexpr std::size_t lane_bytes = sizeof(feed::Lane) + 16;
+// A client id with its place in the registry, or the topic that a raw client publishes to.
+constexpr std::size_t name_bytes = 512;
 
 class Sessions {
   public:
@@ -115,6 +127,14 @@ class Sessions {
     void resume_waiting() noexcept;
     [[nodiscard]] bool anyone_waiting() const noexcept { return !waiting_.empty(); }
 
+    // Counts what the session holds now, beside connection_bytes.
+    void recount(io::ConnIndex conn) noexcept;
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return held_; }
+    [[nodiscard]] std::uint64_t subscriptions() const noexcept { return links_; }
+    // Cuts those that hold most until `size` bytes are free; nobody who holds next to nothing.
+    // O(sessions).
+    void cut_largest(std::uint64_t size) noexcept;
+
     void set_blocked(io::ConnIndex conn) noexcept;
     void mark_ready(io::ConnIndex conn) noexcept;
     void arm(io::ConnIndex conn) noexcept;  // the timer, from the session's state
@@ -147,6 +167,8 @@ class Sessions {
     };
     std::vector<Waiting> waiting_;  // paused for credit
     std::uint64_t next_serial_ = 1;
+    std::uint64_t held_ = 0;   // bytes, as counted
+    std::uint64_t links_ = 0;  // subscriptions, as counted
     std::uint32_t count_ = 0;
     Tick now_ = 0;
 };

@@ -25,6 +25,8 @@ constexpr std::uint32_t mail_per_turn = 4096;
 constexpr std::uint32_t closes_per_turn = 4096;
 // A publisher that has more to say says it within so long, and one that never ends holds up its own
 // readers, and whoever else the pump serves, for no longer than that.
+constexpr std::size_t shed_per_turn = 8 << 20;   // bytes of logs: half a millisecond
+constexpr std::uint64_t report_step = 64 << 10;  // bytes; less is not worth a report
 constexpr Nanos gather_pause = nanos_per_ms / 20;
 constexpr Nanos gather_max = nanos_per_ms;
 
@@ -135,6 +137,7 @@ void Shard::turn(Nanos until) noexcept {
     gather();
     pump_.run();
     take_out_leavers();
+    keep_budget();
 }
 
 Nanos Shard::plan() noexcept {
@@ -315,9 +318,11 @@ void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept
     note_event();
     counters_.accepted++;
     Session& session = sessions_.create(conn);
-    session.admitted = mesh_.admit(setup_.connections_max);
+    const Pressure pressure = mesh_.budget().pressure();
+    session.admitted = pressure < Pressure::refuse && mesh_.admit(setup_.connections_max);
     session.refused = !session.admitted;
-    if (stage_ != Stage::serving) sessions_.abort(conn);
+    // A refusal costs memory, too.
+    if (stage_ != Stage::serving || pressure == Pressure::cut) sessions_.abort(conn);
 }
 
 void Shard::on_received(io::ConnIndex conn, MutBytes bytes) noexcept {
@@ -369,6 +374,7 @@ void Shard::fire(std::uint32_t timer) noexcept {
     switch (static_cast<Timer>(timer - capacity_)) {
         case sweep_timer:
             hub_.sweep();
+            reported_ = UINT64_MAX;  // what was given back counts within a second
             arm(sweep_timer, sweep_interval);
             return;
         case feed_timer:
@@ -382,6 +388,36 @@ void Shard::fire(std::uint32_t timer) noexcept {
             break;
     }
     RC_CHECK(false);
+}
+
+std::uint64_t Shard::clients_bytes() const noexcept {
+    const std::uint64_t lanes =
+        std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
+    return sessions_.held_bytes() + topics_.held_bytes() + lanes * lane_bytes;
+}
+
+// Behind the pump: who can be sent to has got what is about to be shed.
+void Shard::keep_budget() noexcept {
+    Budget& budget = mesh_.budget();
+    const std::uint64_t clients = clients_bytes();
+    const std::uint64_t held = clients + pool_.resident_bytes();
+    const std::uint64_t moved = std::max(held, reported_) - std::min(held, reported_);
+    const Pressure before = budget.pressure();
+    if (moved < report_step && before == Pressure::none) return;
+    reported_ = held;
+    const Pressure now = budget.report(setup_.index, clients, pool_.resident_bytes());
+    if (now > before) mesh_.wake_all();
+    if (now == Pressure::none) return;
+    const std::uint64_t keep = budget.logs_to_keep(setup_.index);
+    if (pool_.resident_bytes() > keep) {
+        pool_.shed(keep, shed_per_turn);
+        sleepless_ = sleepless_ || pool_.resident_bytes() > keep;
+    }
+    if (now == Pressure::cut && last_cut_ != sessions_.now()) {
+        last_cut_ = sessions_.now();  // it looks at everybody, so not in every turn
+        sessions_.cut_largest(budget.clients_to_cut(setup_.index));
+    }
+    budget.report(setup_.index, clients_bytes(), pool_.resident_bytes());
 }
 
 // Tells shard 0 what to show.

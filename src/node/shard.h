@@ -16,6 +16,9 @@
 // it has read what its topics owe it. Shortly before the drain time-out the rest is closed as it
 // is, and what is still there at the time-out is cut.
 //
+// A turn ends with the memory: what the shard holds goes into the books of all (node/budget.h), and
+// when there is too much of it, logs are made shorter, and then the largest clients are cut.
+//
 // A Shard is built, run and asked by its own thread; only request_stop() may come from others.
 
 #include <array>
@@ -132,6 +135,8 @@ class Shard final : private io::Handler {
     void drain_time_is_up() noexcept;
     void cut_everybody() noexcept;
     void report() noexcept;
+    [[nodiscard]] std::uint64_t clients_bytes() const noexcept;
+    void keep_budget() noexcept;
     [[nodiscard]] Tick tick_now() const noexcept;
 
     Config config_;
@@ -167,6 +172,8 @@ class Shard final : private io::Handler {
     Stage stage_ = Stage::serving;
     std::array<std::uint32_t, 2> settled_{};  // shards heard of, by round
     io::ConnIndex close_next_ = 0;            // everybody below is closing, or about to
+    std::uint64_t reported_ = 0;              // bytes, to the budget
+    Tick last_cut_ = 0;
 };
 
 }  // namespace ringcast::node

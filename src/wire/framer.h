@@ -66,6 +66,12 @@ class Framer {
     // memory of `input`.
     [[nodiscard]] Event next(MutBytes& input, const FramerLimits& limits) noexcept;
 
+    // Forgets what it has, memory and all, and swallows what comes.
+    void stop() noexcept {
+        release();
+        state_ = State::dead;
+    }
+
     // Memory held for a message (or a control frame) that is not complete.
     [[nodiscard]] std::size_t held_bytes() const noexcept { return capacity_; }
     // A message has begun and is not complete: the owner may set it a deadline.

@@ -33,6 +33,7 @@ FLAGS = {
     'handshake_timeout': '--handshake-timeout',
     'log_memory': '--log-memory',
     'mail_max': '--mail-max',
+    'memory_max': '--memory-max',
     'message_max': '--message-max',
     'messages_burst': '--messages-burst',
     'messages_per_second': '--messages-per-second',

@@ -50,6 +50,7 @@ TEST_CASE("pool: segments never overlap, and all memory comes together again") {
                 }
                 live.push_back(&segment);
                 in_use += segment.size;
+                REQUIRE(pool.resident_bytes() >= in_use);
             } else if (!live.empty()) {
                 std::swap(live[random.below(live.size())], live.back());
                 Segment& segment = *live.back();
@@ -159,4 +160,41 @@ TEST_CASE("pool: a log that grows takes what is there rather than what others ho
     const std::uint64_t before = pool.evictions();
     publish(log, "x");
     CHECK(pool.evictions() - before <= 1);
+}
+
+TEST_CASE("pool: what is shed is no longer in memory, free pages first, then the oldest") {
+    WatchedArena memory(128);
+    SegmentPool pool(memory.arena());
+    Log a(pool, 1, unlimited, {});
+    Log b(pool, 1, unlimited, {});
+    for (int i = 0; i < 40; i++) {
+        publish(i < 20 ? a : b, std::string(page_size - 4, 'x'));
+    }
+    const std::size_t full = pool.resident_bytes();
+    CHECK(full == pool.bytes_in_use());
+    a.drop_all();
+    a.release();
+    const std::size_t used = pool.bytes_in_use();
+    CHECK(used < full);
+    CHECK(pool.resident_bytes() == full);  // free, and still there
+
+    const std::uint64_t evictions = pool.evictions();
+    pool.shed(used, SIZE_MAX);
+    CHECK(pool.resident_bytes() == used);
+    CHECK(pool.evictions() == evictions);
+    CHECK(memory.punched() > 0);
+
+    pool.shed(0, 1);
+    CHECK(pool.resident_bytes() < used);
+    CHECK(pool.evictions() == evictions + 1);
+    CHECK(b.first() > 1);
+    CHECK(b.first() < b.next());
+    pool.shed(8 * page_size, SIZE_MAX);
+    CHECK(pool.resident_bytes() <= 8 * page_size);
+    pool.check();
+    publish(b, "still here");
+    pool.shed(0, SIZE_MAX);
+    CHECK(pool.resident_bytes() == 0);
+    CHECK(pool.bytes_in_use() == 0);
+    CHECK(b.first() == b.next());
 }

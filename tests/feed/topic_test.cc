@@ -95,6 +95,8 @@ TEST_CASE("topic: a quiet topic with a name of 20 takes at most 200 bytes") {
     const std::size_t each = (allocated() - before) / count;
     MESSAGE("bytes a topic: " << each);  // 0 under a sanitizer: its allocator does not say
     CHECK(each <= 200);
+    CHECK(table.held_bytes() >= each * count);
+    CHECK(table.held_bytes() <= 200 * count);
 }
 
 TEST_CASE("topic: names of one byte and of 255 are kept, and a place is used again") {
@@ -106,7 +108,9 @@ TEST_CASE("topic: names of one byte and of 255 are kept, and a place is used aga
     CHECK(table.find(longest, 7) == &other);
     CHECK(table.find("b", 7) == nullptr);
     const std::uint32_t id = one.id();
+    const std::size_t held = table.held_bytes();
     table.erase(one);
+    CHECK(table.held_bytes() == held - 32);
     CHECK(table.find("a", 7) == nullptr);
     CHECK(table.create("b", 7).id() == id);
     CHECK(table.count() == 2);

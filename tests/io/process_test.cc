@@ -69,7 +69,7 @@ TEST_CASE("process: a broken pipe is an error, not a signal; a handler of the pr
 }
 
 TEST_CASE("process: the memory limit is the machine's or the cgroup's") {
-    const std::uint64_t limit = memory_limit().value();
+    const std::uint64_t limit = memory_limit().value().bytes;
     CHECK(limit > 1 << 20);
     CHECK(limit <= static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                        static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)));
@@ -81,6 +81,10 @@ TEST_CASE("process: the memory limit is the machine's or the cgroup's") {
     CHECK(parse_cgroup_path("12:memory:/docker/1\n0::/\n") == "/");
     CHECK(parse_cgroup_path("12:memory:/docker/1\n").empty());
     CHECK(parse_cgroup_path("").empty());
+    CHECK(parse_memory_max("9223372036854771712\n") == 9'223'372'036'854'771'712U);
+    CHECK(parse_cgroup_v1_path("5:devices:/\n4:memory:/docker/1\n0::/\n") == "/docker/1");
+    CHECK(parse_cgroup_v1_path("3:cpu,memory,pids:/a\n") == "/a");
+    CHECK(parse_cgroup_v1_path("0::/\n9:name=memory:/a\n1:memory\n:/\n").empty());
 }
 
 }  // namespace ringcast::io::test

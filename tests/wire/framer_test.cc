@@ -468,6 +468,16 @@ TEST_CASE("framer: no memory is held between messages, nor after the end") {
     CHECK(session.events == Events{"text:abcdef", "ping:half", "error1002"});
 }
 
+TEST_CASE("framer: one that is stopped holds nothing and hears nothing") {
+    Session session;
+    session.feed(begin_text("abc"));
+    session.framer.stop();
+    CHECK(session.framer.held_bytes() == 0);
+    session.feed(last("def") + ping("x"));
+    CHECK(session.events.empty());
+    CHECK(session.framer.held_bytes() == 0);
+}
+
 #if !RC_TEST_ADDRESS_SANITIZER  // it needs all the address space that the limit takes away
 TEST_CASE("framer: no memory for a message ends that connection, with 1011") {
     const pid_t child = ::fork();

@@ -1,0 +1,77 @@
+#pragma once
+
+// What can be set by name, beside the tables of ringcast/config.h: lists and words. The command
+// line, the environment and the configuration file know these names from here. Main thread only.
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ringcast/config.h"
+
+namespace ringcast::app {
+
+struct ListFlag {
+    const char* name;
+    std::vector<std::string> Config::*member;
+    const char* shown;
+    const char* help;
+};
+
+struct WordFlag {
+    const char* name;
+    bool (*set)(Config& config, std::string_view text);  // false: not allowed
+    bool integer;                                        // written without quotes in the file
+    const char* shown;                                   // and what is allowed
+    const char* help;
+};
+
+[[nodiscard]] bool set_io(Config& config, std::string_view text);
+[[nodiscard]] bool set_slow_policy(Config& config, std::string_view text);
+[[nodiscard]] bool set_pin(Config& config, std::string_view text);
+[[nodiscard]] bool set_congestion(Config& config, std::string_view text);
+
+inline constexpr std::array<ListFlag, 2> list_flags{{
+    {"listen",
+     &Config::listen,
+     "ADDR:PORT",
+     "where to listen; may be repeated; port 0 lets the system choose [127.0.0.1:8080]"},
+    {"origin",
+     &Config::origin,
+     "ORIGIN",
+     "web pages that may connect, e.g. https://example.com; may be repeated [all; with --dev the "
+     "server's own]"},
+}};
+
+inline constexpr std::array<WordFlag, 4> word_flags{{
+    {"io",
+     &set_io,
+     false,
+     "auto|epoll|uring",
+     "how to talk to the kernel; auto: io_uring where it may be used [auto]"},
+    {"slow-policy",
+     &set_slow_policy,
+     false,
+     "close|gap",
+     "a client that fell off the log skips and is told, or is closed [gap]"},
+    {"pin",
+     &set_pin,
+     true,
+     "-1 to 4095",
+     "CPU of the first shard; -1: shard i on CPU i when there are enough [-1]"},
+    {"congestion",
+     &set_congestion,
+     false,
+     "NAME",
+     "congestion control of clients' connections, e.g. cubic [the system's]"},
+}};
+
+// Each sets one thing; what it returns is empty, or says what was given and what is allowed.
+[[nodiscard]] std::string set_number(Config& config, const NumberFlag& flag, std::string_view text);
+[[nodiscard]] std::string set_word(Config& config, const WordFlag& flag, std::string_view text);
+
+// Whatever was given: a line break in it must not begin another line.
+[[nodiscard]] std::string as_line(std::string text);
+
+}  // namespace ringcast::app

@@ -1,0 +1,243 @@
+#include "node/memory_plan.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/check.h"
+#include "feed/pattern.h"
+#include "feed/pool.h"
+#include "feed/topic.h"
+#include "io/reactor.h"
+#include "node/mesh.h"
+#include "node/sessions.h"
+#include "wire/framer.h"
+
+namespace ringcast::node {
+
+namespace {
+
+using units::kib;
+using units::mib;
+
+// Measured with idle servers, and rounded up: code and libraries, their heap; of a shard the stack,
+// its rings with 16,384 completions, batches, and an arena of the allocator.
+constexpr std::uint64_t program_bytes = 16 * mib;
+constexpr std::uint64_t shard_bytes = 3 * mib;
+constexpr std::uint64_t parser_factor = 17;  // wire/envelope.h, and a copy for large numbers
+// A mail, its names, and two parcels' heads, beside the bytes that are its cost.
+constexpr std::uint64_t mail_overhead = 512;
+constexpr std::uint64_t mail_min = 16;
+// A key of a keyed topic, beside its record: the name, a place in a table and in a list.
+constexpr std::uint64_t key_bytes = 384;
+// A client that does nothing, in the kernel: struct sock, file, inode, dentry, one wait entry.
+constexpr std::uint64_t socket_bytes = 4 * kib;
+constexpr std::uint64_t room_enough = 16 * mib;
+constexpr std::uint64_t logs_floor_min = 1 * mib;
+
+// Sums and products that stay at the largest number instead of beginning anew.
+[[nodiscard]] std::uint64_t times(std::uint64_t a, std::uint64_t b) noexcept {
+    std::uint64_t product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+[[nodiscard]] std::uint64_t plus(std::uint64_t a, std::uint64_t b) noexcept {
+    std::uint64_t sum = 0;
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+[[nodiscard]] std::uint64_t sum_of(const std::vector<MemoryRow>& rows) noexcept {
+    std::uint64_t sum = 0;
+    for (const MemoryRow& row : rows) {
+        sum = plus(sum, row.bytes);
+    }
+    return sum;
+}
+
+// "352B", "523MiB", "12GiB": what is left out does not matter here.
+[[nodiscard]] std::string about(std::uint64_t bytes) {
+    if (bytes == UINT64_MAX) return "endless";
+    if (bytes < 10 * kib) return std::to_string(bytes) + "B";
+    if (bytes < mib) return std::to_string((bytes + kib - 1) / kib) + "KiB";
+    if (bytes < 10 * units::gib) return std::to_string((bytes + mib - 1) / mib) + "MiB";
+    const std::uint64_t gib = bytes / units::gib;
+    if (gib < 10 * kib) return std::to_string(gib) + "GiB";
+    return std::to_string(gib / kib) + "TiB";
+}
+
+[[nodiscard]] MemoryRow row_of(const char* name,
+                               std::uint64_t count,
+                               std::uint64_t each,
+                               const char* flag) {
+    return {.name = name,
+            .bytes = times(count, each),
+            .how = std::to_string(count) + " x " + about(each),
+            .flag = flag};
+}
+
+// Pairs of shards in both channels: what may be under way is counted for each.
+[[nodiscard]] std::uint64_t mail_ways(const Config& config) noexcept {
+    return std::max<std::uint64_t>(config.shards * (config.shards - 1), 1) * 2;
+}
+
+// All that a shard may have read: its clients say no more than that when it is out of credit.
+[[nodiscard]] constexpr std::uint64_t receive_bytes() noexcept {
+    const io::ReactorOptions options;
+    const std::uint64_t buffers =
+        std::uint64_t{options.receive_buffer_size} * options.receive_buffer_count;
+    return buffers + buffers / 16;
+}
+
+// So many units from each to each, and what each goes over by (node/mesh.h).
+[[nodiscard]] std::uint64_t mail_bytes(const Config& config, std::uint64_t mail_max) noexcept {
+    const std::uint64_t over = receive_bytes() + 2 * config.message_max;
+    return mail_ways(config) * mail_max * (mail_unit + mail_overhead) + config.shards * over;
+}
+
+// A credit of so many units that mail takes an eighth of the memory at most.
+[[nodiscard]] std::uint64_t mail_max_for(const Config& config, std::uint64_t limit) noexcept {
+    const std::uint64_t over = mail_bytes(config, 0);
+    const std::uint64_t units =
+        (limit / 8 - std::min(limit / 8, over)) / mail_ways(config) / (mail_unit + mail_overhead);
+    return std::clamp(units, mail_min, std::max(config.mail_max, mail_min));
+}
+
+[[nodiscard]] std::vector<MemoryRow> fixed_rows(const Config& config,
+                                                const MemoryPlan& plan,
+                                                std::size_t arena_size) {
+    const std::uint64_t shards = config.shards;
+    return {
+        {.name = "program", .bytes = program_bytes, .how = about(program_bytes), .flag = nullptr},
+        row_of("shards", shards, shard_bytes, "shards"),
+        row_of("receive buffers", shards, receive_bytes(), "shards"),
+        row_of("parsers", shards, parser_factor * config.message_max, "message-max"),
+        row_of("tables of logs", shards, feed::SegmentPool::tables_size(arena_size), "log-memory"),
+        row_of("connections", plan.connections_max, connection_bytes, "connections-max"),
+        {.name = "mail",
+         .bytes = mail_bytes(config, plan.mail_max),
+         .how = std::to_string(mail_ways(config)) + " ways x " + std::to_string(plan.mail_max),
+         .flag = "mail-max"},
+    };
+}
+
+// Of the keyed topics that rules allow: one, or as many as there may be topics.
+[[nodiscard]] std::uint64_t keys_bytes_of(const Config& config) noexcept {
+    std::uint64_t bytes = 0;
+    for (const TopicRule& rule : config.topic) {
+        if (!rule.keyed) continue;
+        const bool one = feed::kind_of(rule.pattern) == feed::NameKind::plain;
+        const std::uint64_t each = plus(rule.keys_bytes, times(rule.keys_max, key_bytes));
+        bytes = plus(bytes, times(one ? 1 : config.topics_max, each));
+    }
+    return bytes;
+}
+
+[[nodiscard]] std::vector<MemoryRow> growing_rows(const Config& config,
+                                                  const MemoryPlan& plan,
+                                                  std::size_t arena_size) {
+    const std::uint64_t message =
+        config.message_max + wire::control_payload_max + wire::payload_padding;
+    // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer.
+    const std::uint64_t outbox =
+        std::bit_ceil(config.outbox_max + config.message_max * 4 / 3 + 2 * kib);
+    const std::uint64_t topic = sizeof(feed::Topic) + config.topic_name_max + 64 + 2 * lane_bytes;
+    const std::uint64_t clients = plan.connections_max;
+    std::vector<MemoryRow> rows{
+        row_of("logs", config.shards, arena_size, "log-memory"),
+        row_of("messages", clients, message, "message-max"),
+        row_of("outboxes", clients, outbox, "outbox-max"),
+        row_of("subscriptions",
+               clients,
+               config.topics_per_client_max * subscription_bytes,
+               "topics-per-client-max"),
+        row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
+    };
+    const std::uint64_t keys = keys_bytes_of(config);
+    if (keys > 0) {
+        rows.push_back({.name = "keys", .bytes = keys, .how = "keyed topics", .flag = "topic"});
+    }
+    return rows;
+}
+
+// The limit, and where it is from. Without a flag a quarter is left to the kernel's sockets and to
+// other programs.
+void settle_limit(MemoryPlan& plan, const Config& config, const MemoryFacts& facts) {
+    const std::string machine = (facts.of_cgroup ? "the cgroup's " : "this machine's ");
+    const std::string whole = machine + about(facts.machine);
+    if (config.memory_max == 0) {
+        plan.limit = facts.machine / 4 * 3;
+        plan.source = "3/4 of " + whole;
+        return;
+    }
+    plan.limit = config.memory_max;
+    plan.source = "--memory-max";
+    if (config.memory_max > facts.machine) {
+        plan.problem = "--memory-max: '" + format_number(config.memory_max, Unit::bytes) +
+                       "' is more than " + whole;
+    }
+}
+
+// What to do about a plan that does not fit: its largest part is the one to lower.
+[[nodiscard]] std::string advice(const MemoryPlan& plan) {
+    const MemoryRow* largest = &plan.growing.front();
+    for (const MemoryRow& row : plan.fixed) {
+        if (row.flag != nullptr && row.bytes > largest->bytes) largest = &row;
+    }
+    return "memory: the limits need " + about(plus(plan.fixed_size, plan.room_min)) +
+           " at least, and there are " + about(plan.limit) + " (" + plan.source + "): lower --" +
+           largest->flag + " (" + largest->name + ": " + largest->how + " = " +
+           about(largest->bytes) + ") or raise --memory-max";
+}
+
+[[nodiscard]] std::string listed(const std::vector<MemoryRow>& rows) {
+    std::string text;
+    for (const MemoryRow& row : rows) {
+        text += (text.empty() ? "" : ", ") + std::string(row.name) + " " + row.how;
+        if (row.flag != nullptr) text += " = " + about(row.bytes);
+    }
+    return text;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const Config& config, const MemoryFacts& facts) noexcept {
+    RC_CHECK(config.shards > 0);
+    RC_CHECK(facts.arena_size > 0);
+    MemoryPlan plan;
+    settle_limit(plan, config, facts);
+    plan.mail_max = mail_max_for(config, plan.limit);
+    const std::uint64_t quarter = std::max<std::uint64_t>(plan.limit / 4 / connection_bytes, 1);
+    plan.connections_max = config.connections_max != 0 ? config.connections_max
+                                                       : std::min(facts.connections_max, quarter);
+    plan.fixed = fixed_rows(config, plan, facts.arena_size);
+    plan.growing = growing_rows(config, plan, facts.arena_size);
+    plan.fixed_size = sum_of(plan.fixed);
+    plan.growing_size = sum_of(plan.growing);
+    plan.sockets = times(plan.connections_max, socket_bytes);
+    plan.logs_floor = std::min<std::uint64_t>(
+        facts.arena_size, std::max<std::uint64_t>(facts.arena_size / 8, logs_floor_min));
+
+    const std::uint64_t logs = plan.growing.front().bytes;
+    const std::uint64_t rest = plan.limit - std::min(plan.limit, plan.fixed_size);
+    plan.room = rest - rest / 16;
+    // 8/7 of it, since the last eighth is where pressure begins.
+    const std::uint64_t wanted = plus(logs, std::min(plan.growing_size - logs, room_enough));
+    plan.room_min = plus(wanted, wanted / 7 + wanted / 14 + 1);
+    if (plan.problem.empty() && rest < plan.room_min) plan.problem = advice(plan);
+    return plan;
+}
+
+std::vector<std::string> describe(const MemoryPlan& plan) noexcept {
+    const bool fits = plan.growing_size <= plan.room - plan.room / 8;
+    const std::string most = about(fits ? plus(plan.fixed_size, plan.growing_size) : plan.limit);
+    std::string second = "memory: what grows: " + listed(plan.growing);
+    second += fits ? ": it all fits"
+                   : ": these share " + about(plan.room) +
+                         "; when that is short history goes first, then new clients get 503, then "
+                         "who holds most is cut";
+    return {"memory: at most " + most + " of " + about(plan.limit) + " (" + plan.source +
+                "), beside the kernel's sockets (about " + about(plan.sockets) +
+                " if all clients are silent); fixed: " + listed(plan.fixed),
+            std::move(second)};
+}
+
+}  // namespace ringcast::node
