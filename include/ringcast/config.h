@@ -189,7 +189,7 @@ inline constexpr std::array<NumberFlag, 27> number_flags{{
      Unit::bytes,
      0,
      0,
-     1024 * 1024 * units::gib,
+     1'048'576 * units::gib,
      "memory of all together, but for the kernel's sockets; 0 = three quarters of the machine's, "
      "or "
      "of the cgroup's limit"},

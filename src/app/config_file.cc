@@ -154,13 +154,14 @@ std::string read_text(std::string_view text, const std::string& file, Config& co
         return at(file, error.source(), error.description());
     }
     for (const auto& [key, node] : entries_of(root)) {
-        std::string problem;
         if (key->str() == "topic") {
-            problem = read_rules(*node, file, config);
-        } else if (problem = set_at_top(config, key->str(), *node); !problem.empty()) {
-            problem = at(file, key->source(), std::string(key->str()) + ": " + problem);
+            std::string problem = read_rules(*node, file, config);
+            if (!problem.empty()) return problem;
+            continue;
         }
-        if (!problem.empty()) return problem;
+        const std::string problem = set_at_top(config, key->str(), *node);
+        if (problem.empty()) continue;
+        return at(file, key->source(), std::string(key->str()) + ": " + problem);
     }
     const std::string problem = check(config);
     return problem.empty() ? problem : placed(problem, file, root);

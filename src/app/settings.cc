@@ -30,8 +30,8 @@ bool set_pin(Config& config, std::string_view text) {
     std::int64_t pin = 0;
     const char* end = text.data() + text.size();
     const auto read = std::from_chars(text.data(), end, pin);
-    if (read.ec != std::errc() || read.ptr != end || pin < pin_least || pin > pin_most)
-        return false;
+    if (read.ec != std::errc() || read.ptr != end) return false;
+    if (pin < pin_least || pin > pin_most) return false;
     config.pin = pin;
     return true;
 }

@@ -93,7 +93,7 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
     const std::string words =
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, keyed, "
         "presence, durable, policy=";
-    for (const auto& [text, problem] : std::array<Row, 22>{{
+    for (const Row& row : std::array<Row, 22>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},
              {": keyed", "'': a pattern has 1 to 255 bytes"},
@@ -117,10 +117,10 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
              {"a: keys-max=5", "keys-max needs keyed"},
              {"a: keyed, policy=close", "policy is not for keyed"},
          }}) {
-        CAPTURE(text);
-        const std::string said = problem_of(text);
+        CAPTURE(row.text);
+        const std::string said = problem_of(row.text);
         CAPTURE(said);
-        CHECK(said.find(problem) != std::string::npos);
+        CHECK(said.find(row.problem) != std::string::npos);
     }
     CHECK_FALSE(problem_of(std::string(256, 'a') + ": keyed").empty());
     CHECK(problem_of(std::string(255, 'a') + ": keyed").empty());
