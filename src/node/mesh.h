@@ -24,7 +24,8 @@
 // With one kind of credit they could stand still: each with the other's requests in its box, which
 // wait for credit that just these requests use up.
 //
-// post() may be called by the thread of shard `from` only; the rest by the owner of the box only.
+// post() may be called by the thread of shard `from` only, and by a worker that answers that shard
+// in its own name (`finished`); the rest by the owner of the box only.
 
 #include <atomic>
 #include <cstddef>
@@ -37,6 +38,7 @@
 #include "base/bytes.h"
 #include "base/mpsc.h"
 #include "io/reactor.h"
+#include "node/job.h"
 
 namespace ringcast::node {
 
@@ -77,6 +79,7 @@ enum class MailKind : std::uint8_t {
     settling,  // to all, when stopping: what was asked of them before is before this
     settled,   // to all: what was published before the stop is before this
     counters,  // to shard 0: a snapshot, for the host.server feed
+    finished,  // from a worker: what this shard had it do is done
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -98,10 +101,11 @@ struct Mail : MpscNode {
     std::uint64_t hash = 0;  // of the topic's name
     std::uint64_t offset = 0;
     std::uint64_t epoch = 0;
-    std::string name;  // topic or client id
-    std::string id;    // of the client's message
-    std::string key;   // publish
-    Parcel bytes[2];   // one per lane
+    std::string name;          // topic or client id
+    std::string id;            // of the client's message
+    std::string key;           // publish
+    Parcel bytes[2];           // one per lane
+    std::unique_ptr<Job> job;  // finished
 };
 
 // What two shards write at once lies a cache line apart.
