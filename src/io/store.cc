@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t application_id = 0x52434442;  // "RCDB"
 constexpr std::int64_t schema_version = 1;
-constexpr std::size_t trim_rows = 10'000;          // looked at in one transaction, of each kind
+constexpr std::size_t trim_rows = 2'000;           // looked at in one transaction, of each kind
 constexpr std::string_view wal_kept = "67108864";  // bytes that the log keeps when it begins anew
 
 // `first`: the records from here to `next` are whole. `seen`: the ids from here on are there.
@@ -142,19 +142,19 @@ class SqliteStore final : public Store {
 };
 
 Result<Done> SqliteStore::open(const StoreOptions& options) noexcept {
-    RC_TRY(database_.open(options.path));
+    static_cast<void>(RC_TRY(database_.open(options.path)));
     // Before the first look at the file, which takes the lock and keeps it until the end.
-    RC_TRY(database_.execute("PRAGMA locking_mode = EXCLUSIVE"));
-    RC_TRY(examine());
+    static_cast<void>(RC_TRY(database_.execute("PRAGMA locking_mode = EXCLUSIVE")));
+    static_cast<void>(RC_TRY(examine()));
     const std::string mode = RC_TRY(database_.ask_text("PRAGMA journal_mode = WAL"));
     if (mode != "wal") return database_.fail(StoreFault::other, "journal mode is " + mode);
-    RC_TRY(
-        database_.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;"
-                          "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
-                          "PRAGMA journal_size_limit = " +
-                          std::string(wal_kept)));
-    RC_TRY(limit(options.size_max));
-    RC_TRY(create());
+    const std::string settings =
+        "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+        "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " +
+        std::string(wal_kept);
+    static_cast<void>(RC_TRY(database_.execute(settings)));
+    static_cast<void>(RC_TRY(limit(options.size_max)));
+    static_cast<void>(RC_TRY(create()));
     for (std::size_t query = 0; query < query_count; query++) {
         statements_[query] = RC_TRY(database_.prepare(queries[query]));
     }
@@ -222,7 +222,7 @@ void SqliteStore::abandon() noexcept {
 
 Result<Done> SqliteStore::append(std::span<StoreRecord* const> batch) noexcept {
     RC_CHECK(!batch.empty());
-    RC_TRY(statement(begin).run());
+    static_cast<void>(RC_TRY(statement(begin).run()));
     auto result = conclude(append_all(batch));
     places_.clear();
     return result;
@@ -253,17 +253,17 @@ Result<Done> SqliteStore::append_all(std::span<StoreRecord* const> batch) noexce
             Statement& query = statement(add_topic);
             query.bind(1, record->topic);
             query.bind(2, as_signed(record->epoch));
-            RC_TRY(query.run());
-            RC_TRY(find(record->topic, place));
+            static_cast<void>(RC_TRY(query.run()));
+            static_cast<void>(RC_TRY(find(record->topic, place)));
         }
-        RC_TRY(add(place, *record));
+        static_cast<void>(RC_TRY(add(place, *record)));
     }
     for (const auto& [name, place] : places_) {
         Statement& query = statement(advance_topic);
         query.bind(1, place.id);
         query.bind(2, as_signed(place.next));
         query.bind(3, as_signed(place.bytes));
-        RC_TRY(query.run());
+        static_cast<void>(RC_TRY(query.run()));
     }
     return Done{};
 }
@@ -293,7 +293,7 @@ Result<Done> SqliteStore::add(Place& place, StoreRecord& record) noexcept {
 
 Result<bool> SqliteStore::trim(std::string_view topic, const Keep& keep, Nanos wall_now) noexcept {
     RC_CHECK(!topic.empty());
-    RC_TRY(statement(begin).run());
+    static_cast<void>(RC_TRY(statement(begin).run()));
     return conclude(trim_inside(topic, keep, wall_now));
 }
 
@@ -312,18 +312,18 @@ Result<bool> SqliteStore::trim_inside(std::string_view topic,
         query.bind(1, place.id);
         query.bind(2, as_signed(std::max(former_first, place.seen)));
         query.bind(3, as_signed(place.first));
-        RC_TRY(query.run());
+        static_cast<void>(RC_TRY(query.run()));
     }
     Statement& drop = statement(keep.keyed ? drop_hollow : drop_range);
     drop.bind(1, place.id);
     drop.bind(2, as_signed(place.seen));
-    RC_TRY(drop.run());
+    static_cast<void>(RC_TRY(drop.run()));
     Statement& query = statement(trim_topic);
     query.bind(1, place.id);
     query.bind(2, as_signed(place.first));
     query.bind(3, as_signed(place.seen));
     query.bind(4, as_signed(place.bytes));
-    RC_TRY(query.run());
+    static_cast<void>(RC_TRY(query.run()));
     return more;
 }
 
@@ -378,13 +378,13 @@ Result<bool> SqliteStore::empty_keyed(const Place& place) noexcept {
     superseded.bind(1, place.id);
     superseded.bind(2, as_signed(place.first));
     superseded.bind(3, std::int64_t{trim_rows});
-    RC_TRY(superseded.run());
+    static_cast<void>(RC_TRY(superseded.run()));
     if (database_.changes() == trim_rows) return true;
     Statement& deletions = statement(empty_deletions);
     deletions.bind(1, place.id);
     deletions.bind(2, as_signed(place.first));
     deletions.bind(3, static_cast<std::int64_t>(StoreForm::deletion));
-    RC_TRY(deletions.run());
+    static_cast<void>(RC_TRY(deletions.run()));
     return false;
 }
 

@@ -295,7 +295,8 @@ TEST_CASE("store: whatever is appended, trimmed and opened again, it holds what 
         Content content = content_of(*store);
         for (const auto& [name, topic] : model.topics) {
             if (topic.place.next == 1) continue;
-            CAPTURE(name);
+            const std::string& which = name;
+            CAPTURE(which);
             CHECK(content.topics[name] == topic.place);
             CHECK(content.records[name] == topic.records);
         }
@@ -316,7 +317,7 @@ TEST_CASE("store: a trim looks at a bounded part, says so, and comes to its end"
     while (store->trim("a", {.records = 3, .ids = 5}, 0).value()) {
         calls++;
     }
-    CHECK(calls == 3);
+    CHECK(calls == 13);
     Content content = content_of(*store);
     CHECK(content.topics["a"] == Place{.epoch = 7, .next = 25'001, .first = 24'998});
     REQUIRE(content.records["a"].size() == 5);
