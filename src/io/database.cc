@@ -189,13 +189,17 @@ Result<Done> Database::execute(const std::string& sql) noexcept {
 }
 
 Result<std::int64_t> Database::ask(std::string_view sql) noexcept {
-    Statement statement = RC_TRY(prepare(sql));
+    auto prepared = prepare(sql);
+    if (!prepared.ok()) return prepared.error();
+    Statement& statement = prepared.value();
     if (!RC_TRY(statement.step())) return fail(StoreFault::corrupt, "no answer where one must be");
     return statement.number(0);
 }
 
 Result<std::string> Database::ask_text(std::string_view sql) noexcept {
-    Statement statement = RC_TRY(prepare(sql));
+    auto prepared = prepare(sql);
+    if (!prepared.ok()) return prepared.error();
+    Statement& statement = prepared.value();
     if (!RC_TRY(statement.step())) return fail(StoreFault::corrupt, "no answer where one must be");
     return std::string(statement.text(0));
 }

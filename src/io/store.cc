@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <unordered_map>
 #include <utility>
 
@@ -44,7 +45,7 @@ enum Query : std::uint8_t {
     window_rows,
     id_rows,
     trim_topic,
-    empty_range,
+    empty_records,
     empty_superseded,
     empty_deletions,
     drop_range,
@@ -90,6 +91,8 @@ struct Place {
     std::uint64_t first = 1;
     std::uint64_t seen = 1;
     std::uint64_t bytes = 0;
+
+    [[nodiscard]] std::uint64_t row() const noexcept { return static_cast<std::uint64_t>(id); }
 };
 
 [[nodiscard]] std::int64_t as_signed(std::uint64_t value) noexcept {
@@ -116,6 +119,9 @@ class SqliteStore final : public Store {
     using Loaded = std::unordered_map<std::int64_t, std::uint64_t>;
 
     [[nodiscard]] Statement& statement(Query query) noexcept { return statements_[query]; }
+    // Runs one that asks for numbers alone.
+    [[nodiscard]] Result<Done> run(Query query,
+                                   std::initializer_list<std::uint64_t> numbers) noexcept;
     [[nodiscard]] Result<Done> examine() noexcept;
     [[nodiscard]] Result<Done> create() noexcept;
     [[nodiscard]] Result<Done> limit(std::uint64_t size_max) noexcept;
@@ -125,6 +131,7 @@ class SqliteStore final : public Store {
     void abandon() noexcept;
 
     [[nodiscard]] Result<bool> find(std::string_view topic, Place& place) noexcept;
+    [[nodiscard]] Result<Done> find_or_add(const StoreRecord& record, Place& place) noexcept;
     [[nodiscard]] Result<Done> append_all(std::span<StoreRecord* const> batch) noexcept;
     [[nodiscard]] Result<Done> add(Place& place, StoreRecord& record) noexcept;
     [[nodiscard]] Result<bool> trim_inside(std::string_view topic,
@@ -132,6 +139,7 @@ class SqliteStore final : public Store {
                                            Nanos wall_now) noexcept;
     [[nodiscard]] Result<bool> move_window(Place& place, const Keep& keep, Nanos wall_now) noexcept;
     [[nodiscard]] Result<bool> move_ids(Place& place, const Keep& keep, Nanos wall_now) noexcept;
+    [[nodiscard]] Result<bool> empty_range(const Place& place, std::uint64_t from) noexcept;
     [[nodiscard]] Result<bool> empty_keyed(const Place& place) noexcept;
     [[nodiscard]] Result<Done> load_record(StoreVisitor& visitor, Loaded& loaded) noexcept;
     [[nodiscard]] Result<Done> check_ends(const Loaded& loaded) noexcept;
@@ -159,6 +167,14 @@ Result<Done> SqliteStore::open(const StoreOptions& options) noexcept {
         statements_[query] = RC_TRY(database_.prepare(queries[query]));
     }
     return Done{};
+}
+
+Result<Done> SqliteStore::run(Query query, std::initializer_list<std::uint64_t> numbers) noexcept {
+    int parameter = 1;
+    for (const std::uint64_t number : numbers) {
+        statement(query).bind(parameter++, as_signed(number));
+    }
+    return statement(query).run();
 }
 
 // Nothing is written into a file that is not ours.
@@ -242,28 +258,29 @@ Result<bool> SqliteStore::find(std::string_view topic, Place& place) noexcept {
     return true;
 }
 
+Result<Done> SqliteStore::find_or_add(const StoreRecord& record, Place& place) noexcept {
+    if (RC_TRY(find(record.topic, place))) return Done{};
+    Statement& query = statement(add_topic);
+    query.bind(1, record.topic);
+    query.bind(2, as_signed(record.epoch));
+    static_cast<void>(RC_TRY(query.run()));
+    const bool found = RC_TRY(find(record.topic, place));
+    RC_CHECK(found);
+    return Done{};
+}
+
 Result<Done> SqliteStore::append_all(std::span<StoreRecord* const> batch) noexcept {
     for (StoreRecord* record : batch) {
         RC_CHECK(!record->topic.empty());
         RC_CHECK(record->epoch != 0);
         const auto [at, added] = places_.try_emplace(record->topic);
         Place& place = at->second;
-        if (added && !RC_TRY(find(record->topic, place))) {
-            place.epoch = record->epoch;
-            Statement& query = statement(add_topic);
-            query.bind(1, record->topic);
-            query.bind(2, as_signed(record->epoch));
-            static_cast<void>(RC_TRY(query.run()));
-            static_cast<void>(RC_TRY(find(record->topic, place)));
-        }
+        if (added) static_cast<void>(RC_TRY(find_or_add(*record, place)));
         static_cast<void>(RC_TRY(add(place, *record)));
     }
     for (const auto& [name, place] : places_) {
-        Statement& query = statement(advance_topic);
-        query.bind(1, place.id);
-        query.bind(2, as_signed(place.next));
-        query.bind(3, as_signed(place.bytes));
-        static_cast<void>(RC_TRY(query.run()));
+        auto advanced = run(advance_topic, {place.row(), place.next, place.bytes});
+        if (!advanced.ok()) return advanced.error();
     }
     return Done{};
 }
@@ -305,25 +322,11 @@ Result<bool> SqliteStore::trim_inside(std::string_view topic,
     const std::uint64_t former_first = place.first;
     bool more = RC_TRY(move_window(place, keep, wall_now));
     more = RC_TRY(move_ids(place, keep, wall_now)) || more;
-    if (keep.keyed) {
-        more = RC_TRY(empty_keyed(place)) || more;
-    } else if (std::max(former_first, place.seen) < place.first) {
-        Statement& query = statement(empty_range);
-        query.bind(1, place.id);
-        query.bind(2, as_signed(std::max(former_first, place.seen)));
-        query.bind(3, as_signed(place.first));
-        static_cast<void>(RC_TRY(query.run()));
-    }
-    Statement& drop = statement(keep.keyed ? drop_hollow : drop_range);
-    drop.bind(1, place.id);
-    drop.bind(2, as_signed(place.seen));
-    static_cast<void>(RC_TRY(drop.run()));
-    Statement& query = statement(trim_topic);
-    query.bind(1, place.id);
-    query.bind(2, as_signed(place.first));
-    query.bind(3, as_signed(place.seen));
-    query.bind(4, as_signed(place.bytes));
-    static_cast<void>(RC_TRY(query.run()));
+    auto emptied = keep.keyed ? empty_keyed(place) : empty_range(place, former_first);
+    more = RC_TRY(std::move(emptied)) || more;
+    const Query drop = keep.keyed ? drop_hollow : drop_range;
+    static_cast<void>(RC_TRY(run(drop, {place.row(), place.seen})));
+    static_cast<void>(RC_TRY(run(trim_topic, {place.row(), place.first, place.seen, place.bytes})));
     return more;
 }
 
@@ -371,20 +374,22 @@ Result<bool> SqliteStore::move_ids(Place& place, const Keep& keep, Nanos wall_no
     return count == trim_rows;
 }
 
+// What left the window now, but for what goes with its ids.
+Result<bool> SqliteStore::empty_range(const Place& place, std::uint64_t from) noexcept {
+    from = std::max(from, place.seen);
+    if (from < place.first) {
+        static_cast<void>(RC_TRY(run(empty_records, {place.row(), from, place.first})));
+    }
+    return false;
+}
+
 // Superseded records first, all of them: a deletion that went before what it deletes would bring
 // that back.
 Result<bool> SqliteStore::empty_keyed(const Place& place) noexcept {
-    Statement& superseded = statement(empty_superseded);
-    superseded.bind(1, place.id);
-    superseded.bind(2, as_signed(place.first));
-    superseded.bind(3, std::int64_t{trim_rows});
-    static_cast<void>(RC_TRY(superseded.run()));
+    static_cast<void>(RC_TRY(run(empty_superseded, {place.row(), place.first, trim_rows})));
     if (database_.changes() == trim_rows) return true;
-    Statement& deletions = statement(empty_deletions);
-    deletions.bind(1, place.id);
-    deletions.bind(2, as_signed(place.first));
-    deletions.bind(3, static_cast<std::int64_t>(StoreForm::deletion));
-    static_cast<void>(RC_TRY(deletions.run()));
+    constexpr auto deletion = static_cast<std::uint64_t>(StoreForm::deletion);
+    static_cast<void>(RC_TRY(run(empty_deletions, {place.row(), place.first, deletion})));
     return false;
 }
 
