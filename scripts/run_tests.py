@@ -193,7 +193,8 @@ def threads():
     """What threads share, under ThreadSanitizer. It misses a race now and then, so five times."""
     options = f'suppressions={ROOT}/tests/tsan.supp exitcode=66'
     tally = Tally()
-    for program, cases in [('base', 'mpsc*'), ('node', 'mesh*,server*,registry*')] * 5:
+    shared = 'mesh*,server*,registry*,worker*,durable*'
+    for program, cases in [('base', 'mpsc*'), ('node', shared)] * 5:
         code, text = run([f'build/tsan/tests/{program}/{program}_test', f'-tc={cases}'],
                          THREADS_LIMIT_S, {'TSAN_OPTIONS': options})
         found = DOCTEST.search(text)

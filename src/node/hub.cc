@@ -381,6 +381,7 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::settling:
         case MailKind::settled:
         case MailKind::counters:
+        case MailKind::finished:
             break;
     }
     RC_CHECK(false);

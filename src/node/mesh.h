@@ -24,7 +24,8 @@
 // With one kind of credit they could stand still: each with the other's requests in its box, which
 // wait for credit that just these requests use up.
 //
-// post() may be called by the thread of shard `from` only; the rest by the owner of the box only.
+// post() may be called by the thread of shard `from` only, and by a worker that answers that shard
+// in its own name (`finished`); the rest by the owner of the box only.
 
 #include <array>
 #include <atomic>
@@ -39,6 +40,7 @@
 #include "base/mpsc.h"
 #include "io/reactor.h"
 #include "node/budget.h"
+#include "node/job.h"
 
 namespace ringcast::node {
 
@@ -80,6 +82,7 @@ enum class MailKind : std::uint8_t {
     settling,  // to all, when stopping: what was asked of them before is before this
     settled,   // to all: what was published before the stop is before this
     counters,  // to shard 0: a snapshot, for the host.server feed
+    finished,  // from a worker: what this shard had it do is done
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -108,6 +111,7 @@ struct Mail : MpscNode {
     std::string key;                            // publish
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
     Parcel bytes[2];                            // one per lane; started: history
+    std::unique_ptr<Job> job;                   // finished
 };
 
 // What two shards write at once lies a cache line apart.

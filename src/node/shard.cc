@@ -277,6 +277,9 @@ void Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::settled:
             on_settled(mail.offset);
             return;
+        case MailKind::finished:
+            mail.job->done();
+            return;
         case MailKind::counters:
             if (host_feed_ == nullptr) return;
             host_feed_->set(
