@@ -82,8 +82,7 @@ export class Client extends Emitter<ClientEvents> {
     super();
     const surroundings = surroundingsOf(options);
     const requests = this.#requests = new Requests(surroundings, options.queueMax ?? 1000);
-    const newId = (): string => requests.newId_();
-    this.#connection = new Connection(url, options, surroundings, newId, {
+    this.#connection = new Connection(url, options, surroundings, () => requests.newId_(), {
       state_: (state) => {
         this.state = state;
         this.emit_("state", state);
@@ -104,7 +103,8 @@ export class Client extends Emitter<ClientEvents> {
       report_: (error) => this.#report(error),
     });
     requests.connection_ = this.#connection;
-    this.#subscriptions = new Subscriptions(surroundings, this.#connection, newId,
+    this.#subscriptions = new Subscriptions(
+      surroundings, this.#connection, () => requests.newId_(true),
       (error, subscriptions) => this.#report(error, subscriptions));
     this.#connection.open_();
   }
@@ -194,10 +194,19 @@ export class Client extends Emitter<ClientEvents> {
   }
 
   #received(envelope: Envelope): void {
-    const isError = envelope.type === "error";
-    if (isError ? this.#requests.refuse_(envelope) : this.#requests.answer_(envelope)) return;
-    if (this.#subscriptions.received_(envelope)) return;
-    if (isError) this.#report(errorOf(envelope));
+    switch (envelope.type) {
+      case "ack":
+      case "history": // a record may carry the id of a publish of ours, too, and is no answer
+        this.#requests.answer_(envelope);
+        break;
+      case "error":
+        if (!this.#subscriptions.refuse_(envelope) && !this.#requests.refuse_(envelope)) {
+          this.#report(errorOf(envelope));
+        }
+        break;
+      default:
+        this.#subscriptions.received_(envelope);
+    }
   }
 
   #report(error: RingcastError, subscriptions: Iterable<Subscription<any>> = []): void {

@@ -48,15 +48,16 @@ export class Requests {
     return this.#all.size;
   }
 
-  /** No other client uses it, nor this one again. */
-  newId_(mark = "-"): string {
-    return this.#prefix + mark + ++this.#count;
+  /** No other client uses it, nor this one again. `answered`: somebody waits for the answer, and
+   *  when nobody does any more, an error is none. */
+  newId_(answered = false): string {
+    return this.#prefix + (answered ? "+" : "-") + ++this.#count;
   }
 
   /** Ends with the answer; without `answered` with undefined when the message was sent. */
   add_(envelope: Envelope, answered: boolean, timeoutMs: number): Promise<Envelope | undefined> {
     return new Promise((resolve, reject) => {
-      const id = this.newId_(answered ? "+" : "-");
+      const id = this.newId_(answered);
       const { topic } = envelope;
       const request: Request = {
         id, topic, text: JSON.stringify({ ...envelope, id }), answered, resolve, reject,
@@ -114,19 +115,16 @@ export class Requests {
     }
   }
 
-  /** False if nobody asked. */
-  answer_(envelope: Envelope): boolean {
+  answer_(envelope: Envelope): void {
     const request = this.#all.get(envelope.id!);
-    if (!request) return false;
+    if (!request) return; // answered before, or given up
     this.#settle(request);
     request.resolve(envelope);
-    return true;
   }
 
   /** An error as an answer. False if nobody asked. */
   refuse_(envelope: Envelope): boolean {
     const request = this.#all.get(envelope.id!);
-    // To one that has been settled: a repeat of it came too late, or its time was over.
     if (!request) return envelope.id?.startsWith(`${this.#prefix}+`) ?? false;
     if (isPassing(envelope)) {
       this.#waiting.delete(request);

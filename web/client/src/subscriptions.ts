@@ -12,11 +12,12 @@ import type { Envelope } from "./wire.js";
 
 type Report = (error: RingcastError, subscriptions: Iterable<Subscription<any>>) => void;
 
-// A `subscribe` without its answer, or what came of it, on the present connection.
+// The last thing that was asked of the server about a name, on the present connection.
 interface Asked {
+  type: "subscribe" | "unsubscribe";
   id: string;
-  refused: number;
-  done: boolean; // the server has it under this name
+  refused: number; // how often with an error that passes
+  done: boolean;   // subscribed under this name
 }
 
 export class Subscriptions {
@@ -44,7 +45,7 @@ export class Subscriptions {
     this.#subscriptions.set(filter, subscription);
     for (const topic of this.#topics.values()) this.#attach(topic, subscription);
     if (!subscription.isPattern_ && !this.#topics.has(filter)) this.#newTopic(filter);
-    this.#ask(filter);
+    this.#ask("subscribe", filter);
     return subscription;
   }
 
@@ -54,14 +55,14 @@ export class Subscriptions {
     const patterns = [];
     for (const { filter, isPattern_ } of this.#subscriptions.values()) {
       if (isPattern_) patterns.push(filter);
-      else this.#ask(filter);
+      else this.#ask("subscribe", filter);
     }
     const limit = this.connection_.limits_.topics ?? Infinity;
     for (const name of this.#topics.keys()) {
       if (this.#asked.size + patterns.length >= limit) break; // their gap will be told
-      if (!this.#asked.has(name)) this.#ask(name);
+      if (!this.#asked.has(name)) this.#ask("subscribe", name);
     }
-    for (const pattern of patterns) this.#ask(pattern);
+    for (const pattern of patterns) this.#ask("subscribe", pattern);
   }
 
   lost_(): void {
@@ -78,27 +79,54 @@ export class Subscriptions {
     this.#topics.clear();
   }
 
-  /** False if it is not about a subscription. */
-  received_(envelope: Envelope): boolean {
+  /** Anything but answers to requests and errors. */
+  received_(envelope: Envelope): void {
     const topic = this.#topics.get(envelope.topic!);
     switch (envelope.type) {
       case "subscribed":
         this.#subscribed(envelope);
-        return true;
+        break;
       case "unsubscribed":
-        return true;
-      case "data_update":
-        if (topic) {
-          topic.record_(envelope);
-          if (topic.live_) this.#jumped.delete(topic);
+        if (this.#asked.get(envelope.topic!)?.id === envelope.id) {
+          this.#asked.delete(envelope.topic!);
         }
-        return true;
+        break;
+      case "data_update":
+        topic?.record_(envelope);
+        if (topic?.live_) this.#jumped.delete(topic);
+        break;
       case "gap":
         topic?.gap_(envelope.payload);
-        return true;
-      default:
-        return envelope.type === "error" && this.#refused(envelope);
+        break;
     }
+  }
+
+  /** An error as the answer to something asked here. False if it is not. */
+  refuse_(envelope: Envelope): boolean {
+    const entry = [...this.#asked].find(([, { id }]) => id === envelope.id);
+    if (!entry) return false;
+    const [name, asked] = entry;
+    // Already there, but not for us: we left it, and the server has not heard.
+    const unheard = envelope.payload.code === "already_subscribed";
+    if (asked.type === "subscribe" && unheard && this.#topics.get(name)?.live_) {
+      return true; // or by a pattern
+    }
+    if (isPassing(envelope) || unheard) {
+      const again = asked.refused + 1;
+      const timer = this.surroundings_.later(() => {
+        this.#retries.delete(timer);
+        if (this.#asked.get(name) !== asked) return;
+        if (unheard) this.#ask("unsubscribe", name);
+        if (asked.type === "unsubscribe" && this.#isWanted(name)) asked.type = "subscribe";
+        else this.#ask(asked.type, name, again);
+      }, backoffMs(again, this.surroundings_.random));
+      this.#retries.add(timer);
+      return true;
+    }
+    // A topic known by a pattern alone will be brought by it, and then its gap is told.
+    const subscription = this.#subscriptions.get(name);
+    if (subscription) this.report_(errorOf(envelope), [subscription]);
+    return true;
   }
 
   #newTopic(name: string): Topic {
@@ -121,6 +149,12 @@ export class Subscriptions {
     if (!subscription.matches_(topic.name)) return;
     subscription.topics_.set(topic.name, topic);
     if (subscription.options_.state) topic.state ??= new Map();
+    // It joins what has begun: told as soon as its owner could say who is to hear it.
+    if (topic.live_) {
+      queueMicrotask(() => {
+        if (topic.live_) subscription.emit_("subscribed", topic.event_(false));
+      });
+    }
   }
 
   #remove(subscription: Subscription<any>): void {
@@ -137,34 +171,34 @@ export class Subscriptions {
       } else if (isPattern_ && !this.#asked.get(name)?.done) {
         // What is left of it may have come by this pattern only.
         topic.lost_();
-        this.#ask(name);
+        this.#ask("subscribe", name);
       }
     }
   }
 
-  #leave(name: string): void {
-    if (this.#asked.delete(name)) this.#send("unsubscribe", name);
+  // A pattern may be there again; the server still has the name, and then it may as well.
+  #isWanted(name: string): boolean {
+    return [...this.#subscriptions.values()].some(({ matches_ }) => matches_(name));
   }
 
-  #ask(name: string, refused = 0): void {
+  #leave(name: string): void {
+    if (this.#asked.get(name)?.type === "subscribe") this.#ask("unsubscribe", name);
+  }
+
+  #ask(type: Asked["type"], name: string, refused = 0): void {
     if (!this.connection_.ready_) return;
+    const id = this.newId_();
+    this.connection_.send_(
+      { type, id, topic: name, payload: type === "subscribe" ? this.#wish(name) : undefined });
+    this.#asked.set(name, { type, id, refused, done: false });
+  }
+
+  #wish(name: string): object | undefined {
     const subscription = this.#subscriptions.get(name)
       ?? [...this.#subscriptions.values()].find(({ topics_ }) => topics_.has(name));
-    const options = subscription!.options_;
-    const payload = {
-      ...this.#topics.get(name)?.position,
-      snapshot: options.snapshot ?? options.state,
-      max_rate: options.maxRate,
-    };
-    const isEmpty = Object.values(payload).every((value) => value === undefined);
-    const id = this.#send("subscribe", name, isEmpty ? undefined : payload);
-    this.#asked.set(name, { id, refused, done: false });
-  }
-
-  #send(type: string, topic: string, payload?: object): string {
-    const id = this.newId_();
-    this.connection_.send_({ type, id, topic, payload });
-    return id;
+    const { state, snapshot = state, maxRate } = subscription!.options_;
+    const wish = { ...this.#topics.get(name)?.position, snapshot, max_rate: maxRate };
+    return Object.values(wish).some((value) => value !== undefined) ? wish : undefined;
   }
 
   #subscribed({ id, topic: name, payload }: Envelope): void {
@@ -177,31 +211,11 @@ export class Subscriptions {
         { topic: name }), [this.#subscriptions.get(name!)!]);
       return;
     }
-    const brought = payload.pattern !== undefined && this.#subscriptions.has(payload.pattern);
-    if (!isAnswer && !brought) return; // of what has been left meanwhile
+    const brought = this.#asked.get(payload.pattern)?.done;
+    if (!isAnswer && !brought) return; // of what has been left meanwhile, or of its predecessor
     const topic = this.#topics.get(name!) ?? this.#newTopic(name!);
     // One that came by name and by a pattern is one subscription, which goes on.
     if (isAnswer || !topic.live_) topic.subscribed_(payload);
-  }
-
-  #refused(envelope: Envelope): boolean {
-    const entry = [...this.#asked].find(([, { id }]) => id === envelope.id);
-    if (!entry) return false;
-    const [name, { refused }] = entry;
-    const topic = this.#topics.get(name);
-    if (isPassing(envelope)) {
-      const timer = this.surroundings_.later(() => {
-        this.#retries.delete(timer);
-        if (this.#asked.get(name) === entry[1]) this.#ask(name, refused + 1);
-      }, backoffMs(refused + 1, this.surroundings_.random));
-      this.#retries.add(timer);
-      return true;
-    }
-    const subscription = this.#subscriptions.get(name);
-    if (topic?.live_) return true; // already there, by a pattern
-    // A topic known by a pattern alone will be brought by it, and then its gap is told.
-    if (subscription) this.report_(errorOf(envelope), [subscription]);
-    return true;
   }
 
   // Offsets jumped: a fault of the server. Once it is asked again, then this connection is given
@@ -213,6 +227,6 @@ export class Subscriptions {
     }
     this.#jumped.add(topic);
     this.#leave(topic.name);
-    this.#ask(topic.name);
+    this.#ask("subscribe", topic.name);
   }
 }

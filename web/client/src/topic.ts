@@ -99,6 +99,11 @@ export class Topic implements TopicView {
     return this.#position && { ...this.#position };
   }
 
+  /** Where it is. @internal */
+  event_(recovered: boolean): Subscribed {
+    return { topic: this.name, ...this.#position!, recovered, keyed: this.keyed };
+  }
+
   /** The answer to a `subscribe`. @internal */
   subscribed_(payload: any): void {
     const { epoch, head } = payload as { epoch: string; head?: number };
@@ -117,9 +122,9 @@ export class Topic implements TopicView {
       this.#inSnapshot = snapshot;
       this.#fresh = snapshot && this.state ? new Map() : undefined;
     }
-    this.emit_("subscribed", this.#event(recovered));
+    this.emit_("subscribed", this.event_(recovered));
     if (recovered) {
-      this.emit_("recovered", this.#event(true));
+      this.emit_("recovered", this.event_(true));
     } else if (before && !snapshot) {
       const from = same ? before.offset + 1 : 1;
       // What the server says of it in a `gap` is the same, and left out.
@@ -173,10 +178,6 @@ export class Topic implements TopicView {
   /** The connection is gone. @internal */
   lost_(): void {
     this.live_ = false;
-  }
-
-  #event(recovered: boolean): Subscribed {
-    return { topic: this.name, ...this.#position!, recovered, keyed: this.keyed };
   }
 
   #tellGap(from: number, to: number, reason: string): void {

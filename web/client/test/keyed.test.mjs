@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { logOf, world } from "./world.mjs";
+import { logOf, settled, world } from "./world.mjs";
 
 const asks = (socket) => socket.of("subscribe").map(({ topic, payload }) => [topic, payload]);
 const entries = (state) => Object.fromEntries(state);
@@ -168,11 +168,16 @@ test("pattern: by name no more than the server allows; the gap of the others is 
   assert.deepEqual(log, ["gap 1-3 history"]);
 });
 
-test("pattern: a topic subscribed by name too is one, and both hear of it", () => {
+test("pattern: a topic subscribed by name too is one, and both hear of it", async () => {
   const { w, subscription, log } = pattern("p.>");
   bring(w.socket, "p.a", "p.>");
   const named = w.client.subscribe("p.a");
   const heard = logOf(named);
+  const begun = [];
+  named.on("subscribed", (event) => begun.push(event));
+  await settled();
+  assert.deepEqual(begun,
+    [{ topic: "p.a", offset: 0, epoch: "p.a-1", recovered: false, keyed: false }]);
   w.socket.deliver({ type: "error", id: w.socket.of("subscribe").at(-1).id, topic: "p.a",
     payload: { code: "already_subscribed", message: "" } });
   w.socket.record("p.a", 1);
@@ -207,6 +212,17 @@ test("pattern: a name under a pattern may go, the pattern stays", () => {
   named.unsubscribe();
   w.socket.record("p.a", 1);
   assert.deepEqual(log, [1]);
+});
+
+test("pattern: left and taken again at once, what the old one brings is not of the new one", () => {
+  const { w, subscription } = pattern();
+  subscription.unsubscribe();
+  const log = logOf(w.client.subscribe("p.*"));
+  bring(w.socket, "p.a", "p.*");
+  w.socket.subscribed("p.*", { pattern: true });
+  bring(w.socket, "p.a", "p.*", { offset: 3 });
+  w.socket.record("p.a", 4);
+  assert.deepEqual([log, w.errors], [[4], []]);
 });
 
 test("pattern: states by topic", () => {

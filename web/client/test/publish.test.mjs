@@ -145,6 +145,17 @@ test("publish: an error to one that wants no ack is an event", async () => {
   assert.deepEqual(w.errors.map((error) => [error.code, error.id]), [["rate_limited", id]]);
 });
 
+test("publish: a record that carries the id is no answer", async () => {
+  const w = world();
+  w.client.subscribe("t");
+  w.socket.accept();
+  w.socket.subscribed("t", { offset: 0, epoch: "e" });
+  const fate = fateOf(w.client.publish("t", 1, ack));
+  w.socket.record("t", 1, { id: ids(w.socket)[0] });
+  await settled();
+  assert.equal(fate.state, "pending");
+});
+
 test("publish: what JSON cannot say rejects", async () => {
   const w = world();
   w.socket.accept();

@@ -225,6 +225,17 @@ test("unsubscribe: and subscribe at once; only the answer to the new one counts"
   assert.deepEqual(log, [9]);
 });
 
+test("unsubscribe: what the server had against a subscription that was left is nothing", () => {
+  const { w, subscription } = subscribed();
+  subscription.unsubscribe();
+  w.client.subscribe("t").unsubscribe();
+  for (const { id } of w.socket.sent) {
+    w.socket.deliver({ type: "error", id, topic: "t",
+      payload: { code: "forbidden", message: "" } });
+  }
+  assert.deepEqual(w.errors, []);
+});
+
 test("unsubscribe: before the connection is there, and from within a listener", () => {
   const w = world();
   w.client.subscribe("t").unsubscribe();
@@ -257,6 +268,26 @@ test("refused: told, and tried again only after a return; what passes, before", 
   assert.equal(asks(w.socket).length, 3);
   assert.deepEqual(log, ["error forbidden"]);
   assert.equal(asks(await reconnect(w)).length, 1);
+});
+
+test("unsubscribe: said again until the server has heard it", async () => {
+  const { w, subscription } = subscribed();
+  const leaves = () => w.socket.of("unsubscribe");
+  const refuse = (id, code) => w.socket.deliver(
+    { type: "error", id, topic: "t", payload: { code, message: "no" } });
+  subscription.unsubscribe();
+  refuse(leaves()[0].id, "rate_limited");
+  await w.clock.advance(450);
+  assert.equal(leaves().length, 2);
+  refuse(leaves()[1].id, "rate_limited");
+  const log = logOf(w.client.subscribe("t"));
+  refuse(w.socket.of("subscribe").at(-1).id, "already_subscribed");
+  w.socket.record("t", 8); // of the old one
+  await w.clock.advance(15000);
+  assert.deepEqual(w.socket.sent.slice(-2).map(({ type }) => type), ["unsubscribe", "subscribe"]);
+  w.socket.subscribed("t", { offset: 8, epoch: "e" });
+  w.socket.record("t", 9);
+  assert.deepEqual([log, w.errors], [[9], []]);
 });
 
 test("for await: records in order; ends with unsubscribe, after what is buffered", async () => {
