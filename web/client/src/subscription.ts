@@ -12,7 +12,8 @@ export interface SubscribeOptions {
   /** Where to go on: a position kept from an earlier life of the page. For one topic, and
    *  without `state`, which cannot go on from what is gone. */
   since?: Position;
-  /** Of keyed topics: keep the latest payload of each key in `state`. Asks for a snapshot. */
+  /** Of keyed topics: keep the latest payload of each key in `state`. Asks for a snapshot. If
+   *  another subscription has the topic already, `state` is complete only if that one asked too. */
   state?: boolean;
   /** Of keyed topics: first the latest record of each key. With `state` true unless told. */
   snapshot?: boolean;

@@ -45,7 +45,7 @@ export class Subscriptions {
     this.#subscriptions.set(filter, subscription);
     for (const topic of this.#topics.values()) this.#attach(topic, subscription);
     if (!subscription.isPattern_ && !this.#topics.has(filter)) this.#newTopic(filter);
-    this.#ask("subscribe", filter);
+    if (!this.#topics.get(filter)?.live_) this.#ask("subscribe", filter); // else by a pattern
     return subscription;
   }
 

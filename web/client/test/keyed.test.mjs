@@ -178,11 +178,11 @@ test("pattern: a topic subscribed by name too is one, and both hear of it", asyn
   await settled();
   assert.deepEqual(begun,
     [{ topic: "p.a", offset: 0, epoch: "p.a-1", recovered: false, keyed: false }]);
-  w.socket.deliver({ type: "error", id: w.socket.of("subscribe").at(-1).id, topic: "p.a",
-    payload: { code: "already_subscribed", message: "" } });
   w.socket.record("p.a", 1);
   assert.deepEqual([log, heard, w.errors], [[1], [1], []]);
   assert.deepEqual(named.position, { offset: 1, epoch: "p.a-1" });
+
+  assert.deepEqual(asks(w.socket).map(([topic]) => topic), ["p.>"]);
 
   // Without the pattern the topic is asked for by name, from where it is.
   subscription.unsubscribe();
@@ -191,6 +191,16 @@ test("pattern: a topic subscribed by name too is one, and both hear of it", asyn
   w.socket.subscribed("p.a", { offset: 1, epoch: "p.a-1", recovered: true });
   w.socket.record("p.a", 2);
   assert.deepEqual([log, heard], [[1], [1, "recovered 1", 2]]);
+});
+
+test("pattern: one that was on its way brings what was asked for by name meanwhile", () => {
+  const { w, log } = pattern();
+  const heard = logOf(w.client.subscribe("p.a"));
+  bring(w.socket, "p.a", "p.*");
+  w.socket.deliver({ type: "error", id: w.socket.of("subscribe").at(-1).id, topic: "p.a",
+    payload: { code: "already_subscribed", message: "" } });
+  w.socket.record("p.a", 1);
+  assert.deepEqual([log, heard, w.errors], [[1], [1], []]);
 });
 
 test("pattern: leaving it leaves what was asked for by name on return", async () => {

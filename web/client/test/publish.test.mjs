@@ -76,6 +76,18 @@ test("publish: after a loss the unanswered go again, in order, under their ids",
   assert.deepEqual(fates.map(({ value }) => value.offset), [2, 1, 3, 4, 5]);
 });
 
+test("publish: what was sent on a new connection has its time anew", async () => {
+  const w = world();
+  w.socket.accept();
+  void w.client.publish("t", 1, ack).catch(() => {});
+  await w.clock.advance(7000);
+  w.socket.drop();
+  await w.clock.advance(450);
+  const second = w.socket.accept();
+  await w.clock.advance(5000);
+  assert.equal(payloads(second).length, 1);
+});
+
 test("publish: without an answer it is sent again, ever more slowly, to its end", async () => {
   const w = world();
   w.socket.accept({ ping_interval_s: 1000 });
