@@ -9,6 +9,7 @@ import { surroundingsOf } from "./surroundings.js";
 import type { Surroundings } from "./surroundings.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
+import type { Audience } from "./topic.js";
 import { errorOf, messageOf } from "./wire.js";
 import type { Envelope, Message, Position } from "./wire.js";
 
@@ -105,7 +106,7 @@ export class Client extends Emitter<ClientEvents> {
     requests.connection_ = this.#connection;
     this.#subscriptions = new Subscriptions(
       surroundings, this.#connection, () => requests.newId_(true),
-      (error, subscriptions) => this.#report(error, subscriptions));
+      (error, audience) => this.#report(error, audience));
     this.#connection.open_();
   }
 
@@ -209,8 +210,8 @@ export class Client extends Emitter<ClientEvents> {
     }
   }
 
-  #report(error: RingcastError, subscriptions: Iterable<Subscription<any>> = []): void {
-    const heard = [...subscriptions].flatMap((one) => one.emit_("error", error));
+  #report(error: RingcastError, audience: Iterable<Audience> = []): void {
+    const heard = [...audience].flatMap((one) => one.emit_("error", error));
     heard.push(...this.emit_("error", error));
     if (heard.length === 0) console.error(error);
   }

@@ -80,10 +80,6 @@ export class Requests {
     });
   }
 
-  connected_(): void {
-    this.flush_();
-  }
-
   /** What has no answer yet is sent again on the next connection, all in the order of their
    *  making. */
   lost_(): void {

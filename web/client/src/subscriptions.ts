@@ -7,10 +7,9 @@ import type { Surroundings } from "./surroundings.js";
 import { Subscription } from "./subscription.js";
 import type { SubscribeOptions } from "./subscription.js";
 import { Topic } from "./topic.js";
+import type { Report } from "./topic.js";
 import { backoffMs, errorOf, isPassing } from "./wire.js";
 import type { Envelope } from "./wire.js";
-
-type Report = (error: RingcastError, subscriptions: Iterable<Subscription<any>>) => void;
 
 // The last thing that was asked of the server about a name, on the present connection.
 interface Asked {
@@ -132,11 +131,7 @@ export class Subscriptions {
   #newTopic(name: string): Topic {
     const topic: Topic = new Topic(
       name,
-      (event, value) => {
-        const all = [...this.#subscriptions.values()].filter(({ topics_ }) => topics_.has(name));
-        if (value instanceof RingcastError) this.report_(value, all);
-        return all.flatMap((one) => event === "error" ? [] : one.emit_(event, value));
-      },
+      this.report_,
       (envelope) => this.connection_.send_(envelope),
       () => this.#resubscribe(topic),
       this.#subscriptions.get(name)?.options_.since);
@@ -148,6 +143,7 @@ export class Subscriptions {
   #attach(topic: Topic, subscription: Subscription<any>): void {
     if (!subscription.matches_(topic.name)) return;
     subscription.topics_.set(topic.name, topic);
+    topic.audience_.add(subscription);
     if (subscription.options_.state) topic.state ??= new Map();
     // It joins what has begun: told as soon as its owner could say who is to hear it.
     if (topic.live_) {
@@ -164,7 +160,8 @@ export class Subscriptions {
     // The pattern first, or it would bring back its topics.
     if (isPattern_) this.#leave(filter);
     for (const [name, topic] of topics_) {
-      if (![...this.#subscriptions.values()].some((other) => other.topics_.has(name))) {
+      topic.audience_.delete(subscription);
+      if (topic.audience_.size === 0) {
         this.#topics.delete(name);
         this.#jumped.delete(topic);
         this.#leave(name);
@@ -194,7 +191,7 @@ export class Subscriptions {
   }
 
   #wish(name: string): object | undefined {
-    const subscription = this.#subscriptions.get(name)
+    const subscription = this.#subscriptions.get(name) // or of a pattern that brought it
       ?? [...this.#subscriptions.values()].find(({ topics_ }) => topics_.has(name));
     const { state, snapshot = state, maxRate } = subscription!.options_;
     const wish = { ...this.#topics.get(name)?.position, snapshot, max_rate: maxRate };

@@ -50,9 +50,14 @@ export interface SubscriptionEvents<T = unknown> {
   error: RingcastError;
 }
 
-/** @internal */
-export type Emit = <Name extends keyof SubscriptionEvents>(
-  name: Name, event: SubscriptionEvents[Name]) => Outcome[];
+/** Who hears of a topic. @internal */
+export interface Audience {
+  emit_<Name extends keyof SubscriptionEvents>(
+    name: Name, event: SubscriptionEvents[Name]): Outcome[];
+}
+
+/** Tells an error, also to those whom it concerns. @internal */
+export type Report = (error: RingcastError, audience: Iterable<Audience>) => void;
 
 /** What a `gap` says, as it is on the wire. @internal */
 export interface ToldGap {
@@ -77,6 +82,8 @@ export class Topic implements TopicView {
   state: Map<string, unknown> | undefined;
   /** Subscribed on the present connection. @internal */
   live_ = false;
+  /** The subscriptions that have it. @internal */
+  readonly audience_ = new Set<Audience>();
 
   #position: Position | undefined;
   #head = 0;                                // a snapshot is complete with a record from here on
@@ -87,7 +94,7 @@ export class Topic implements TopicView {
   /** @internal */
   constructor(
     readonly name: string,
-    private readonly emit_: Emit,
+    private readonly report_: Report,
     private readonly send_: (envelope: Envelope) => void,
     private readonly jumped_: () => void,
     since: Position | undefined,
@@ -122,9 +129,9 @@ export class Topic implements TopicView {
       this.#inSnapshot = snapshot;
       this.#fresh = snapshot && this.state ? new Map() : undefined;
     }
-    this.emit_("subscribed", this.event_(recovered));
+    this.#emit("subscribed", this.event_(recovered));
     if (recovered) {
-      this.emit_("recovered", this.event_(true));
+      this.#emit("recovered", this.event_(true));
     } else if (before && !snapshot) {
       const from = same ? before.offset + 1 : 1;
       // What the server says of it in a `gap` is the same, and left out.
@@ -146,8 +153,9 @@ export class Topic implements TopicView {
     }
     if (offset > position.offset + 1 && !this.keyed) {
       this.live_ = false; // what follows comes again
-      this.emit_("error", new RingcastError("jump",
-        `record ${offset} follows ${position.offset} without a gap`, { topic: this.name }));
+      this.report_(new RingcastError("jump",
+        `record ${offset} follows ${position.offset} without a gap`, { topic: this.name }),
+      this.audience_);
       this.jumped_();
       return;
     }
@@ -180,13 +188,19 @@ export class Topic implements TopicView {
     this.live_ = false;
   }
 
+  #emit<Name extends keyof SubscriptionEvents>(
+    name: Name, event: SubscriptionEvents[Name],
+  ): Outcome[] {
+    return [...this.audience_].flatMap((one) => one.emit_(name, event));
+  }
+
   #tellGap(from: number, to: number, reason: string): void {
-    this.emit_("gap", { topic: this.name, epoch: this.#position!.epoch, from, to, reason });
+    this.#emit("gap", { topic: this.name, epoch: this.#position!.epoch, from, to, reason });
   }
 
   #deliver(envelope: Envelope): void {
     const { epoch } = this.#position!;
-    const outcomes = this.emit_("message", messageOf(envelope, epoch));
+    const outcomes = this.#emit("message", messageOf(envelope, epoch));
     if (!envelope.ack_required) return;
     const offset = envelope.offset!;
     this.#unacked.set(offset, "running");
@@ -222,6 +236,6 @@ export class Topic implements TopicView {
       for (const [key, value] of this.#fresh!) this.state.set(key, value);
     }
     this.#fresh = undefined;
-    this.emit_("snapshot", { topic: this.name, ...this.#position!, state: this.state });
+    this.#emit("snapshot", { topic: this.name, ...this.#position!, state: this.state });
   }
 }
