@@ -208,8 +208,14 @@ def threads():
 
 
 def page_tests():
-    tests = sorted(str(p.relative_to(ROOT)) for p in (ROOT / 'web').glob('*.test.mjs'))
-    code, text = run(['node', '--test', '--test-reporter=tap', *tests], 120)
+    """The demo page and the client package, which is built as it would be published."""
+    code, text = run(['node', 'web/client/build.mjs'], 120)
+    if code:
+        show(text)
+        return Tally(failed=['web: the client does not build'])
+    tests = sorted(str(p.relative_to(ROOT)) for folder in ('web', 'web/client/test')
+                   for p in (ROOT / folder).glob('*.test.mjs'))
+    code, text = run(['node', '--test', '--test-reporter=tap', *tests], 300)
     tally = count_tap(text, code, 'web')
     if tally.failed:
         show(text)

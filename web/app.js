@@ -1,7 +1,7 @@
 // The demo page: four charts of the host, and a topic to talk on. What other people sent reaches
 // the page as text only (textContent), never as markup.
 
-import { Link } from "./link.js";
+import { connect } from "./ringcast.js";
 import { Window, bytes, count, mean, percent } from "./figures.js";
 
 const span_s = 60;
@@ -162,40 +162,48 @@ function text_of(payload) {
 
 // --- The connection ---
 
+const ping_every_ms = 2000;
 const state_words = {
   connecting: () => "connecting",
   connected: () => "connected",
-  waiting: (ms) => `connection lost, next attempt in ${(ms / 1000).toFixed(1)} s`,
-  closed: (reason) => `closed by the server (${reason})`,
+  waiting: ({ retryMs }) => `connection lost, next attempt in ${(retryMs / 1000).toFixed(1)} s`,
+  closed: ({ reason, closeCode }) => `closed by the server (${reason || `code ${closeCode}`})`,
 };
 
-const host = location.host;
-const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${host}/ws`, {
-  on_state(state, detail) {
-    by_id("state").dataset.state = state;
-    by_id("state-text").textContent = state_words[state](detail);
-    document.querySelector("#chat button").disabled = state !== "connected";
-    if (state !== "connected") by_id("round-trip").textContent = "\u2013";
-  },
-  on_round_trip(ms) {
-    by_id("round-trip").textContent = `${ms.toFixed(1)} ms`;
-  },
+const client = connect("/ws", { pingIntervalMs: ping_every_ms });
+const is_connected = () => client.state.state === "connected";
+
+client.on("state", (now) => {
+  by_id("state").dataset.state = now.state;
+  by_id("state-text").textContent = state_words[now.state](now);
+  document.querySelector("#chat button").disabled = !is_connected();
+  if (!is_connected()) by_id("round-trip").textContent = "\u2013";
 });
+
+async function show_round_trip() {
+  const ms = await client.ping();
+  if (ms !== undefined) by_id("round-trip").textContent = `${ms.toFixed(1)} ms`;
+}
+setInterval(show_round_trip, ping_every_ms);
 
 const drawn = charts.map((row) => {
   const chart = new Chart(row);
-  link.subscribe(row.topic, (payload) => chart.show(payload));
+  client.subscribe(row.topic, ({ payload }) => chart.show(payload));
   return chart;
 });
-link.subscribe("chat", (payload, envelope) => add_line(text_of(payload), envelope.timestamp),
-  (text) => add_line(text, Date.now() / 1000, true));
+client.subscribe("chat", ({ payload, timestamp }) => add_line(text_of(payload), timestamp))
+  .on("gap", ({ from, to }) => add_line(
+    to < from ? "messages may be missing" : `messages ${from} to ${to} were missed`,
+    Date.now() / 1000, true));
 
 by_id("chat").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (!is_connected()) return; // stale words help nobody: they stay in the box
   const box = by_id("chat-text");
-  if (link.publish("chat", { text: box.value })) box.value = "";
+  client.publish("chat", { text: box.value });
+  box.value = "";
 });
-by_id("command").textContent = `ringcast pub chat '{"text":"hello"}' --url ws://${host}`;
+by_id("command").textContent = `ringcast pub chat '{"text":"hello"}' --url ws://${location.host}`;
 
 // Drawing is tied to the screen, not to the data: a page in the background draws nothing.
 requestAnimationFrame(function draw() {
@@ -206,5 +214,3 @@ requestAnimationFrame(function draw() {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const chart of drawn) chart.plot?.redraw(false, true);
 });
-
-link.open();

@@ -86,6 +86,7 @@ def main():
     options = parser.parse_args()
     for name in ['ringcastd', 'ringcast']:
         os.environ[name.upper()] = str((ROOT / options.build / name).absolute())
+    os.environ['RINGCAST_CLIENT'] = str((ROOT / options.build / 'web/ringcast.js').absolute())
     os.environ['RINGCAST_IO'] = options.io
     sys.path.insert(0, str(HERE))
     everything = unittest.defaultTestLoader.discover(str(HERE), 'test_*.py', str(HERE))

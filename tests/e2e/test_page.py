@@ -12,7 +12,7 @@ CHROMIUM = '/usr/bin/chromium'
 FILES = {
     '/': ('text/html', 'index.html'),
     '/app.js': ('text/javascript', 'app.js'),
-    '/link.js': ('text/javascript', 'link.js'),
+    '/ringcast.js': ('text/javascript', os.environ['RINGCAST_CLIENT']),
     '/figures.js': ('text/javascript', 'figures.js'),
     '/style.css': ('text/css', 'style.css'),
     '/favicon.svg': ('image/svg+xml', 'favicon.svg'),

@@ -1,0 +1,21 @@
+// node --test web/*.test.mjs
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Window, bytes, count, percent } from "./figures.js";
+
+test("window: holds the last seconds, and starts over when the clock goes back", () => {
+  const w = new Window(10, 2);
+  for (let t = 0; t < 30; t += 1) w.push(t, [t, -t]);
+  assert.deepEqual(w.columns[0], [20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+  assert.equal(w.columns[2].length, 10);
+  w.push(5, [1, 2]);
+  assert.deepEqual(w.columns, [[5], [1], [2]]);
+});
+
+test("figures read well", () => {
+  assert.deepEqual([0, 1023, 1024, 150 * 1024, 2 ** 40].map(bytes),
+    ["0 B", "1023 B", "1.0 KiB", "150 KiB", "1.0 TiB"]);
+  assert.deepEqual([0, 9999, 12345, 2.5e6].map(count), ["0", "9999", "12.3 k", "2.5 M"]);
+  assert.equal(percent(0.256), "26 %");
+});
