@@ -15,7 +15,7 @@ constexpr std::size_t window_max = std::size_t{256} * 1024;
 constexpr std::size_t output_size_max = std::size_t{256} * 1024;
 constexpr std::size_t slack_max = 4 * page_size;
 constexpr int visits_max = 64;  // of segments in one go of the sweep
-constexpr std::size_t settle_budget = std::size_t{1024} * 1024;
+constexpr std::size_t sweep_budget_max = std::size_t{1024} * 1024;  // some 0.3 ms
 
 }  // namespace
 
@@ -32,7 +32,7 @@ CompactLog::CompactLog(SegmentPool& pool,
       forgotten_(next - 1),
       fresh_first_(next),
       window_(std::clamp(limits.bytes_max / 4, page_size, window_max)),
-      output_max_(std::max(page_size, std::min(output_size_max, pool.pinned_size_max()))),
+      output_max_(std::max(page_size, std::min(output_size_max, pool.pinned_size_max() / 2))),
       large_min_(output_max_ / 4),
       open_size_(page_size) {
     RC_CHECK(next > 0);
@@ -58,12 +58,16 @@ CompactLog::Room CompactLog::reserve(const Write& write) noexcept {
     while (fresh_ != nullptr && fresh_ != newest_ && fresh_filled_ - filled(*fresh_) >= window_) {
         age_oldest_fresh();
     }
-    sweep(output_max_, slack_max);
+    sweep(output_max_, Pressure::none);
 
-    const Refusal refusal = refusal_of(write);
+    const KeyId id = keys_.find(write.key, keys_.hash_of(write.key));
+    const Key* former = id == KeyTable::none ? nullptr : &keys_[id];
+    Refusal refusal = refusal_of(write, former);
+    if (refusal == Refusal::none && !has_room(write.size)) {
+        const bool grows = former == nullptr || write.size > former->size;
+        if (!open_segment(write.size, grows)) refusal = Refusal::no_memory;
+    }
     if (refusal != Refusal::none) return {.bytes = {}, .refusal = refusal};
-    if (!has_room(write.size) && !open_segment(write.size))
-        return {.bytes = {}, .refusal = Refusal::no_memory};
     reserved_ = write;
     return {.bytes = {newest_->bytes + newest_->used, write.size}};
 }
@@ -105,16 +109,16 @@ void CompactLog::settle() noexcept {
         age_oldest_fresh();
     }
     open_size_ = page_size;
-    sweep(settle_budget, page_size);
+    sweep(sweep_budget_max, Pressure::quiet);
 }
 
-CompactLog::Refusal CompactLog::refusal_of(const Write& write) const noexcept {
+// `former`: the key that is written, if it is there.
+CompactLog::Refusal CompactLog::refusal_of(const Write& write, const Key* former) const noexcept {
     if (write.size > record_size_max()) return Refusal::no_memory;
     if (write.tombstone) return Refusal::none;
-    const KeyId id = keys_.find(write.key, keys_.hash_of(write.key));
-    const bool replaces = id != KeyTable::none && !keys_[id].tombstone;
+    const bool replaces = former != nullptr && !former->tombstone;
     if (!replaces && keys() >= limits_.keys_max) return Refusal::too_many_keys;
-    const std::size_t others = live_bytes_ - (replaces ? keys_[id].size : 0);
+    const std::size_t others = live_bytes_ - (replaces ? former->size : 0);
     if (others + write.size > limits_.bytes_max) return Refusal::bytes_full;
     return Refusal::none;
 }
@@ -124,18 +128,24 @@ bool CompactLog::has_room(std::size_t size) const noexcept {
     return newest_->count == 0 || (size <= large_min_ && !is_large(*newest_));
 }
 
-bool CompactLog::open_segment(std::size_t size) noexcept {
+bool CompactLog::open_segment(std::size_t size, bool grows) noexcept {
     drop_empty();
     const std::size_t size_min = size + entry_size;
     // Several segments share the window, so that it does not go by halves.
     const std::size_t size_cap = std::clamp(std::bit_floor(window_ / 4), page_size, output_max_);
     const std::size_t size_wanted =
         size > large_min_ ? size_min : std::max(size_min, std::min(open_size_, size_cap));
-    // What is left is for the sweep: it needs room to make room.
-    Segment* segment = pool_->take_pinned(size_min, size_wanted, output_max_);
+    // What is left is for the sweep, which needs room to make room, and a part of it only for those
+    // who replace what is there: a full log can be written further on, and keys can be deleted.
+    const std::size_t leave =
+        grows ? std::max(2 * output_max_, pool_->segment_size_max() / 2) : output_max_;
+    Segment* segment = pool_->take_pinned(size_min, size_wanted, leave);
     if (segment == nullptr) {
-        sweep(output_max_, 0);
-        segment = pool_->take_pinned(size_min, size_min, output_max_);
+        while (fresh_ != nullptr) {
+            age_oldest_fresh();
+        }
+        sweep(sweep_budget_max, Pressure::full);
+        segment = pool_->take_pinned(size_min, size_min, leave);
     }
     if (segment == nullptr) return false;
     segment->first = next_;
@@ -229,16 +239,23 @@ void CompactLog::age_oldest_fresh() noexcept {
     if (segment.live_count == 0) drop(segment);
 }
 
-bool CompactLog::stays(const Segment& segment) const noexcept {
+bool CompactLog::stays(const Segment& segment, Pressure pressure) const noexcept {
     if (is_large(segment)) return true;
-    return segment.size >= output_max_ / 4 && need_of(segment) >= segment.size / 4 * 3;
+    const std::size_t part = pressure == Pressure::full ? 16 : 4;
+    return segment.size >= output_max_ / 4 &&
+           need_of(segment) >= segment.size - segment.size / part;
 }
 
-// Goes on with the sweep while less than half of what is held is live, up to `budget` bytes copied.
-void CompactLog::sweep(std::size_t budget, std::size_t slack) noexcept {
+bool CompactLog::wasteful(Pressure pressure) const noexcept {
+    if (pressure == Pressure::full) return old_held_ > old_need_ + old_need_ / 8;
+    return old_held_ > 2 * old_need_ + (pressure == Pressure::none ? slack_max : page_size);
+}
+
+// Goes on with the sweep while too much is held in vain, up to `budget` bytes copied.
+void CompactLog::sweep(std::size_t budget, Pressure pressure) noexcept {
     bool round = false;
     for (int visits = 0; visits < visits_max; visits++) {
-        if (old_held_ <= 2 * old_need_ + slack) return;
+        if (!wasteful(pressure)) return;
         if (sweep_ == nullptr || is_young(*sweep_)) {
             if (round) return;
             round = true;
@@ -247,7 +264,7 @@ void CompactLog::sweep(std::size_t budget, std::size_t slack) noexcept {
             if (sweep_ == nullptr || is_young(*sweep_)) return;
         }
         Segment& segment = *sweep_;
-        if (stays(segment)) {
+        if (stays(segment, pressure)) {
             output_ = nullptr;
             sweep_ = segment.newer;
             continue;
@@ -255,7 +272,7 @@ void CompactLog::sweep(std::size_t budget, std::size_t slack) noexcept {
         const std::size_t need = need_of(segment);
         if (need > budget) return;
         budget -= need;
-        if (!move_out(segment)) {  // perhaps there is room for another one
+        if (!move_out(segment, pressure)) {  // perhaps there is room for another one
             output_ = nullptr;
             sweep_ = segment.newer;
         }
@@ -264,7 +281,7 @@ void CompactLog::sweep(std::size_t budget, std::size_t slack) noexcept {
 
 // Copies what is live in `from` to the output, and to more segments if need be, and gives `from`
 // back. False if there is no memory: then all is as before.
-bool CompactLog::move_out(Segment& from) noexcept {
+bool CompactLog::move_out(Segment& from, Pressure pressure) noexcept {
     RC_CHECK(sweep_ == &from);
     if (hooks_.leaving != nullptr) {
         hooks_.leaving(hooks_.context, from.first, last_of(from) + 1);
@@ -282,7 +299,8 @@ bool CompactLog::move_out(Segment& from) noexcept {
         const std::uint32_t size = entry.end - place;
         if (output == nullptr || !fits(*output, size)) {
             const std::size_t size_min = size + entry_size;
-            output = pool_->take_pinned(size_min, std::max(size_min, output_size(from, need)), 0);
+            output = pool_->take_pinned(
+                size_min, std::max(size_min, output_size(from, need, pressure)), 0);
             if (output == nullptr) {
                 undo_move(from, output_, before);
                 return false;
@@ -323,9 +341,11 @@ void CompactLog::undo_move(Segment& from, Segment* output, const Segment& before
 
 // How large a segment should be for `need` bytes of `from` and what follows it: as full as may be,
 // and not too many.
-std::size_t CompactLog::output_size(const Segment& from, std::size_t need) const noexcept {
+std::size_t CompactLog::output_size(const Segment& from,
+                                    std::size_t need,
+                                    Pressure pressure) const noexcept {
     for (const Segment* at = from.newer; at != nullptr && need < output_max_; at = at->newer) {
-        if (is_young(*at) || stays(*at)) break;
+        if (is_young(*at) || stays(*at, pressure)) break;
         need += need_of(*at);
     }
     if (need >= output_max_) return output_max_;

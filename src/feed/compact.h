@@ -21,6 +21,8 @@
 // who comes back from before it has to start with the whole state (recoverable()).
 //
 // Segments are pinned (feed/pool.h): no other log can take the state, but an append may be refused.
+// Before it is, the window is given up and the sweep goes on until eight ninths are live; and a
+// quarter of the room is left to those who replace or delete what is there.
 //
 // Invariants:
 // - Segments are in the order of their records, and records in the order of their numbers, which
@@ -125,7 +127,8 @@ class CompactLog {
                      .begin = memo_.first,
                      .end = memo_.last + 1,
                      .file_offset = pool_->offset_of(place),
-                     .segment = memo_.segment};
+                     .segment = memo_.segment,
+                     .latest = !every};
     }
     // Only what is left of record `seq` itself, which is there.
     [[nodiscard]] Bytes rest_of(Seq seq, std::uint32_t sent) const noexcept;
@@ -179,6 +182,10 @@ class CompactLog {
         Segment* segment = nullptr;
     };
 
+    // How much the segments behind the window may hold in vain: with some slack, so that a small
+    // state is not copied again and again; without; or little, where there is no other memory.
+    enum class Pressure : std::uint8_t { none, quiet, full };
+
     [[nodiscard]] static Entry entry_of(const Segment& segment, std::uint32_t index) noexcept;
     [[nodiscard]] static std::uint32_t begin_of(const Segment& segment,
                                                 std::uint32_t index) noexcept {
@@ -208,10 +215,10 @@ class CompactLog {
     [[nodiscard]] bool is_large(const Segment& segment) const noexcept {
         return segment.count == 1 && segment.used > large_min_;
     }
-    [[nodiscard]] bool stays(const Segment& segment) const noexcept;
-    [[nodiscard]] Refusal refusal_of(const Write& write) const noexcept;
+    [[nodiscard]] bool stays(const Segment& segment, Pressure pressure) const noexcept;
+    [[nodiscard]] Refusal refusal_of(const Write& write, const Key* former) const noexcept;
     [[nodiscard]] bool has_room(std::size_t size) const noexcept;
-    [[nodiscard]] bool open_segment(std::size_t size) noexcept;
+    [[nodiscard]] bool open_segment(std::size_t size, bool grows) noexcept;
     void link_before(Segment& segment, Segment* newer) noexcept;
     void give_back(Segment& segment) noexcept;
     void drop(Segment& segment) noexcept;
@@ -219,10 +226,13 @@ class CompactLog {
     void supersede(const Key& key) noexcept;
     void forget_tombstones() noexcept;
     void age_oldest_fresh() noexcept;
-    void sweep(std::size_t budget, std::size_t slack) noexcept;
-    [[nodiscard]] bool move_out(Segment& from) noexcept;
+    [[nodiscard]] bool wasteful(Pressure pressure) const noexcept;
+    void sweep(std::size_t budget, Pressure pressure) noexcept;
+    [[nodiscard]] bool move_out(Segment& from, Pressure pressure) noexcept;
     void undo_move(Segment& from, Segment* output, const Segment& before) noexcept;
-    [[nodiscard]] std::size_t output_size(const Segment& from, std::size_t need) const noexcept;
+    [[nodiscard]] std::size_t output_size(const Segment& from,
+                                          std::size_t need,
+                                          Pressure pressure) const noexcept;
     void locate(Seq seq, bool inside, bool every) const noexcept;
     [[nodiscard]] Segment* segment_of(Seq seq) const noexcept;
 

@@ -107,6 +107,13 @@ Slice Lane::peek_latest(const Subscriber& at) const noexcept {
     return compact_->slice_from(at.seq, at.sent, gets_every(at));
 }
 
+Log::Place Lane::place_within(const Subscriber& at,
+                              const Slice& slice,
+                              std::size_t taken) const noexcept {
+    return keyed() ? compact_->place_after(slice, at.sent, taken)
+                   : log_.place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
+}
+
 void Lane::on_retire(void* context, Seq first, Seq end) noexcept {
     Lane& lane = *static_cast<Lane*>(context);
     if (lane.inside_ > 0) lane.save_tails(first, end);

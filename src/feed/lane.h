@@ -110,10 +110,12 @@ class Lane {
     Seq commit() noexcept;
 
     // What row `row` should get next; empty when it has everything or is lapped.
-    [[nodiscard]] Slice peek(std::uint32_t row) const noexcept {
+    [[nodiscard, gnu::always_inline]] inline Slice peek(std::uint32_t row) const noexcept {
         const Subscriber& at = rows_[row];
-        if (!log_.holds(at.seq)) return keyed() ? peek_latest(at) : Slice{};
-        return log_.slice_from(at.seq, at.sent);
+        if (log_.holds(at.seq)) [[likely]] {
+            return log_.slice_from(at.seq, at.sent);
+        }
+        return keyed() ? peek_latest(at) : Slice{};
     }
     // What is left of the record in which row `row` stands.
     [[nodiscard]] Bytes rest_of(std::uint32_t row) const noexcept {
@@ -162,6 +164,9 @@ class Lane {
     static void on_retire(void* context, Seq first, Seq end) noexcept;
     static void on_forgotten(void* context, Seq last) noexcept;
     [[nodiscard]] Slice peek_latest(const Subscriber& at) const noexcept;
+    [[nodiscard]] Log::Place place_within(const Subscriber& at,
+                                          const Slice& slice,
+                                          std::size_t taken) const noexcept;
     [[nodiscard]] bool gets_every(const Subscriber& at) const noexcept;
     void save_tails(Seq first, Seq end) noexcept;
     [[nodiscard]] Seq slowest() const noexcept;
@@ -183,17 +188,16 @@ inline void Lane::advance(std::uint32_t row,
                           bool by_reference) noexcept {
     if (taken == 0) return;
     Subscriber& at = rows_[row];
-    Log::Place place{.seq = slice.end, .sent = 0};
-    if (taken != slice.bytes.size()) {
-        place = keyed() ? compact_->place_after(slice, at.sent, taken)
-                        : log_.place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
-    }
+    const Log::Place place = taken == slice.bytes.size() ? Log::Place{.seq = slice.end, .sent = 0}
+                                                         : place_within(at, slice, taken);
     RC_CHECK(place.seq >= at.seq);
     RC_CHECK(place.seq <= next_);
-    if (keyed()) at.catches_up = place.seq != next_ && !gets_every(at);
     inside_ +=
         static_cast<std::uint32_t>(place.sent != 0) - static_cast<std::uint32_t>(at.sent != 0);
     behind_ -= static_cast<std::uint32_t>(place.seq == next_);
+    if (slice.latest) [[unlikely]] {
+        at.catches_up = place.seq != next_;
+    }
     at.seq = place.seq;
     at.sent = place.sent;
     if (by_reference) slice.segment->by_reference = true;

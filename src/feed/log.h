@@ -37,6 +37,7 @@ struct Slice {
     Seq end = 0;                    // after the last one
     std::int64_t file_offset = -1;  // of bytes.data() in the arena
     Segment* segment = nullptr;
+    bool latest = false;  // only what is the latest of its key
 };
 
 class Log {
