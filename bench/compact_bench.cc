@@ -9,6 +9,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "base/random.h"
 #include "feed/lane.h"
 
 namespace {
@@ -36,18 +37,18 @@ struct Topic {
               1,
               {.save_tail = &ignore_tail}};
     std::vector<std::string> keys;
-    std::size_t last = 0;
+    Random random{1};
 
     explicit Topic(std::int64_t count) {
         for (std::int64_t i = 0; i < count; i++)
             keys.push_back("instrument/" + std::to_string(100'000 + i));
-        for (std::int64_t i = 0; i < 2 * count; i++)
+        for (std::int64_t i = 0; i < 20 * count; i++)
             publish();
     }
-    // Of any key: the step has no factor in common with the number of keys.
+    // Of any key, so that every segment has holes.
     void publish() {
-        last = (last + 7919) % keys.size();
-        const auto room = lane.reserve({.key = as_bytes(keys[last]), .size = record_size});
+        const std::string& key = keys[random.below(keys.size())];
+        const auto room = lane.reserve({.key = as_bytes(key), .size = record_size});
         std::memset(room.bytes.data(), 1, record_size);
         lane.commit();
     }

@@ -34,6 +34,7 @@ std::uint32_t Lane::subscribe(Reader reader, std::uint32_t link, Seq from) noexc
     RC_CHECK(from >= first());
     RC_CHECK(from <= next_);
     RC_CHECK(rows_.size() < UINT32_MAX);
+    RC_CHECK(!keyed() || from == 1 || compact_->recoverable(from));
     if (keyed() && compact_->empty()) from = next_;  // nothing is there to wait for
     rows_.push_back({.seq = from, .sent = 0, .reader = reader, .link = link});
     if (from == next_) return size() - 1;

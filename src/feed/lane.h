@@ -85,7 +85,7 @@ class Lane {
     void keep_history(bool keep) noexcept { keep_history_ = keep; }
 
     // A new cursor at `from` (first() <= from <= next()); its row number. With keys, at 1: the
-    // latest of all keys first.
+    // latest of all keys first; or elsewhere, if compact().recoverable(from).
     [[nodiscard]] std::uint32_t subscribe(Reader reader, std::uint32_t link, Seq from) noexcept;
     // With keys: this one gets the latest of each key only, wherever it is.
     void set_latest_only(std::uint32_t row, bool latest_only) noexcept {

@@ -87,9 +87,15 @@ class CompactWalk {
         }
     }
 
+    ~CompactWalk() { let_go(); }
+
     void step() {
         const std::uint64_t dice = chance_.below(100);
-        if (dice < 40) {
+        if (!settings_.roomy && chance_.chance(1, 200)) {
+            hog();
+        } else if (chance_.chance(1, 20)) {
+            let_go();
+        } else if (dice < 40) {
             publish_some();
         } else if (dice < 43) {
             const std::size_t size = 1 + chance_.below(settings_.roomy ? 60 : 6000);
@@ -130,6 +136,23 @@ class CompactWalk {
         at.seq++;
         at.sent = 0;
         walk.tails++;
+    }
+
+    // Somebody else pins all that there is, but for a few pages: sweeps have no room.
+    void hog() {
+        const std::size_t most = 1 + chance_.below(pool_.pinned_size_max());
+        while (feed::Segment* segment = pool_.take_pinned(1, most, 0))
+            hogged_.push_back(segment);
+        for (std::uint64_t count = chance_.below(3); count > 0 && !hogged_.empty(); count--) {
+            pool_.give_back(*hogged_.back());
+            hogged_.pop_back();
+        }
+    }
+
+    void let_go() {
+        for (feed::Segment* segment : hogged_)
+            pool_.give_back(*segment);
+        hogged_.clear();
     }
 
     void publish_some() {
@@ -385,6 +408,8 @@ class CompactWalk {
     void check() {
         REQUIRE(arena_.unchanged());
         std::size_t held = other_.held_bytes();
+        for (const feed::Segment* segment : hogged_)
+            held += segment->size;
         for (std::size_t i = 0; i < lanes_.size(); i++) {
             const feed::CompactLog& log = lanes_[i]->compact();
             const KeyedModel& model = models_[i];
@@ -434,6 +459,7 @@ class CompactWalk {
     WatchedArena arena_;
     feed::SegmentPool pool_;
     feed::Log other_;
+    std::vector<feed::Segment*> hogged_;
     std::vector<std::unique_ptr<feed::Lane>> lanes_;
     std::vector<KeyedModel> models_;
     std::vector<CompactReader> readers_;
