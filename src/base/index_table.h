@@ -65,6 +65,8 @@ class IndexTable {
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    // What it has allocated.
+    [[nodiscard]] std::size_t heap_bytes() const noexcept { return slots_.size() * sizeof(Slot); }
 
   private:
     struct Slot {

@@ -7,17 +7,41 @@
 namespace ringcast::feed {
 
 Lane::Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept
-    : log_(pool, next, log_size_max, {.call = &Lane::on_retire, .context = this}), sink_(sink) {
+    : log_(pool, next, log_size_max, {.call = &Lane::on_retire, .context = this}),
+      next_(next),
+      sink_(sink) {
+    RC_CHECK(sink.save_tail != nullptr);
+}
+
+Lane::Lane(SegmentPool& pool,
+           Seq next,
+           const CompactLog::Limits& limits,
+           std::uint64_t hash_seed,
+           LaneSink sink) noexcept
+    : log_(pool, 1, page_size, {}),
+      next_(next),
+      compact_(std::make_unique<CompactLog>(pool,
+                                            next,
+                                            limits,
+                                            hash_seed,
+                                            CompactLog::Hooks{.leaving = &Lane::on_retire,
+                                                              .forgotten = &Lane::on_forgotten,
+                                                              .context = this})),
+      sink_(sink) {
     RC_CHECK(sink.save_tail != nullptr);
 }
 
 std::uint32_t Lane::subscribe(Reader reader, std::uint32_t link, Seq from) noexcept {
-    RC_CHECK(from >= log_.first());
-    RC_CHECK(from <= log_.next());
+    RC_CHECK(from >= first());
+    RC_CHECK(from <= next_);
     RC_CHECK(rows_.size() < UINT32_MAX);
+    RC_CHECK(!keyed() || from == 1 || compact_->recoverable(from));
+    if (keyed() && compact_->empty()) from = next_;  // nothing is there to wait for
     rows_.push_back({.seq = from, .sent = 0, .reader = reader, .link = link});
-    if (from < log_.next()) behind_++;
     if (walk.queued) walk.left = size();  // or the new row would be visited instead of another
+    if (from == next_) return size() - 1;
+    behind_++;
+    rows_.back().catches_up = keyed() && from == 1;
     return size() - 1;
 }
 
@@ -25,10 +49,10 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
     RC_CHECK(row < rows_.size());
     const Subscriber gone = rows_[row];
     if (gone.sent > 0) {
-        sink_.save_tail(sink_.context, gone.reader, log_.rest_of(gone.seq, gone.sent));
+        sink_.save_tail(sink_.context, gone.reader, rest_of(row));
         inside_--;
     }
-    if (gone.seq < log_.next()) behind_--;
+    if (gone.seq < next_) behind_--;
     rows_[row] = rows_.back();
     rows_.pop_back();
     if (walk.queued) walk.left = size();  // rows changed places: all of them once more
@@ -39,6 +63,7 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
 }
 
 MutBytes Lane::reserve(std::size_t size) noexcept {
+    RC_CHECK(!keyed());
     check_counts();
     if (behind_ == 0 && history_.records == 0) {
         log_.drop_all();
@@ -49,7 +74,8 @@ MutBytes Lane::reserve(std::size_t size) noexcept {
 }
 
 Seq Lane::commit() noexcept {
-    const Seq seq = log_.commit();
+    const Seq seq = keyed() ? compact_->commit() : log_.commit();
+    next_ = seq + 1;
     behind_ = size();  // nobody has it yet
     return seq;
 }
@@ -58,14 +84,18 @@ void Lane::skip_to(std::uint32_t row, Seq seq) noexcept {
     Subscriber& at = rows_[row];
     RC_CHECK(at.sent == 0);   // a frame is never cut in half
     RC_CHECK(seq >= at.seq);  // a cursor never goes back: history is a new cursor
-    RC_CHECK(seq <= log_.next());
-    if (at.seq < log_.next() && seq == log_.next()) behind_--;
+    RC_CHECK(seq <= next_);
+    if (at.seq < next_ && seq == next_) behind_--;
     at.seq = seq;
+    at.lost = false;
+    if (seq == next_) at.catches_up = false;
 }
 
 void Lane::release_if_drained() noexcept {
     if (behind_ != 0) return;
-    if (history_.records == 0) {
+    if (keyed()) {
+        compact_->settle();
+    } else if (history_.records == 0) {
         log_.release();
     } else {
         log_.trim(history_begin());
@@ -98,20 +128,49 @@ Seq Lane::recoverable_from() const noexcept {
     return std::max(log_.first(), history_begin());
 }
 
+bool Lane::gets_every(const Subscriber& at) const noexcept {
+    return !at.latest_only && !at.catches_up && at.seq >= compact_->fresh_first();
+}
+
+Slice Lane::peek_latest(const Subscriber& at) const noexcept {
+    if (at.seq == next_ || (at.lost && at.sent == 0)) return {};
+    return compact_->slice_from(at.seq, at.sent, gets_every(at));
+}
+
+Log::Place Lane::place_within(const Subscriber& at,
+                              const Slice& slice,
+                              std::size_t taken) const noexcept {
+    return keyed() ? compact_->place_after(slice, at.sent, taken)
+                   : log_.place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
+}
+
 void Lane::on_retire(void* context, Seq first, Seq end) noexcept {
     Lane& lane = *static_cast<Lane*>(context);
     if (lane.inside_ > 0) lane.save_tails(first, end);
 }
 
+void Lane::on_forgotten(void* context, Seq last) noexcept {
+    Lane& lane = *static_cast<Lane*>(context);
+    if (lane.behind_ == 0) return;
+    for (Subscriber& at : lane.rows_) {
+        const bool has_nothing = at.seq == 1 && at.sent == 0;
+        const Seq after = at.seq + (at.sent != 0 ? 1 : 0);  // what is begun is ended
+        if (after <= last && !has_nothing) at.lost = true;
+    }
+}
+
 void Lane::save_tails(Seq first, Seq end) noexcept {
     for (Subscriber& at : rows_) {
         if (at.sent == 0 || at.seq >= end) continue;
+        if (keyed() && (at.seq < first || compact_->is_latest(at.seq))) continue;  // it moves
         RC_CHECK(at.seq >= first);
-        sink_.save_tail(sink_.context, at.reader, log_.rest_of(at.seq, at.sent));
+        const Bytes rest =
+            keyed() ? compact_->rest_of(at.seq, at.sent) : log_.rest_of(at.seq, at.sent);
+        sink_.save_tail(sink_.context, at.reader, rest);
         if (!RC_PLANT(22)) at.seq++;
         at.sent = 0;
         inside_--;
-        if (at.seq == log_.next()) behind_--;
+        if (at.seq == next_) behind_--;
     }
 }
 
@@ -127,7 +186,7 @@ void Lane::check_counts() const noexcept {
     RC_CHECK(behind_ <= rows_.size());
     RC_CHECK(inside_ <= behind_);
     RC_DCHECK(behind_ == std::count_if(rows_.begin(), rows_.end(), [&](const Subscriber& at) {
-                  return at.seq < log_.next();
+                  return at.seq < next_;
               }));
     RC_DCHECK(inside_ == std::count_if(rows_.begin(), rows_.end(), [](const Subscriber& at) {
                   return at.sent > 0;

@@ -2,6 +2,11 @@
 
 // One encoding of a topic on one shard: its log, and the cursors of everyone who reads it.
 //
+// The log is one of two: what was published (feed/log.h), or the latest record of each key
+// (feed/compact.h). Those who read a lane need not know which, but that of the second kind a slice
+// may begin behind the cursor. A reader in the fresh window gets every record; one that fell behind
+// it, or begins at 1, gets the latest of each key until it has reached the head.
+//
 // A cursor is 16 bytes of a 24-byte row in one array, in order of subscription: a fan-out walks the
 // array once and touches nothing else of a reader that has everything. Cost per record: none until
 // the walk; a reader k records behind costs one slice.
@@ -13,15 +18,18 @@
 //
 // Invariants:
 // - row.seq <= log().next(). A row inside a record is never below log().first(); a row between
-//   records may be: it is lapped, and its owner must tell the reader (gap) and skip_to().
+//   records may be: it is lapped, and its owner must tell the reader (gap) and skip_to(). So is
+//   one with keys when it has not seen a tombstone that is forgotten.
 // - behind() is the number of rows below log().next(), lapped ones included.
 //
 // One thread owns a Lane.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/check.h"
+#include "feed/compact.h"
 #include "feed/log.h"
 
 namespace ringcast::feed {
@@ -33,7 +41,14 @@ struct Subscriber {
     std::uint32_t sent = 0;  // bytes of it already sent
     Reader reader = 0;
     std::uint32_t link = 0;  // the owner's: which of the reader's subscriptions this is
+    // Of lanes with keys: gets the latest of each key, for good or until it is at the head; and has
+    // not seen what is forgotten.
+    bool latest_only = false;
+    bool catches_up = false;
+    bool lost = false;
 };
+
+static_assert(sizeof(Subscriber) == 24);
 
 struct LaneSink {
     // `rest` must reach `reader` before any other byte. Copy it: it is gone after the call. Must
@@ -56,6 +71,12 @@ class Lane {
     Walk walk;
 
     Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept;
+    // Over a log that keeps the latest record of each key.
+    Lane(SegmentPool& pool,
+         Seq next,
+         const CompactLog::Limits& limits,
+         std::uint64_t hash_seed,
+         LaneSink sink) noexcept;
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
     ~Lane() = default;  // what rows still owed their readers is lost: unsubscribe() first
@@ -75,8 +96,13 @@ class Lane {
     // none.
     [[nodiscard]] Seq recoverable_from() const noexcept;
 
-    // A new cursor at `from` (log().first() <= from <= log().next()); its row number.
+    // A new cursor at `from` (first() <= from <= next()); its row number. With keys, at 1: the
+    // latest of all keys first; or elsewhere, if compact().recoverable(from).
     [[nodiscard]] std::uint32_t subscribe(Reader reader, std::uint32_t link, Seq from) noexcept;
+    // With keys: this one gets the latest of each key only, wherever it is.
+    void set_latest_only(std::uint32_t row, bool latest_only) noexcept {
+        rows_[row].latest_only = latest_only;
+    }
     // Removes row `row`; the last row moves into its place (look at row(row).reader and .link when
     // row < size() afterwards). A cursor inside a record hands its rest to save_tail first.
     void unsubscribe(std::uint32_t row) noexcept;
@@ -87,13 +113,26 @@ class Lane {
     // Room for one record; then commit(), before any other lane of the pool reserves. When nobody
     // is behind, earlier records are dropped first, so steady traffic stays in the same hot memory.
     [[nodiscard]] MutBytes reserve(std::size_t size) noexcept;
+    // The same with keys.
+    [[nodiscard]] CompactLog::Room reserve(const CompactLog::Write& write) noexcept {
+        RC_CHECK(keyed());
+        check_counts();
+        return compact_->reserve(write);
+    }
     Seq commit() noexcept;
 
     // What row `row` should get next; empty when it has everything or is lapped.
-    [[nodiscard]] Slice peek(std::uint32_t row) const noexcept {
+    [[nodiscard, gnu::always_inline]] inline Slice peek(std::uint32_t row) const noexcept {
         const Subscriber& at = rows_[row];
-        if (!log_.holds(at.seq)) return {};
-        return log_.slice_from(at.seq, at.sent);
+        if (log_.holds(at.seq)) [[likely]] {
+            return log_.slice_from(at.seq, at.sent);
+        }
+        return keyed() ? peek_latest(at) : Slice{};
+    }
+    // What is left of the record in which row `row` stands.
+    [[nodiscard]] Bytes rest_of(std::uint32_t row) const noexcept {
+        const Subscriber& at = rows_[row];
+        return keyed() ? compact_->rest_of(at.seq, at.sent) : log_.rest_of(at.seq, at.sent);
     }
     // `taken` bytes of `slice` (just peeked for this row) went out; `by_reference`: pages may sit
     // in a socket queue.
@@ -101,11 +140,13 @@ class Lane {
                  const Slice& slice,
                  std::size_t taken,
                  bool by_reference) noexcept;
-    // The reader fell off the tail: what it wanted is gone.
+    // The reader fell off the tail: what it wanted is gone. With keys: it does not know of keys
+    // that are gone, and has to begin with the latest of all keys anew.
     [[nodiscard]] bool lapped(std::uint32_t row) const noexcept {
-        return rows_[row].seq < log_.first();
+        const Subscriber& at = rows_[row];
+        return at.seq < log_.first() || (at.lost && at.sent == 0);
     }
-    // Moves a cursor that stands between records forward to `seq` (<= log().next()).
+    // Moves a cursor that stands between records forward to `seq` (<= next()).
     void skip_to(std::uint32_t row, Seq seq) noexcept;
 
     [[nodiscard]] const Subscriber& row(std::uint32_t row) const noexcept { return rows_[row]; }
@@ -113,18 +154,40 @@ class Lane {
         return static_cast<std::uint32_t>(rows_.size());
     }
     [[nodiscard]] std::uint32_t behind() const noexcept { return behind_; }  // cursors below next()
-    [[nodiscard]] const Log& log() const noexcept { return log_; }
-    // Nobody is behind: gives all memory of the log back but what history keeps.
+    [[nodiscard]] bool keyed() const noexcept { return compact_ != nullptr; }
+    // The number of the next record, and of the first that one may subscribe at.
+    [[nodiscard]] Seq next() const noexcept { return next_; }
+    [[nodiscard]] Seq first() const noexcept { return keyed() ? 1 : log_.first(); }
+    [[nodiscard]] std::size_t held_bytes() const noexcept {
+        return keyed() ? compact_->held_bytes() : log_.held_bytes();
+    }
+    [[nodiscard]] const Log& log() const noexcept { return log_; }  // empty if keyed()
+    [[nodiscard]] const CompactLog& compact() const noexcept {
+        RC_CHECK(keyed());
+        return *compact_;
+    }
+    // For a copy of another lane's state: what was forgotten there.
+    void set_forgotten(Seq last) noexcept { compact_->set_forgotten(last); }
+    // Nobody is behind: gives all memory of the log back but what history keeps; with keys, what
+    // the latest records do not need.
     void release_if_drained() noexcept;
 
   private:
     static void on_retire(void* context, Seq first, Seq end) noexcept;
+    static void on_forgotten(void* context, Seq last) noexcept;
+    [[nodiscard]] Slice peek_latest(const Subscriber& at) const noexcept;
+    [[nodiscard]] Log::Place place_within(const Subscriber& at,
+                                          const Slice& slice,
+                                          std::size_t taken) const noexcept;
+    [[nodiscard]] bool gets_every(const Subscriber& at) const noexcept;
     void save_tails(Seq first, Seq end) noexcept;
     [[nodiscard]] Seq slowest() const noexcept;
     [[nodiscard]] Seq history_begin() const noexcept;
     void check_counts() const noexcept;
 
     Log log_;
+    Seq next_;
+    std::unique_ptr<CompactLog> compact_;  // then log_ is empty
     LaneSink sink_;
     std::vector<Subscriber> rows_;
     std::uint32_t behind_ = 0;
@@ -139,12 +202,16 @@ inline void Lane::advance(std::uint32_t row,
                           bool by_reference) noexcept {
     if (taken == 0) return;
     Subscriber& at = rows_[row];
-    const Log::Place place = log_.place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
+    const Log::Place place = taken == slice.bytes.size() ? Log::Place{.seq = slice.end, .sent = 0}
+                                                         : place_within(at, slice, taken);
     RC_CHECK(place.seq >= at.seq);
-    RC_CHECK(place.seq <= log_.next());
+    RC_CHECK(place.seq <= next_);
     inside_ +=
         static_cast<std::uint32_t>(place.sent != 0) - static_cast<std::uint32_t>(at.sent != 0);
-    behind_ -= static_cast<std::uint32_t>(place.seq == log_.next());
+    behind_ -= static_cast<std::uint32_t>(place.seq == next_);
+    if (slice.latest) [[unlikely]] {
+        at.catches_up = place.seq != next_;
+    }
     at.seq = place.seq;
     at.sent = place.sent;
     if (by_reference) slice.segment->by_reference = true;

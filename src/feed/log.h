@@ -30,12 +30,15 @@
 namespace ringcast::feed {
 
 // Whole records, the first one perhaps without its begin, contiguous. Valid until the next
-// reserve(), trim(), drop_all() or release() of any log of the pool.
+// reserve(), trim(), drop_all() or release() of any log of the pool. Where the log keeps only the
+// latest of each key (feed/compact.h) numbers may be left out, before the first one too.
 struct Slice {
     Bytes bytes;
-    Seq end = 0;                    // the record after the last one in `bytes`
+    Seq begin = 0;                  // the first record in `bytes`
+    Seq end = 0;                    // after the last one
     std::int64_t file_offset = -1;  // of bytes.data() in the arena
     Segment* segment = nullptr;
+    bool latest = false;  // only what is the latest of its key
 };
 
 class Log {
@@ -84,6 +87,7 @@ class Log {
         RC_CHECK(begin < segment.used);
         RC_DCHECK(begin < end_of(segment, static_cast<std::uint32_t>(seq - segment.first)));
         return Slice{.bytes = Bytes(segment.bytes + begin, segment.used - begin),
+                     .begin = seq,
                      .end = segment.first + segment.count,
                      .file_offset = pool_->offset_of(segment.bytes + begin),
                      .segment = &segment};

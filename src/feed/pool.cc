@@ -23,14 +23,18 @@ SegmentPool::SegmentPool(const Arena& arena) noexcept
 
     pages_.resize(arena.size / page_size);
     resident_.resize((pages_.size() + 63) / 64);
-    free_.fill(no_page);
-    push_free(0, order_of(arena.size));
+    for (const Half half : halves) {
+        free_[half].fill(no_page);
+        push_free(static_cast<PageIndex>(half * (pages_.size() / 2)), order_of(arena.size / 2));
+    }
 }
 
 SegmentPool::~SegmentPool() {
-    RC_CHECK(oldest_ == nullptr);  // a Log must not outlive its pool
-    RC_CHECK(bytes_in_use_ == 0);
-    RC_CHECK(largest_free() == arena_.size);
+    RC_CHECK(bytes_in_use_ == 0);  // a log must not outlive its pool
+    RC_CHECK(oldest() == nullptr);
+    for (const Half half : halves) {
+        RC_CHECK(has_free(order_of(arena_.size / 2), half));
+    }
 }
 
 Segment& SegmentPool::take(std::size_t size_min, std::size_t size_wanted, Log& owner) noexcept {
@@ -43,28 +47,49 @@ Segment& SegmentPool::take(std::size_t size_min, std::size_t size_wanted, Log& o
     // No more is evicted than would be taken: in an arena full of scattered small segments, going
     // on until a large block happens to be free would empty nearly all of it.
     std::size_t budget = page_size << order_wanted;
-    while (!has_free(order_wanted) && oldest_ != nullptr && budget > 0) {
-        budget -= std::min<std::size_t>(budget, oldest_->size);
-        evict_from(*oldest_);
+    while (!has_free(order_wanted) && oldest() != nullptr && budget > 0) {
+        budget -= std::min(budget, evict_from(*oldest()));
     }
     Order order = order_wanted;
     while (order > order_min && !has_free(order)) {
         order--;
     }
-    if (!has_free(order)) clear_around_oldest(order);
+    if (!has_free(order)) clear_for_anyone(order);
 
-    const PageIndex page = take_block(order);
-    Segment& segment = take_descriptor();
-    segment.bytes = arena_.base + page * page_size;
-    segment.size = static_cast<std::uint32_t>(page_size << order);
+    // The lower half first: what lies in the upper one must make way for pins.
+    Segment& segment = cut(order, has_free(order, lower) ? lower : upper);
     segment.owner = &owner;
-    RC_CHECK(pages_[page].live == nullptr);
-    pages_[page].live = &segment;
     link_youngest(segment);
-    set_resident(page, order, true);
-    bytes_in_use_ += segment.size;
-    RC_CHECK(bytes_in_use_ <= arena_.size);
     return segment;
+}
+
+Segment* SegmentPool::take_pinned(std::size_t size_min,
+                                  std::size_t size_wanted,
+                                  std::size_t leave) noexcept {
+    RC_CHECK(size_min > 0);
+    RC_CHECK(size_min <= size_wanted);
+    const std::size_t room_max = arena_.size / 2 - std::min(arena_.size / 2, leave);
+    if (size_min > pinned_size_max() || bytes_pinned_ > room_max) return nullptr;
+    const std::size_t room = room_max - bytes_pinned_;
+    const Order order_min = order_of(size_min);
+    if ((page_size << order_min) > room) return nullptr;
+    Order order = order_of(std::min({size_wanted, pinned_size_max(), std::bit_floor(room)}));
+
+    std::size_t budget = page_size << order;
+    while (!has_free(order, upper) && oldest_[upper] != nullptr && budget > 0) {
+        budget -= std::min(budget, evict_from(*oldest_[upper]));
+    }
+    while (order > order_min && !has_free(order, upper)) {
+        order--;
+    }
+    if (!has_free(order, upper)) clear_for_pin(order);
+    if (!has_free(order, upper)) return nullptr;  // pins lie everywhere
+
+    Segment& segment = cut(order, upper);
+    segment.pinned = true;
+    bytes_pinned_ += segment.size;
+    RC_CHECK(bytes_pinned_ <= room_max);
+    return &segment;
 }
 
 void SegmentPool::give_back(Segment& segment) noexcept {
@@ -74,25 +99,37 @@ void SegmentPool::give_back(Segment& segment) noexcept {
     if (segment.by_reference && !RC_PLANT(9)) punch(page, order_of(segment.size));
     pages_[page].live = nullptr;
     bytes_in_use_ -= segment.size;
-    unlink(segment);
+    if (segment.pinned) {
+        RC_CHECK(bytes_pinned_ >= segment.size);
+        bytes_pinned_ -= segment.size;
+    } else {
+        unlink(segment);
+    }
     free_block(page, order_of(segment.size));
     segment = Segment{};
     segment.pool_newer = spare_;
     spare_ = &segment;
 }
 
-void SegmentPool::shed(std::size_t keep, std::size_t size_max) noexcept {
-    const std::size_t before = resident_bytes();
-    const std::size_t goal = std::max(keep, before - std::min(before, size_max));
+// The pages of free blocks, the large ones first, until no more than `goal` bytes are resident.
+void SegmentPool::punch_free(Half half, std::size_t goal) noexcept {
     for (std::size_t order = order_count; order-- > 0 && resident_bytes() > goal;) {
-        PageIndex page = free_[order];
+        PageIndex page = free_[half][order];
         for (; page != no_page && resident_bytes() > goal; page = pages_[page].free_older) {
             punch(page, static_cast<Order>(order));
         }
     }
-    while (resident_bytes() > goal && oldest_ != nullptr) {
-        oldest_->by_reference = true;  // so that its pages do not stay behind
-        evict_from(*oldest_);
+}
+
+void SegmentPool::shed(std::size_t keep, std::size_t size_max) noexcept {
+    const std::size_t before = resident_bytes();
+    const std::size_t goal = std::max(keep, before - std::min(before, size_max));
+    for (const Half half : halves) {
+        punch_free(half, goal);
+    }
+    for (Segment* at = oldest(); resident_bytes() > goal && at != nullptr; at = oldest()) {
+        at->by_reference = true;  // so that its pages do not stay behind
+        static_cast<void>(evict_from(*at));
     }
 }
 
@@ -120,60 +157,127 @@ void SegmentPool::set_resident(PageIndex page, Order order, bool resident) noexc
 void SegmentPool::renew(Segment& segment) noexcept {
     RC_CHECK(pages_[page_of(segment)].live == &segment);
     RC_CHECK(segment.newer == nullptr);
-    if (youngest_ == &segment) return;
+    RC_CHECK(!segment.pinned);
+    if (segment.age == ages_) return;
     unlink(segment);
     link_youngest(segment);
 }
 
 std::size_t SegmentPool::largest_free() const noexcept {
-    if (free_orders_ == 0) return 0;
-    return page_size << (std::bit_width(free_orders_) - 1);
+    const std::uint32_t orders = free_orders_[lower] | free_orders_[upper];
+    if (orders == 0) return 0;
+    return page_size << (std::bit_width(orders) - 1);
 }
 
 void SegmentPool::check() const noexcept {
     std::size_t used = 0;
-    for (const Segment* segment = oldest_; segment != nullptr; segment = segment->pool_newer) {
-        RC_CHECK(pages_[page_of(*segment)].live == segment);
-        RC_CHECK(segment->owner != nullptr);
-        used += segment->size;
-    }
-    RC_CHECK(used == bytes_in_use_);
-    for (std::size_t order = 0; order < order_count; order++) {
-        for (PageIndex page = free_[order]; page != no_page; page = pages_[page].free_older) {
-            RC_CHECK(pages_[page].live == nullptr);
-            used += page_size << order;
+    for (const Half half : halves) {
+        std::uint64_t age = 0;
+        for (const Segment* at = oldest_[half]; at != nullptr; at = at->pool_newer) {
+            RC_CHECK(pages_[page_of(*at)].live == at);
+            RC_CHECK(half_of(page_of(*at)) == half);
+            RC_CHECK(at->owner != nullptr);
+            RC_CHECK(at->age > age);
+            age = at->age;
+            used += at->size;
+        }
+        for (std::size_t order = 0; order < order_count; order++) {
+            RC_CHECK(((free_orders_[half] >> order) & 1) == (free_[half][order] != no_page));
+            for (PageIndex page = free_[half][order]; page != no_page;
+                 page = pages_[page].free_older) {
+                RC_CHECK(pages_[page].live == nullptr);
+                RC_CHECK(half_of(page) == half);
+                used += page_size << order;
+            }
         }
     }
-    RC_CHECK(used == arena_.size);
+    std::size_t pinned = 0;
+    for (PageIndex page = 0; page < pages_.size(); page++) {
+        if (pages_[page].live == nullptr || !pages_[page].live->pinned) continue;
+        RC_CHECK(half_of(page) == upper);
+        pinned += pages_[page].live->size;
+    }
+    RC_CHECK(pinned == bytes_pinned_);
+    RC_CHECK(used + pinned == arena_.size);
 }
 
-// A log gives up its records in order, so to be rid of one segment all older ones of its log go.
-void SegmentPool::evict_from(const Segment& segment) noexcept {
+Segment* SegmentPool::oldest() const noexcept {
+    if (oldest_[lower] == nullptr) return oldest_[upper];
+    if (oldest_[upper] == nullptr) return oldest_[lower];
+    return oldest_[lower]->age < oldest_[upper]->age ? oldest_[lower] : oldest_[upper];
+}
+
+// A log gives up its records in order, so to be rid of one segment all older ones of its log go;
+// this is one of them. The bytes that it was.
+std::size_t SegmentPool::evict_from(const Segment& segment) noexcept {
     RC_CHECK(segment.owner != nullptr);
     const std::size_t before = bytes_in_use_;
     segment.owner->retire_oldest();
     RC_CHECK(bytes_in_use_ < before);
     evictions_++;
+    return before - bytes_in_use_;
 }
 
-// Makes the block of 2^order pages in which the oldest segment lies free, whatever else lies there.
-// Blind eviction by age would have to free most of the arena before so large a block appeared.
-void SegmentPool::clear_around_oldest(Order order) noexcept {
-    RC_CHECK(oldest_ != nullptr);
-    const PageIndex count = PageIndex{1} << order;
-    const PageIndex begin = page_of(*oldest_) & ~(count - 1);
-    for (PageIndex page = begin; page < begin + count; page++) {
+SegmentPool::PageIndex SegmentPool::block_around(const Segment& segment,
+                                                 Order order) const noexcept {
+    return page_of(segment) & ~((PageIndex{1} << order) - 1);
+}
+
+bool SegmentPool::has_pin(PageIndex begin, Order order) const noexcept {
+    if (bytes_pinned_ == 0 || half_of(begin) == lower) return false;
+    for (PageIndex page = begin; page < begin + (PageIndex{1} << order); page++) {
+        if (pages_[page].live != nullptr && pages_[page].live->pinned) return true;
+    }
+    return false;
+}
+
+// Makes the block of 2^order pages at `begin` free, whatever lies there.
+void SegmentPool::clear_block(PageIndex begin, Order order) noexcept {
+    for (PageIndex page = begin; page < begin + (PageIndex{1} << order); page++) {
         while (pages_[page].live != nullptr) {
-            evict_from(*pages_[page].live);
+            static_cast<void>(evict_from(*pages_[page].live));
         }
     }
-    RC_CHECK(has_free(order));
+    RC_CHECK(has_free(order, half_of(begin)));
 }
 
-SegmentPool::PageIndex SegmentPool::take_block(Order order) noexcept {
-    RC_CHECK(has_free(order));
-    auto found = static_cast<Order>(order + std::countr_zero(free_orders_ >> order));
-    const PageIndex page = free_[found];
+// Makes a block of 2^order pages free around the oldest segment. Blind eviction by age would have
+// to free most of the arena before so large a block appeared.
+void SegmentPool::clear_for_anyone(Order order) noexcept {
+    const Segment* segment = oldest();
+    RC_CHECK(segment != nullptr);
+    // Among pins, the oldest in the other half: no pin is there, and no block of this size, so
+    // there is a segment.
+    if (has_pin(block_around(*segment, order), order)) segment = oldest_[lower];
+    RC_CHECK(segment != nullptr);
+    clear_block(block_around(*segment, order), order);
+}
+
+// The same in the upper half, where there may be no such block.
+void SegmentPool::clear_for_pin(Order order) noexcept {
+    for (const Segment* at = oldest_[upper]; at != nullptr; at = at->pool_newer) {
+        const PageIndex begin = block_around(*at, order);
+        if (!has_pin(begin, order)) return clear_block(begin, order);
+    }
+}
+
+Segment& SegmentPool::cut(Order order, Half half) noexcept {
+    const PageIndex page = take_block(order, half);
+    Segment& segment = take_descriptor();
+    segment.bytes = arena_.base + page * page_size;
+    segment.size = static_cast<std::uint32_t>(page_size << order);
+    RC_CHECK(pages_[page].live == nullptr);
+    pages_[page].live = &segment;
+    set_resident(page, order, true);
+    bytes_in_use_ += segment.size;
+    RC_CHECK(bytes_in_use_ <= arena_.size);
+    return segment;
+}
+
+SegmentPool::PageIndex SegmentPool::take_block(Order order, Half half) noexcept {
+    RC_CHECK(has_free(order, half));
+    auto found = static_cast<Order>(order + std::countr_zero(free_orders_[half] >> order));
+    const PageIndex page = free_[half][found];
     remove_free(page);
     while (found > order) {
         found--;
@@ -184,8 +288,8 @@ SegmentPool::PageIndex SegmentPool::take_block(Order order) noexcept {
 
 void SegmentPool::free_block(PageIndex page, Order order) noexcept {
     RC_CHECK(pages_[page].free_order == no_order);
-    const Order whole = order_of(arena_.size);
-    while (order < whole) {
+    const Order half = order_of(arena_.size / 2);
+    while (order < half) {
         const PageIndex buddy = page ^ (PageIndex{1} << order);
         if (pages_[buddy].free_order != order) break;
         remove_free(buddy);
@@ -198,27 +302,29 @@ void SegmentPool::free_block(PageIndex page, Order order) noexcept {
 void SegmentPool::push_free(PageIndex page, Order order) noexcept {
     RC_CHECK(order < order_count);
     RC_CHECK((page & ((PageIndex{1} << order) - 1)) == 0);
-    const PageIndex head = free_[order];
+    const Half half = half_of(page);
+    const PageIndex head = free_[half][order];
     pages_[page].free_order = order;
     pages_[page].free_newer = no_page;
     pages_[page].free_older = head;
     if (head != no_page) pages_[head].free_newer = page;
-    free_[order] = page;
-    free_orders_ |= std::uint32_t{1} << order;
+    free_[half][order] = page;
+    free_orders_[half] |= std::uint32_t{1} << order;
 }
 
 void SegmentPool::remove_free(PageIndex page) noexcept {
     Page& block = pages_[page];
     const Order order = block.free_order;
+    const Half half = half_of(page);
     RC_CHECK(order != no_order);
     if (block.free_newer != no_page) {
         pages_[block.free_newer].free_older = block.free_older;
     } else {
-        RC_CHECK(free_[order] == page);
-        free_[order] = block.free_older;
+        RC_CHECK(free_[half][order] == page);
+        free_[half][order] = block.free_older;
     }
     if (block.free_older != no_page) pages_[block.free_older].free_newer = block.free_newer;
-    if (free_[order] == no_page) free_orders_ &= ~(std::uint32_t{1} << order);
+    if (free_[half][order] == no_page) free_orders_[half] &= ~(std::uint32_t{1} << order);
     block = Page{};
 }
 
@@ -238,16 +344,20 @@ Segment& SegmentPool::take_descriptor() noexcept {
 }
 
 void SegmentPool::link_youngest(Segment& segment) noexcept {
-    segment.pool_older = youngest_;
+    const Half half = half_of(page_of(segment));
+    segment.age = ++ages_;
+    segment.pool_older = youngest_[half];
     segment.pool_newer = nullptr;
-    (youngest_ != nullptr ? youngest_->pool_newer : oldest_) = &segment;
-    youngest_ = &segment;
+    (youngest_[half] != nullptr ? youngest_[half]->pool_newer : oldest_[half]) = &segment;
+    youngest_[half] = &segment;
 }
 
 void SegmentPool::unlink(Segment& segment) noexcept {
-    Segment*& from_older = segment.pool_older != nullptr ? segment.pool_older->pool_newer : oldest_;
+    const Half half = half_of(page_of(segment));
+    Segment*& from_older =
+        segment.pool_older != nullptr ? segment.pool_older->pool_newer : oldest_[half];
     Segment*& from_newer =
-        segment.pool_newer != nullptr ? segment.pool_newer->pool_older : youngest_;
+        segment.pool_newer != nullptr ? segment.pool_newer->pool_older : youngest_[half];
     RC_CHECK(from_older == &segment);
     RC_CHECK(from_newer == &segment);
     from_older = segment.pool_newer;

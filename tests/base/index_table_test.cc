@@ -28,6 +28,7 @@ TEST_CASE("index_table: an empty table finds and erases nothing") {
     CHECK(table.find(1, any) == IndexTable::none);
     CHECK(table.erase(1, any) == IndexTable::none);
     CHECK(table.size() == 0);
+    CHECK(table.heap_bytes() == 0);
 }
 
 TEST_CASE("index_table: of entries with one hash, the functor chooses") {
@@ -48,6 +49,7 @@ TEST_CASE("index_table: reserve leaves room without growing, and keeps what is t
     table.reserve(100'000);
     CHECK(table.find(7, [](std::uint32_t id) { return id == 1; }) == 1);
     CHECK(table.size() == 1);
+    CHECK(table.heap_bytes() == 262'144 * 8);
 }
 
 TEST_CASE("index_table: a random walk agrees with a map, for good hashes and bad ones") {

@@ -2,6 +2,8 @@
 
 #include "feed/pool.h"
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,11 +41,17 @@ TEST_CASE("pool: segments never overlap, and all memory comes together again") {
         for (int step = 0; step < 2000; step++) {
             const std::size_t size = 1 + random.below(pool.segment_size_max());
             if (random.chance(1, 2) && SegmentPool::rounded(size) <= pool.largest_free()) {
-                Segment& segment = pool.take(size, size, owner);
+                const bool pinned = seed % 3 == 0;
+                Segment* const taken =
+                    pinned ? pool.take_pinned(size, size, 0) : &pool.take(size, size, owner);
+                if (taken == nullptr) continue;
+                Segment& segment = *taken;
                 REQUIRE(segment.size == SegmentPool::rounded(size));
-                REQUIRE(segment.owner == &owner);
+                REQUIRE(segment.owner == (pinned ? nullptr : &owner));
+                REQUIRE(segment.pinned == pinned);
                 const auto offset = static_cast<std::size_t>(pool.offset_of(segment.bytes));
                 REQUIRE(offset % segment.size == 0);
+                if (pinned) REQUIRE(offset >= pages * page_size / 2);
                 for (std::size_t i = 0; i < segment.size / page_size; i++) {
                     REQUIRE(taken_by[offset / page_size + i] == nullptr);
                     taken_by[offset / page_size + i] = &segment;
@@ -70,7 +78,8 @@ TEST_CASE("pool: segments never overlap, and all memory comes together again") {
         for (Segment* segment : live)
             pool.give_back(*segment);
         CHECK(pool.bytes_in_use() == 0);
-        CHECK(pool.largest_free() == pages * page_size);
+        CHECK(pool.bytes_pinned() == 0);
+        CHECK(pool.largest_free() == pages * page_size / 2);
         CHECK(pool.evictions() == 0);
     }
 }
@@ -197,4 +206,75 @@ TEST_CASE("pool: what is shed is no longer in memory, free pages first, then the
     CHECK(pool.resident_bytes() == 0);
     CHECK(pool.bytes_in_use() == 0);
     CHECK(b.first() == b.next());
+}
+
+TEST_CASE("pool: beside pins wherever they may be, a record of any size finds room") {
+    std::uint64_t refused = 0;
+    std::uint64_t evicted = 0;
+    for (std::uint64_t seed = 1; seed <= 30; seed++) {
+        CAPTURE(seed);
+        Random random{seed};
+        const std::size_t pages = std::size_t{8} << random.below(6);
+        WatchedArena memory(pages);
+        SegmentPool pool(memory.arena());
+        std::vector<std::unique_ptr<Log>> logs;
+        for (int i = 0; i < 5; i++)
+            logs.push_back(std::make_unique<Log>(pool, 1, unlimited, Log::RetireHook{}));
+        std::vector<Segment*> pins;
+        const std::size_t leave = random.below(pages / 4) * page_size;
+        for (int step = 0; step < 1000; step++) {
+            const std::uint64_t dice = random.below(10);
+            Log& log = *logs[random.below(logs.size())];
+            if (dice < 5) {
+                std::size_t size = 1 + random.below(2 * page_size - 4);
+                if (random.chance(1, 8)) size = log.record_size_max() - random.below(3);
+                publish(log, std::string(std::min(size, log.record_size_max()), 'x'));
+            } else if (dice < 6) {
+                log.release();
+            } else if (dice < 8) {
+                const std::size_t size_min = 1 + random.below(pool.pinned_size_max() + 3);
+                Segment* const pin = pool.take_pinned(size_min, size_min * 2, leave);
+                refused += pin == nullptr ? 1 : 0;
+                if (pin == nullptr) continue;
+                REQUIRE(pin->size >= size_min);
+                REQUIRE(pool.bytes_pinned() + leave <= pages * page_size / 2);
+                std::fill_n(pin->bytes, pin->size, std::byte{'p'});
+                pins.push_back(pin);
+            } else if (!pins.empty()) {
+                std::swap(pins[random.below(pins.size())], pins.back());
+                pool.give_back(*pins.back());
+                pins.pop_back();
+            }
+            pool.check();
+        }
+        for (Segment* pin : pins) {
+            const bool kept = std::all_of(pin->bytes, pin->bytes + pin->size, [](std::byte byte) {
+                return byte == std::byte{'p'};
+            });
+            CHECK(kept);
+            pool.give_back(*pin);
+        }
+        evicted += pool.evictions();
+    }
+    CHECK(refused > 100);
+    CHECK(evicted > 100);
+}
+
+TEST_CASE("pool: a pin takes the oldest segment of the upper half, and no more than it needs") {
+    constexpr std::size_t pages = 64;
+    WatchedArena memory(pages);
+    SegmentPool pool(memory.arena());
+    std::vector<std::unique_ptr<Log>> logs;
+    for (std::size_t i = 0; i < pages; i++) {
+        logs.push_back(std::make_unique<Log>(pool, 1, unlimited, Log::RetireHook{}));
+        publish(*logs.back(), "x");
+    }
+    REQUIRE(pool.bytes_in_use() == pages * page_size);
+    Segment* const pin = pool.take_pinned(1, page_size, 0);
+    REQUIRE(pin != nullptr);
+    CHECK(pool.evictions() == 1);
+    CHECK(logs[pages / 2]->first() == 2);
+    Segment* const none = pool.take_pinned(1, page_size, pages / 2 * page_size - 1);
+    CHECK(none == nullptr);
+    pool.give_back(*pin);
 }
