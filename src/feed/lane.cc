@@ -91,6 +91,18 @@ void Lane::skip_to(std::uint32_t row, Seq seq) noexcept {
     if (seq == next_) at.catches_up = false;
 }
 
+void Lane::restart(std::uint32_t row) noexcept {
+    RC_CHECK(keyed());
+    Subscriber& at = rows_[row];
+    RC_CHECK(at.sent == 0);
+    const Seq from = compact_->empty() ? next_ : 1;
+    behind_ +=
+        static_cast<std::uint32_t>(from < next_) - static_cast<std::uint32_t>(at.seq < next_);
+    at.seq = from;
+    at.lost = false;
+    at.catches_up = from < next_;
+}
+
 void Lane::release_if_drained() noexcept {
     if (behind_ != 0) return;
     if (keyed()) {

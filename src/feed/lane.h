@@ -149,6 +149,9 @@ class Lane {
     // Moves a cursor that stands between records forward to `seq` (<= next()).
     void skip_to(std::uint32_t row, Seq seq) noexcept;
 
+    // With keys: lets a cursor that stands between records begin with the latest of all keys anew.
+    void restart(std::uint32_t row) noexcept;
+
     [[nodiscard]] const Subscriber& row(std::uint32_t row) const noexcept { return rows_[row]; }
     [[nodiscard]] std::uint32_t size() const noexcept {
         return static_cast<std::uint32_t>(rows_.size());

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/bytes.h"
+#include "feed/compact.h"
 #include "feed/log.h"
 #include "node/mesh.h"
 
@@ -18,7 +19,16 @@ namespace ringcast::node {
                           std::size_t size_max,
                           feed::Seq& end) noexcept;
 
+// The same of what is the latest of each key; `from` may be below what there is.
+[[nodiscard]] Parcel pack(const feed::CompactLog& log,
+                          feed::Seq from,
+                          std::size_t size_max,
+                          feed::Seq& end) noexcept;
+
 // Takes the first record off the front of what pack() made. Empty when there is none left.
 [[nodiscard]] Bytes unpack(Bytes& packed) noexcept;
+
+// ... with its key and number. No bytes when there is none left.
+[[nodiscard]] feed::CompactLog::Record unpack_keyed(Bytes& packed) noexcept;
 
 }  // namespace ringcast::node

@@ -240,8 +240,10 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         error(conn, inbound, "not_supported", "this server knows no wildcards");
         return;
     }
-    const Resume resume{
-        .wanted = options.has_offset, .offset = options.offset, .epoch = options.epoch};
+    const Resume resume{.wanted = options.has_offset,
+                        .offset = options.offset,
+                        .epoch = options.epoch,
+                        .snapshot = !options.has_snapshot || options.snapshot};
     switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume)) {
         case Hub::Subscribing::asked:
             return;  // the hub answers

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/copy.h"
 #include "base/plant.h"
 #include "node/backlog.h"
 
@@ -23,6 +24,11 @@ constexpr std::uint32_t forget_visits = 16 * 1024;
 constexpr std::size_t chunk_size = std::size_t{256} * 1024;
 // Whoever is asked for history by a shard that never catches up lets it begin with the next record.
 constexpr std::uint64_t chunks_max = 4096;
+
+// What deletes its key: a payload that is nothing but null.
+[[nodiscard]] bool is_tombstone(const Publication& publication) noexcept {
+    return publication.json && as_text(publication.payload) == "null";
+}
 
 [[nodiscard]] std::uint64_t bit_of(std::uint32_t shard) noexcept {
     return std::uint64_t{1} << shard;
@@ -63,7 +69,7 @@ feed::Topic* Home::find_or_create(std::string_view name, std::uint64_t hash) noe
         if (!mesh_.admit_topic(config_.topics_max)) return nullptr;
         topic = &lanes_.create(name, hash);
         topic->epoch = reactor_.random() | 1;  // 0 is never an epoch
-        if (lanes_.keeps_history(*topic, LaneKind::envelope)) {
+        if (lanes_.keeps_state(*topic, LaneKind::envelope)) {
             open_lane(*topic, LaneKind::envelope);
         }
     }
@@ -79,7 +85,7 @@ void Home::open_lane(feed::Topic& topic, LaneKind kind) noexcept {
 void Home::close_lane(feed::Topic& topic, LaneKind kind) noexcept {
     RC_CHECK(topic.lane(kind)->size() == 0);
     topic.used = sessions_.now();
-    if (lanes_.keeps_history(topic, kind)) return;
+    if (lanes_.keeps_state(topic, kind)) return;
     topic.lanes[index_of(kind)].reset();
     topic.interest[index_of(kind)] &= ~bit_of(shard_);
 }
@@ -119,8 +125,8 @@ feed::Topic* Home::publish(const Publication& publication,
             return topic;
         }
     }
-    if (!sequence(*topic, publication)) {
-        outcome.verdict = Verdict::too_large;
+    outcome.verdict = sequence(*topic, publication);
+    if (outcome.verdict != Verdict::taken) {
         answer(sender, outcome);
         return nullptr;
     }
@@ -131,8 +137,8 @@ feed::Topic* Home::publish(const Publication& publication,
     return topic;
 }
 
-// Gives the record its number and sends it wherever it is read. False: it is too large.
-bool Home::sequence(feed::Topic& topic, const Publication& publication) noexcept {
+// Gives the record its number and sends it wherever it is read, or says why not.
+Verdict Home::sequence(feed::Topic& topic, const Publication& publication) noexcept {
     RC_CHECK(is_here(topic.hash));
     auto form = wire::PayloadForm::json;
     if (!publication.json && topic.interest[index_of(LaneKind::envelope)] != 0) {
@@ -142,44 +148,70 @@ bool Home::sequence(feed::Topic& topic, const Publication& publication) noexcept
                         .form = form,
                         .offset = topic.next,
                         .wall_ns = reactor_.wall_now()};
-    std::array<std::size_t, 2> sizes{};
+    Draft draft;
     for (const LaneKind kind : all_lanes) {
         if (topic.interest[index_of(kind)] == 0) continue;
-        sizes[index_of(kind)] = encoded_size(record, kind);
-        if (sizes[index_of(kind)] > record_size_max_) return false;
+        draft.sizes[index_of(kind)] = encoded_size(record, kind);
+        if (draft.sizes[index_of(kind)] > record_size_max_) return Verdict::too_large;
+    }
+    if (lanes_.rule_of(topic).keyed) {
+        const Verdict verdict = find_room(topic, publication, draft);
+        if (verdict != Verdict::taken) return verdict;
     }
     topic.next++;
     counters_.published++;
-    spread(topic, record, sizes);
-    return true;
+    spread(topic, record, draft);
+    return Verdict::taken;
 }
 
-void Home::spread(feed::Topic& topic,
-                  const Record& record,
-                  const std::array<std::size_t, 2>& sizes) noexcept {
+// With keys: before anything happens, since what there may be of them is limited.
+Verdict Home::find_room(feed::Topic& topic, const Publication& publication, Draft& draft) noexcept {
+    feed::Lane& lane = *topic.lane(LaneKind::envelope);
+    const std::size_t size = draft.sizes[index_of(LaneKind::envelope)];
+    if (publication.key.empty()) return Verdict::missing_key;
+    if (size > lane.compact().record_size_max()) return Verdict::too_large;
+    const feed::CompactLog::Room room = lane.reserve(
+        {.key = as_bytes(publication.key), .size = size, .tombstone = is_tombstone(publication)});
+    draft.room = room.bytes;
+    switch (room.refusal) {
+        case feed::CompactLog::Refusal::none:
+            return Verdict::taken;
+        case feed::CompactLog::Refusal::too_many_keys:
+            return Verdict::too_many_keys;
+        case feed::CompactLog::Refusal::bytes_full:
+            return Verdict::keys_full;
+        case feed::CompactLog::Refusal::no_memory:
+            break;
+    }
+    return Verdict::no_memory;
+}
+
+void Home::spread(feed::Topic& topic, const Record& record, const Draft& draft) noexcept {
     std::array<Parcel, 2> parcels;
     for (const LaneKind kind : all_lanes) {
         const std::uint64_t interest = topic.interest[index_of(kind)];
-        const std::size_t size = sizes[index_of(kind)];
+        const std::size_t size = draft.sizes[index_of(kind)];
+        const bool has_room = kind == LaneKind::envelope && !draft.room.empty();
         if (interest == 0) continue;
         if (interest == bit_of(shard_)) {
             // Nobody else reads it: encoded straight into the log.
-            encode(record, kind, topic.lane(kind)->reserve(size));
+            encode(record, kind, has_room ? draft.room : topic.lane(kind)->reserve(size));
             lanes_.append(topic, kind, {}, record.offset);
             continue;
         }
         Parcel& parcel = parcels[index_of(kind)];
         parcel = Parcel::make(size);
         encode(record, kind, parcel.bytes());
+        if (has_room) copy_bytes(draft.room.data(), parcel.bytes().data(), size);
         if ((interest & bit_of(shard_)) != 0) {
-            lanes_.append(topic, kind, parcel.bytes(), record.offset);
+            lanes_.append(topic, kind, has_room ? Bytes() : parcel.bytes(), record.offset);
         }
     }
-    post_records(topic, record.offset, parcels);
+    post_records(topic, record, parcels);
 }
 
 void Home::post_records(const feed::Topic& topic,
-                        feed::Seq offset,
+                        const Record& record,
                         const std::array<Parcel, 2>& parcels) noexcept {
     std::uint64_t abroad = readers_abroad(topic);
     for (std::uint32_t shard = 0; abroad != 0; shard++, abroad >>= 1) {
@@ -188,8 +220,12 @@ void Home::post_records(const feed::Topic& topic,
         mail->kind = MailKind::record;
         mail->from = shard_;
         mail->hash = topic.hash;
-        mail->offset = offset;
+        mail->offset = record.offset;
         mail->name = topic.name();
+        if (lanes_.rule_of(topic).keyed) {
+            mail->key = record.publication.key;
+            mail->tombstone = is_tombstone(record.publication);
+        }
         for (const LaneKind kind : all_lanes) {
             const std::size_t lane = index_of(kind);
             if ((topic.interest[lane] & bit_of(shard)) == 0) continue;
@@ -239,12 +275,21 @@ void Home::grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept {
     answer.epoch = topic.epoch;
     answer.offset = RC_PLANT(16) ? topic.next + 1 : topic.next;
     answer.serial = wish.serial + 1;
-    if (lanes_.keeps_history(topic, kind) && wish.serial < chunks_max) {
+    if (lanes_.keeps_state(topic, kind) && wish.serial < chunks_max) {
         const feed::Lane& lane = *topic.lane(kind);
         const bool goes_on = wish.epoch == topic.epoch && wish.offset <= topic.next;
         feed::Seq end = 0;
-        answer.offset = std::max(lane.recoverable_from(), goes_on ? wish.offset : 0);
-        answer.bytes[0] = pack(lane.log(), answer.offset, chunk_size, end);
+        if (lane.keyed()) {
+            // From the begin, too, when the end of a key that is there already was forgotten.
+            const bool knows = goes_on && wish.offset > lane.compact().forgotten();
+            const feed::Seq begin = lane.compact().empty() ? topic.next : 1;
+            answer.offset = knows ? std::max(wish.offset, begin) : begin;
+            answer.forgotten = lane.compact().forgotten();
+            answer.bytes[0] = pack(lane.compact(), answer.offset, chunk_size, end);
+        } else {
+            answer.offset = std::max(lane.recoverable_from(), goes_on ? wish.offset : 0);
+            answer.bytes[0] = pack(lane.log(), answer.offset, chunk_size, end);
+        }
         answer.more = end != topic.next;
     }
     if (!answer.more || RC_PLANT(26)) topic.interest[index_of(kind)] |= bit_of(wish.from);
@@ -287,7 +332,9 @@ bool Home::needed(const feed::Topic& topic) const noexcept {
     for (const LaneKind kind : all_lanes) {
         const feed::Lane* lane = topic.lane(kind);
         if (lane == nullptr) continue;
-        if (lane->size() != 0 || lane->recoverable_from() != lane->log().next()) return true;
+        const bool holds =
+            lane->keyed() ? !lane->compact().empty() : lane->recoverable_from() != lane->next();
+        if (lane->size() != 0 || holds) return true;
     }
     return false;
 }

@@ -89,12 +89,19 @@ class Home {
   private:
     [[nodiscard]] static feed::DedupWindow::Key key_of(const feed::Topic& topic,
                                                        const Publication& publication) noexcept;
-    [[nodiscard]] bool sequence(feed::Topic& topic, const Publication& publication) noexcept;
-    void spread(feed::Topic& topic,
-                const Record& record,
-                const std::array<std::size_t, 2>& sizes) noexcept;
+    // A record before it is taken: how large it is in each lane, and with keys the room for it.
+    struct Draft {
+        std::array<std::size_t, feed::lane_kind_count> sizes{};
+        MutBytes room;
+    };
+
+    [[nodiscard]] Verdict sequence(feed::Topic& topic, const Publication& publication) noexcept;
+    [[nodiscard]] static Verdict find_room(feed::Topic& topic,
+                                           const Publication& publication,
+                                           Draft& draft) noexcept;
+    void spread(feed::Topic& topic, const Record& record, const Draft& draft) noexcept;
     void post_records(const feed::Topic& topic,
-                      feed::Seq offset,
+                      const Record& record,
                       const std::array<Parcel, 2>& parcels) noexcept;
     void grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept;
     void answer(const Sender& sender, const Outcome& outcome) noexcept;

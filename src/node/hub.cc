@@ -11,6 +11,7 @@
 #include "node/backlog.h"
 #include "node/outcome.h"
 #include "node/replies.h"
+#include "wire/frame.h"
 
 namespace ringcast::node {
 
@@ -29,6 +30,7 @@ constexpr std::uint16_t unanswered_max = 256;
 struct Begin {
     feed::Seq seq = 0;
     bool recovered = false;
+    bool snapshot = false;         // with keys: the latest of each first
     const char* reason = nullptr;  // of the gap, if there is one ...
     feed::Seq from = 0;            // ... that begins here
 };
@@ -36,12 +38,17 @@ struct Begin {
 [[nodiscard]] Begin begin_of(const feed::Topic& topic,
                              const feed::Lane& lane,
                              const Resume& resume) noexcept {
-    const feed::Seq next = lane.log().next();
+    const feed::Seq next = lane.next();
+    const bool same = resume.wanted && resume.epoch == topic.epoch && resume.offset < next;
+    if (lane.keyed() && same && lane.compact().recoverable(resume.offset + 1)) {
+        return {.seq = resume.offset + 1, .recovered = true};
+    }
+    if (lane.keyed() && resume.snapshot) return {.seq = 1, .snapshot = true};
     if (!resume.wanted) return {.seq = next};
     if (resume.epoch != topic.epoch) return {.seq = next, .reason = "new_epoch", .from = 1};
     if (resume.offset >= next) return {.seq = next, .reason = "unknown_offset", .from = next};
     const feed::Seq wanted = resume.offset + 1;
-    if (wanted < lane.recoverable_from() && !RC_PLANT(27)) {
+    if (lane.keyed() || (wanted < lane.recoverable_from() && !RC_PLANT(27))) {
         return {.seq = next, .reason = "history", .from = wanted};
     }
     return {.seq = std::max(wanted, lane.log().first()), .recovered = true};
@@ -79,7 +86,7 @@ Hub::Hub(const Config& config,
       sessions_(sessions),
       topics_(topics),
       counters_(counters),
-      lanes_(config, sessions, topics, pool, pump),
+      lanes_(config, hash_seed, sessions, topics, pool, pump),
       home_(config,
             shard,
             reactor,
@@ -163,10 +170,10 @@ void Hub::join(io::ConnIndex conn,
     feed::Lane& lane = *topic.lane(kind);
     Subscription& at = sessions_[conn].subscriptions[link];
     RC_CHECK(at.row == no_row);
-    const feed::Seq next = lane.log().next();
+    const feed::Seq next = lane.next();
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
-    if (begin.seq != next) sessions_.mark_ready(conn);  // behind the answer
+    if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
     if (kind != LaneKind::envelope) return;
     counters_.recovered += begin.recovered ? 1 : 0;
     reply(sessions_,
@@ -174,9 +181,14 @@ void Hub::join(io::ConnIndex conn,
           wire::Subscribed{.id = id,
                            .wall_ns = reactor_.wall_now(),
                            .topic = topic.name(),
-                           .offset = begin.recovered ? resume.offset : next - 1,
+                           .offset = begin.recovered  ? resume.offset
+                                     : begin.snapshot ? 0
+                                                      : next - 1,
                            .epoch = topic.epoch,
-                           .recovered = begin.recovered});
+                           .recovered = begin.recovered,
+                           .keyed = lane.keyed(),
+                           .snapshot = begin.snapshot,
+                           .head = next - 1});
     if (begin.reason == nullptr) return;
     counters_.gaps++;
     reply(sessions_,
@@ -393,7 +405,31 @@ void Hub::on_record(const Mail& mail) noexcept {
     for (const LaneKind kind : all_lanes) {
         const Parcel& parcel = mail.bytes[index_of(kind)];
         if (parcel.empty() || topic->lane(kind) == nullptr) continue;
-        lanes_.append(*topic, kind, parcel.bytes(), mail.offset);
+        if (!topic->lane(kind)->keyed()) {
+            lanes_.append(*topic, kind, parcel.bytes(), mail.offset);
+            continue;
+        }
+        const bool taken = lanes_.append_keyed(*topic,
+                                               {.seq = mail.offset,
+                                                .key = as_bytes(mail.key),
+                                                .bytes = parcel.bytes(),
+                                                .tombstone = mail.tombstone});
+        if (taken) continue;
+        lose_lane(*topic, kind);
+        return;
+    }
+}
+
+// There is no memory on this shard for what home took: its readers have to try elsewhere, since
+// what they would be told from now on is not the state of the topic. With the last of them the lane
+// is given up, and so may be the topic.
+void Hub::lose_lane(feed::Topic& topic, LaneKind kind) noexcept {
+    for (std::uint32_t left = topic.lane(kind)->size(); left > 0; left--) {
+        const feed::Subscriber reader = topic.lane(kind)->row(0);
+        leave(reader.reader, reader.link);
+        sessions_.close(reader.reader,
+                        wire::close_code::try_again_later,
+                        "there is no memory for the keys of a topic");
     }
 }
 
@@ -404,31 +440,44 @@ void Hub::on_started(const Mail& mail) noexcept {
     feed::Topic* topic = topics_.find(mail.name, mail.hash);
     RC_CHECK(topic != nullptr);  // kept by the request
     RC_CHECK(requests_.contains(request_key(topic->id(), kind)));
-    if (mail.flag) take_history(*topic, kind, mail);
-    if (mail.more) {
-        tell_home(*topic, kind, true, topic->lane(kind)->log().next(), mail.serial);
+    if (!mail.flag) {
+        end_waiting(*topic, kind, Verdict::too_many_topics);
+    } else if (!take_history(*topic, kind, mail)) {
+        topic->lanes[index_of(kind)].reset();
+        if (!mail.more) tell_home(*topic, kind, false);  // what it began to send is not wanted
+        end_waiting(*topic, kind, Verdict::no_memory);
+    } else if (mail.more) {
+        tell_home(*topic, kind, true, topic->lane(kind)->next(), mail.serial);
     } else {
-        end_waiting(*topic, kind, mail);
+        end_waiting(*topic, kind, Verdict::taken);
     }
 }
 
-void Hub::take_history(feed::Topic& topic, LaneKind kind, const Mail& mail) noexcept {
+// False: there is no memory for it.
+bool Hub::take_history(feed::Topic& topic, LaneKind kind, const Mail& mail) noexcept {
     std::unique_ptr<feed::Lane>& lane = topic.lanes[index_of(kind)];
-    const bool fits =
-        lane != nullptr && topic.epoch == mail.epoch && lane->log().next() == mail.offset;
+    const bool fits = lane != nullptr && topic.epoch == mail.epoch && lane->next() == mail.offset;
     if (!fits) {
         lane.reset();  // home went on faster than we were told, or forgot all of it meanwhile
         topic.epoch = mail.epoch;
         lanes_.open(topic, kind, mail.offset);
     }
     Bytes packed = mail.bytes[0].bytes();
+    if (lane->keyed()) {
+        while (!packed.empty()) {
+            if (!lanes_.append_keyed(topic, unpack_keyed(packed))) return false;
+        }
+        lane->set_forgotten(mail.forgotten);
+        return true;
+    }
     feed::Seq offset = mail.offset;
     for (Bytes record = unpack(packed); !record.empty(); record = unpack(packed)) {
         lanes_.append(topic, kind, record, offset++);
     }
+    return true;
 }
 
-void Hub::end_waiting(feed::Topic& topic, LaneKind kind, const Mail& mail) noexcept {
+void Hub::end_waiting(feed::Topic& topic, LaneKind kind, Verdict verdict) noexcept {
     const auto found = requests_.find(request_key(topic.id(), kind));
     const std::vector<Waiter> waiters = std::move(found->second);
     requests_.erase(found);
@@ -438,7 +487,7 @@ void Hub::end_waiting(feed::Topic& topic, LaneKind kind, const Mail& mail) noexc
         if (session == nullptr) continue;
         const std::uint32_t link = waiting_link(*session, topic.id(), kind);
         if (link == no_link) continue;
-        if (mail.flag) {
+        if (verdict == Verdict::taken) {
             join(waiter.conn, link, topic, kind, waiter.id, waiter.resume);
         } else {
             session->subscriptions.remove(link);
@@ -446,10 +495,10 @@ void Hub::end_waiting(feed::Topic& topic, LaneKind kind, const Mail& mail) noexc
             tell(sessions_,
                  reactor_,
                  waiter.conn,
-                 {.verdict = Verdict::too_many_topics, .id = waiter.id, .topic = mail.name});
+                 {.verdict = verdict, .id = waiter.id, .topic = topic.name()});
         }
     }
-    if (mail.flag && topic.lane(kind)->size() == 0) {
+    if (verdict == Verdict::taken && topic.lane(kind)->size() == 0) {
         give_up(topic, kind);
     } else {
         drop_if_unused(topic);

@@ -39,6 +39,7 @@ struct Resume {
     bool wanted = false;
     feed::Seq offset = 0;
     std::uint64_t epoch = 0;
+    bool snapshot = true;  // of a topic with keys, where it cannot go on
 };
 
 class Hub {
@@ -121,8 +122,11 @@ class Hub {
 
     void on_record(const Mail& mail) noexcept;
     void on_started(const Mail& mail) noexcept;
-    void take_history(feed::Topic& topic, feed::LaneKind kind, const Mail& mail) noexcept;
-    void end_waiting(feed::Topic& topic, feed::LaneKind kind, const Mail& mail) noexcept;
+    void lose_lane(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    [[nodiscard]] bool take_history(feed::Topic& topic,
+                                    feed::LaneKind kind,
+                                    const Mail& mail) noexcept;
+    void end_waiting(feed::Topic& topic, feed::LaneKind kind, Verdict verdict) noexcept;
     void on_outcome(const Mail& mail) noexcept;
     void drop_if_unused(feed::Topic& topic) noexcept;
 

@@ -13,11 +13,17 @@ namespace ringcast::node {
 using feed::LaneKind;
 
 Lanes::Lanes(const Config& config,
+             std::uint64_t hash_seed,
              Sessions& sessions,
              feed::TopicTable& topics,
              feed::SegmentPool& pool,
              Pump& pump) noexcept
-    : config_(config), sessions_(sessions), topics_(topics), pool_(pool), pump_(pump) {}
+    : config_(config),
+      hash_seed_(hash_seed),
+      sessions_(sessions),
+      topics_(topics),
+      pool_(pool),
+      pump_(pump) {}
 
 feed::Topic& Lanes::create(std::string_view name, std::uint64_t hash) noexcept {
     feed::Topic& topic = topics_.create(name, hash);
@@ -32,13 +38,16 @@ const TopicRule& Lanes::rule_of(const feed::Topic& topic) const noexcept {
 feed::Lane& Lanes::open(feed::Topic& topic, LaneKind kind, feed::Seq next) noexcept {
     RC_CHECK(topic.lane(kind) == nullptr);
     std::unique_ptr<feed::Lane>& lane = topic.lanes[index_of(kind)];
-    lane = std::make_unique<feed::Lane>(
-        pool_,
-        next,
-        config_.topic_log_max,
-        feed::LaneSink{.save_tail = &Lanes::save_tail, .context = this});
-    if (keeps_history(topic, kind)) {
-        const TopicRule& rule = rule_of(topic);
+    const feed::LaneSink sink{.save_tail = &Lanes::save_tail, .context = this};
+    const TopicRule& rule = rule_of(topic);
+    if (rule.keyed && kind == LaneKind::envelope) {
+        const feed::CompactLog::Limits limits{.keys_max = rule.keys_max,
+                                              .bytes_max = rule.keys_bytes};
+        lane = std::make_unique<feed::Lane>(pool_, next, limits, hash_seed_, sink);
+        return *lane;
+    }
+    lane = std::make_unique<feed::Lane>(pool_, next, config_.topic_log_max, sink);
+    if (keeps_state(topic, kind)) {
         lane->keep_history({.records = rule.history, .bytes = rule.history_bytes});
     }
     return *lane;
@@ -61,6 +70,18 @@ void Lanes::append(feed::Topic& topic, LaneKind kind, Bytes record, feed::Seq of
     holding_.add(topic.id());
 }
 
+bool Lanes::append_keyed(feed::Topic& topic, const feed::CompactLog::Record& record) noexcept {
+    feed::Lane& lane = *topic.lane(LaneKind::envelope);
+    const feed::CompactLog::Room room = lane.reserve({.key = record.key,
+                                                      .size = record.bytes.size(),
+                                                      .tombstone = record.tombstone,
+                                                      .seq = record.seq});
+    if (room.refusal != feed::CompactLog::Refusal::none) return false;
+    copy_bytes(room.bytes.data(), record.bytes.data(), record.bytes.size());
+    append(topic, LaneKind::envelope, {}, record.seq);
+    return true;
+}
+
 void Lanes::sweep() noexcept {
     holding_.keep_if([this](std::uint32_t id) {
         const feed::Topic* topic = topics_.get(id);
@@ -69,8 +90,8 @@ void Lanes::sweep() noexcept {
             feed::Lane* lane = topic == nullptr ? nullptr : topic->lane(kind);
             if (lane == nullptr) continue;
             lane->release_if_drained();
-            if (keeps_history(*topic, kind)) age(*topic, *lane);
-            holds = holds || lane->log().held_bytes() != 0;
+            if (keeps_state(*topic, kind)) age(*topic, *lane);
+            holds = holds || lane->held_bytes() != 0;
         }
         if (!holds) ages_.erase(id);
         return holds;
@@ -88,7 +109,7 @@ void Lanes::age(const feed::Topic& topic, feed::Lane& lane) noexcept {
     const bool due = ages.size == 0 || now - ages.marks[ages.size - 1].at >= span / Ages::count;
     if (due) {
         RC_CHECK(ages.size < ages.marks.size());
-        ages.marks[ages.size++] = {.at = now, .next = lane.log().next()};
+        ages.marks[ages.size++] = {.at = now, .next = lane.next()};
     }
     std::uint32_t gone = 0;
     while (gone < ages.size && now - ages.marks[gone].at >= span) {

@@ -29,6 +29,7 @@ constexpr std::array<feed::LaneKind, feed::lane_kind_count> all_lanes{feed::Lane
 class Lanes {
   public:
     Lanes(const Config& config,
+          std::uint64_t hash_seed,
           Sessions& sessions,
           feed::TopicTable& topics,
           feed::SegmentPool& pool,
@@ -39,10 +40,11 @@ class Lanes {
     // A topic that is not there yet, with its rule.
     [[nodiscard]] feed::Topic& create(std::string_view name, std::uint64_t hash) noexcept;
     [[nodiscard]] const TopicRule& rule_of(const feed::Topic& topic) const noexcept;
-    // Whether this lane of the topic keeps what everybody has: only envelopes carry the offsets
-    // with which one comes back.
-    [[nodiscard]] bool keeps_history(const feed::Topic& topic, feed::LaneKind kind) const noexcept {
-        return kind == feed::LaneKind::envelope && rule_of(topic).history != 0;
+    // Whether this lane of the topic keeps what everybody has, be it history or the latest of each
+    // key: only envelopes carry the offsets with which one comes back.
+    [[nodiscard]] bool keeps_state(const feed::Topic& topic, feed::LaneKind kind) const noexcept {
+        const TopicRule& rule = rule_of(topic);
+        return kind == feed::LaneKind::envelope && (rule.history != 0 || rule.keyed);
     }
 
     // Precondition: the topic has no such lane. The first record will be number `next`.
@@ -50,6 +52,11 @@ class Lanes {
     // Adds record number `offset`, which is the next one, and has it sent. An empty `record` was
     // encoded into the lane's reserve() already.
     void append(feed::Topic& topic, feed::LaneKind kind, Bytes record, feed::Seq offset) noexcept;
+
+    // The same with keys, on a shard that is not home: false if there is no memory for it, and
+    // nothing changed.
+    [[nodiscard]] bool append_keyed(feed::Topic& topic,
+                                    const feed::CompactLog::Record& record) noexcept;
 
     // Drained logs give their memory back, and history that is too old goes. Once a second.
     void sweep() noexcept;
@@ -72,6 +79,7 @@ class Lanes {
     static void save_tail(void* context, feed::Reader reader, Bytes rest) noexcept;
 
     const Config& config_;
+    std::uint64_t hash_seed_;
     Sessions& sessions_;
     feed::TopicTable& topics_;
     feed::SegmentPool& pool_;

@@ -100,15 +100,17 @@ struct Mail : MpscNode {
     bool json = false;         // publish: the payload is JSON text that was validated
     bool ack = false;          // publish: the sender wants to know
     bool more = false;         // started: there is more history than this
+    bool tombstone = false;    // record, of a topic with keys: its key is gone
     std::uint32_t from = 0;    // shard
     std::uint32_t conn = 0;    // the client concerned, with its serial
     std::uint64_t serial = 0;  // interest, started: how many pieces of history there were
     std::uint64_t hash = 0;    // of the topic's name
     std::uint64_t offset = 0;
     std::uint64_t epoch = 0;
-    std::string name;                           // topic or client id
-    std::string id;                             // of the client's message
-    std::string key;                            // publish
+    std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
+    std::string name;             // topic or client id
+    std::string id;               // of the client's message
+    std::string key;              // publish; record, of a topic with keys
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
     Parcel bytes[2];                            // one per lane; started: history
     std::unique_ptr<Job> job;                   // finished

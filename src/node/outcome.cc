@@ -17,7 +17,7 @@ struct Words {
     std::uint16_t close_code;  // of a raw client
 };
 
-constexpr std::array<Words, 2> all_words{{
+constexpr std::array<Words, 6> all_words{{
     {Verdict::too_many_topics,
      "too_many_topics",
      "the server holds as many topics as it may (--topics-max)",
@@ -26,6 +26,22 @@ constexpr std::array<Words, 2> all_words{{
      "too_large",
      "the message does not fit into the log (--log-memory)",
      wire::close_code::too_big},
+    {Verdict::missing_key,
+     "missing_key",
+     "every record of this topic has a key",
+     wire::close_code::policy_violation},
+    {Verdict::too_many_keys,
+     "too_many_keys",
+     "the topic has as many keys as it may (keys-max of its rule)",
+     wire::close_code::policy_violation},
+    {Verdict::keys_full,
+     "keys_full",
+     "the latest records of all keys are as large as they may be (keys-bytes of the topic's rule)",
+     wire::close_code::policy_violation},
+    {Verdict::no_memory,
+     "no_memory",
+     "there is no memory for more keys (--log-memory)",
+     wire::close_code::try_again_later},
 }};
 
 [[nodiscard]] const Words& words_of(Verdict verdict) noexcept {

@@ -15,6 +15,10 @@ enum class Verdict : std::uint8_t {
     taken,            // published; only told to those who asked for an ack
     too_many_topics,  // --topics-max
     too_large,        // for the log: --log-memory
+    missing_key,      // the topic keeps the latest record of each key
+    too_many_keys,    // keys-max of its rule
+    keys_full,        // keys-bytes of its rule
+    no_memory,        // --log-memory, of which half is for keys at most
 };
 
 struct Outcome {

@@ -169,7 +169,7 @@ bool Pump::offer_torn(io::ConnIndex conn, Session& session) noexcept {
     feed::Slice slice = lane.peek(at.row);
     RC_CHECK(!slice.bytes.empty());
     const feed::Subscriber& reader = lane.row(at.row);
-    slice.bytes = slice.bytes.first(lane.log().rest_of(reader.seq, reader.sent).size());
+    slice.bytes = slice.bytes.first(lane.rest_of(at.row).size());
     slice.end = reader.seq + 1;
     add_record(conn, lane, at.row, slice);
     return true;
@@ -184,7 +184,7 @@ bool Pump::offer_records(io::ConnIndex conn, Session& session) noexcept {
         if (at.row == no_row) continue;
         feed::Topic& topic = topic_of(at);
         feed::Lane& lane = lane_of(topic, at.lane);
-        if (lane.row(at.row).seq == lane.log().next()) continue;
+        if (lane.row(at.row).seq == lane.next()) continue;
         session.next_link = static_cast<std::uint16_t>(link + 1);
         if (lane.lapped(at.row)) {
             lapse(conn, topic, lane, at);
@@ -203,6 +203,10 @@ void Pump::lapse(io::ConnIndex conn,
                  const Subscription& at) noexcept {
     RC_CHECK(lane.row(at.row).sent == 0);
     budget_--;
+    if (lane.keyed()) {
+        restart(conn, topic, lane, at);
+        return;
+    }
     const bool told = at.lane == feed::LaneKind::envelope && config_.slow_policy == SlowPolicy::gap;
     if (!told) {
         counters_.slow_closed++;
@@ -210,7 +214,7 @@ void Pump::lapse(io::ConnIndex conn,
         return;
     }
     const feed::Seq from = lane.row(at.row).seq;
-    const feed::Seq next = lane.log().next();
+    const feed::Seq next = lane.next();
     lane.skip_to(at.row, next);
     counters_.gaps++;
     reply(sessions_,
@@ -221,6 +225,25 @@ void Pump::lapse(io::ConnIndex conn,
                     .to = next - 1,
                     .reason = "slow_consumer",
                     .next = next});
+}
+
+// It has not heard of the end of some keys, and those are forgotten: it begins with the latest of
+// all keys anew, and has to forget what it knew.
+void Pump::restart(io::ConnIndex conn,
+                   const feed::Topic& topic,
+                   feed::Lane& lane,
+                   const Subscription& at) noexcept {
+    lane.restart(at.row);
+    counters_.gaps++;
+    reply(sessions_,
+          conn,
+          wire::Subscribed{.wall_ns = reactor_.wall_now(),
+                           .topic = topic.name(),
+                           .offset = 0,
+                           .epoch = topic.epoch,
+                           .keyed = true,
+                           .snapshot = true,
+                           .head = lane.next() - 1});
 }
 
 void Pump::cut_short(io::ConnIndex conn) noexcept {
@@ -234,7 +257,7 @@ void Pump::cut_short(io::ConnIndex conn) noexcept {
         const feed::Lane& lane = lane_of(topic, at.lane);
         const feed::Subscriber& reader = lane.row(at.row);
         const feed::Seq from = reader.seq + (reader.sent != 0 ? 1 : 0);  // what is begun is ended
-        const feed::Seq next = lane.log().next();
+        const feed::Seq next = lane.next();
         if (from == next) continue;
         untold = untold || at.lane == feed::LaneKind::raw;
         if (at.lane == feed::LaneKind::raw) continue;
@@ -273,7 +296,7 @@ void Pump::walk_front(std::int64_t floor) noexcept {
 
 void Pump::walk(feed::Lane& lane, std::int64_t floor) noexcept {
     const std::int64_t until = walks_.empty() ? floor : std::max(floor, budget_ - walk_budget);
-    const feed::Seq next = lane.log().next();
+    const feed::Seq next = lane.next();
     const std::uint32_t size = lane.size();
     lane.walk.left = std::min(lane.walk.left, size);
     std::uint8_t* gates = sessions_.gates();
@@ -389,7 +412,7 @@ void Pump::settle_record(const io::Send& send, const Origin& origin) noexcept {
     }
     // More to send at once: the slice was cut to size, or the log goes on in another segment. Or
     // this may have been the last that held up the end.
-    const bool more = after.seq != lane.log().next();
+    const bool more = after.seq != lane.next();
     if (more || (gate & gate::ends) != 0) sessions_.mark_ready(send.conn);
 }
 

@@ -78,6 +78,10 @@ class Pump {
                feed::Topic& topic,
                feed::Lane& lane,
                const Subscription& at) noexcept;
+    void restart(io::ConnIndex conn,
+                 const feed::Topic& topic,
+                 feed::Lane& lane,
+                 const Subscription& at) noexcept;
     void walk_front(std::int64_t floor) noexcept;
     void walk(feed::Lane& lane, std::int64_t floor) noexcept;
     void add(io::ConnIndex conn,

@@ -112,9 +112,9 @@ struct Session {
     Excess excess_controls;
     std::uint32_t counted = 0;        // bytes that Sessions::held_bytes() has of it
     std::uint16_t counted_links = 0;  // subscriptions that it has of it
-    std::uint16_t torn = no_link;  // the subscription inside one of whose records we stand
-    std::uint16_t next_link = 0;   // the subscription that is served first next time
-    std::uint16_t unanswered = 0;  // publications that wait for home's answer
+    std::uint16_t torn = no_link;     // the subscription inside one of whose records we stand
+    std::uint16_t next_link = 0;      // the subscription that is served first next time
+    std::uint16_t unanswered = 0;     // publications that wait for home's answer
     std::uint8_t pauses = 0;
     State state = State::gone;
     Role role = Role::http;

@@ -269,7 +269,13 @@ void write(Sink& sink, const Subscribed& message) noexcept {
     number(sink, R"(,"payload":{"offset":)", message.offset);
     sink.text(R"(,"epoch":")");
     sink.hex(message.epoch);
-    sink.text(message.recovered ? R"(","recovered":true}})" : R"(","recovered":false}})");
+    sink.text(message.recovered ? R"(","recovered":true)" : R"(","recovered":false)");
+    if (message.keyed) {
+        sink.text(message.snapshot ? R"(,"keyed":true,"snapshot":true)"
+                                   : R"(,"keyed":true,"snapshot":false)");
+        number(sink, R"(,"head":)", message.head);
+    }
+    sink.text("}}");
 }
 
 template <typename Sink>

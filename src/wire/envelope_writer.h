@@ -56,7 +56,8 @@ struct Welcome {
     Limits limits{};
 };
 
-// payload {"offset":N,"epoch":"0123456789abcdef","recovered":B}
+// payload {"offset":N,"epoch":"0123456789abcdef","recovered":B,
+//          with keys: "keyed":true,"snapshot":B,"head":N}
 struct Subscribed {
     std::string_view id{};
     std::int64_t wall_ns = 0;
@@ -64,6 +65,9 @@ struct Subscribed {
     std::uint64_t offset = 0;
     std::uint64_t epoch = 0;  // 16 hexadecimal digits in a string: safe in JavaScript
     bool recovered = false;
+    bool keyed = false;
+    bool snapshot = false;   // the latest of each key comes first ...
+    std::uint64_t head = 0;  // ... and is whole with the first record from this offset on; 0: empty
 };
 
 struct Unsubscribed {

@@ -132,7 +132,7 @@ class Walk {
         for (feed::Topic* topic : topics_) {
             if (random_.chance(1, 3)) continue;
             rig_.subscribe(*reader.socket, *topic, reader.kind);
-            reader.next[std::string(topic->name())] = topic->lane(reader.kind)->log().next();
+            reader.next[std::string(topic->name())] = topic->lane(reader.kind)->next();
         }
     }
 
@@ -167,7 +167,7 @@ class Walk {
         const std::size_t size =
             random_.chance(1, 10) ? random_.between(1, 30'000) : random_.between(10, 1500);
         for (const LaneKind kind : {LaneKind::envelope, LaneKind::raw}) {
-            const feed::Seq seq = topic.lane(kind)->log().next();
+            const feed::Seq seq = topic.lane(kind)->next();
             const std::string frame = record(topic.name(), seq, size);
             rig_.publish(topic, kind, frame);
         }
@@ -208,7 +208,7 @@ class Walk {
         for (feed::Topic* topic : topics_) {
             const auto found = reader.next.find(std::string(topic->name()));
             if (found == reader.next.end()) continue;
-            CHECK(found->second == topic->lane(reader.kind)->log().next());
+            CHECK(found->second == topic->lane(reader.kind)->next());
         }
     }
 

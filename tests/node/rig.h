@@ -112,7 +112,7 @@ class Rig final : public io::Handler {
         Session& session = sessions[socket.conn];
         const std::uint32_t link = session.subscriptions.add({.topic = topic.id(), .lane = kind});
         feed::Lane& lane = *topic.lane(kind);
-        session.subscriptions[link].row = lane.subscribe(socket.conn, link, lane.log().next());
+        session.subscriptions[link].row = lane.subscribe(socket.conn, link, lane.next());
     }
     feed::Seq publish(feed::Topic& topic, feed::LaneKind kind, std::string_view frame) {
         feed::Lane& lane = *topic.lane(kind);
