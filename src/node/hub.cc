@@ -402,6 +402,7 @@ void Hub::receive(const Mail& mail) noexcept {
 void Hub::on_record(const Mail& mail) noexcept {
     feed::Topic* topic = topics_.find(mail.name, mail.hash);
     if (topic == nullptr) return;  // the last reader left while this was under way
+    bool lost = false;
     for (const LaneKind kind : all_lanes) {
         const Parcel& parcel = mail.bytes[index_of(kind)];
         if (parcel.empty() || topic->lane(kind) == nullptr) continue;
@@ -414,10 +415,9 @@ void Hub::on_record(const Mail& mail) noexcept {
                                                 .key = as_bytes(mail.key),
                                                 .bytes = parcel.bytes(),
                                                 .tombstone = mail.tombstone});
-        if (taken) continue;
-        lose_lane(*topic, kind);
-        return;
+        lost = lost || !taken;
     }
+    if (lost) lose_lane(*topic, LaneKind::envelope);
 }
 
 // There is no memory on this shard for what home took: its readers have to try elsewhere, since

@@ -287,6 +287,7 @@ void Client::on_frame(const Frame& frame) {
 }
 
 void Client::on_raw(const Frame& frame) {
+    if (world_.oracle().keyed() && frame.payload == "null") return;  // a key is gone
     const std::uint32_t publication = world_.oracle().identify(frame.payload);
     if (publication == none) {
         fail("a payload that nobody published");
@@ -356,6 +357,15 @@ void Client::on_envelope(std::string_view text) {
 void Client::on_answer(const Envelope& envelope) {
     Reading& reading = *reading_of(envelope.topic);
     const bool subscribed = envelope.type == "subscribed";
+    if (subscribed && envelope.id.empty() && world_.oracle().keyed()) {
+        // It was so far behind that it does not know of keys that are gone.
+        const std::string problem =
+            reading.state != Reading::State::on
+                ? "begins anew without a subscription"
+                : world_.oracle().subscribed(reading, envelope.payload, false, world_.now());
+        if (!problem.empty()) fail(problem);
+        return;
+    }
     const std::uint64_t id = number(envelope.id);
     if (!subscribed && envelope.type != "unsubscribed") {
         fail("an unknown type: " + std::string(envelope.type));
@@ -407,7 +417,8 @@ void Client::on_error(const Envelope& envelope) {
     const bool limited = code == "rate_limited" && config.messages_per_second != 0;
     const bool crowded = code == "too_many_topics" && config.topics_max < world_.options().topics;
     const bool many = code == "too_many_subscriptions" && config.topics_per_client_max < 128;
-    const bool usual = limited || crowded || many;
+    const bool keys = code == "too_many_keys" || code == "keys_full" || code == "no_memory";
+    const bool usual = limited || crowded || many || (keys && world_.oracle().keyed());
     if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
         fail("error " + std::string(code));
         return;
@@ -510,6 +521,7 @@ void Client::check_code(std::uint16_t code) {
                                            plan_.kind == Kind::slow || excused() || many_errors));
     const bool crowded = config.topics_max < world_.options().topics;
     allowed = allowed || (plan_.raw && crowded && code == 1013);
+    allowed = allowed || (world_.oracle().keyed() && code == 1013);  // no memory for keys
     allowed = allowed || (plan_.raw && plan_.kind == Kind::liar && code == 1008);
     if (!allowed) fail("closed with " + std::to_string(code));
 }
@@ -521,7 +533,7 @@ void Client::check_restart() {
     if (world_.now() > world_.stopped_at() + drain * 7 / 8) return;
     Oracle& oracle = world_.oracle();
     for (const Reading& reading : readings_) {
-        if (reading.state != Reading::State::on) continue;
+        if (reading.state != Reading::State::on || oracle.keyed()) continue;
         for (std::uint32_t i = 0; i < oracle.count(); i++) {
             const Publication& what = oracle[i];
             if (what.topic != reading.topic || !what.required || what.refused) continue;
@@ -552,6 +564,10 @@ std::string Client::pending() {
     }
     if (!healthy()) return {};
     for (const Reading& reading : readings_) {
+        if (!plan_.raw && world_.oracle().behind(reading)) {
+            return name + " has not the latest of every key of topic " +
+                   std::to_string(reading.topic);
+        }
         for (const Reading::Expected& each : reading.expected) {
             if (each.optional) continue;
             return name + " waits for answer " + std::to_string(each.id) + " on topic " +

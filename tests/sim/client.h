@@ -120,6 +120,7 @@ class Client {
     void on_ack(const Envelope& envelope);
     [[nodiscard]] bool forget_unanswered(std::uint64_t id);
     void publish_for_ack(std::uint32_t number);
+    [[nodiscard]] std::string members_of(std::uint32_t number);
     void repeat_unanswered();
     void on_raw(const Frame& frame);
     void on_open();

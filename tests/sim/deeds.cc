@@ -50,6 +50,11 @@ void Client::publish() {
     what.with_id = !plan_.raw;
     what.refused = world_.may_refuse_messages() || misbehaves_;
     what.sent_at = world_.now();
+    if (oracle.keyed()) {
+        what.refused = true;  // there may be no room for it
+        what.key = static_cast<std::uint8_t>(again_.below(Oracle::key_count));
+        what.gone = again_.chance(1, 8);
+    }
     const bool ack = !plan_.raw && again_.chance(1, 4);
     const std::uint32_t number = oracle.add(what);
     if (ack) {
@@ -64,20 +69,24 @@ void Client::publish() {
         say_frame(what.form == Form::binary ? Op::binary : Op::text,
                   what.form == Form::json ? '"' + body + '"' : body);
     } else {
-        say_frame(Op::text,
-                  "{\"type\":\"publish\",\"id\":\"" + std::to_string(number) + "\",\"topic\":\"" +
-                      oracle.topic_name(what.topic) + "\",\"payload\":\"" + body + "\"}");
+        say_frame(Op::text, "{\"type\":\"publish\"," + members_of(number));
     }
     oracle[number].end_byte = said_;
 }
 
-void Client::publish_for_ack(std::uint32_t number) {
+// What stands behind the type of a publication.
+std::string Client::members_of(std::uint32_t number) {
     Oracle& oracle = world_.oracle();
+    const Publication& what = oracle[number];
+    std::string text = "\"id\":\"" + std::to_string(number) + "\",\"topic\":\"" +
+                       oracle.topic_name(what.topic) + "\"";
+    if (oracle.keyed()) text += ",\"key\":\"" + key_name(what.key) + "\"";
+    return text + ",\"payload\":" + (what.gone ? "null" : '"' + what.body + '"') + "}";
+}
+
+void Client::publish_for_ack(std::uint32_t number) {
     unanswered_.push_back(number);
-    say_frame(Op::text,
-              "{\"type\":\"publish\",\"ack_required\":true,\"id\":\"" + std::to_string(number) +
-                  "\",\"topic\":\"" + oracle.topic_name(oracle[number].topic) +
-                  "\",\"payload\":\"" + oracle.body(number) + "\"}");
+    say_frame(Op::text, "{\"type\":\"publish\",\"ack_required\":true," + members_of(number));
 }
 
 // On a new connection under the same name: what the former one heard no answer to.

@@ -90,6 +90,14 @@ void draw_recovery(Options& options) {
         if (random.chance(1, 4)) rule.history_age = random.between(1, 20) * units::s;
         config.topic.push_back(rule);
     }
+    if (config.topic.empty() && random.chance(1, 3)) {
+        options.keyed = true;
+        TopicRule rule;
+        rule.pattern = ">";
+        rule.keyed = true;
+        if (random.chance(1, 4)) rule.keys_max = random.between(1, 8);
+        config.topic.push_back(rule);
+    }
     options.repeats = random.chance(1, 2);
     config.dedup_window = units::hour;
     if (!options.repeats) config.dedup_max = random.between(0, 8);

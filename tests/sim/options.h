@@ -64,6 +64,7 @@ struct Options {
     std::uint32_t named = 256;
     std::uint32_t renamed = 0;
 
+    bool keyed = false;    // topics keep the latest record of each key
     bool repeats = false;  // publishers say again what was not acknowledged
     bool stop_under_load = false;
     bool trace = false;

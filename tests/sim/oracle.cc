@@ -57,6 +57,7 @@ void Reading::begin(std::uint64_t next_offset, Nanos now) {
     last = none;
     clear_since = now;
     owed = {};
+    latest.clear();
     last_of.clear();
 }
 
@@ -82,7 +83,7 @@ void Reading::remember(std::uint32_t client, std::uint32_t publication) {
     last_of.emplace_back(client, publication);
 }
 
-Oracle::Oracle(std::uint32_t topic_count) : topics_(topic_count) {
+Oracle::Oracle(std::uint32_t topic_count, bool keyed) : keyed_(keyed), topics_(topic_count) {
     for (std::uint32_t topic = 0; topic < topic_count; topic++) {
         topics_[topic].name = "t" + std::to_string(topic) + std::string(topic * topic * 9, '-');
     }
@@ -141,6 +142,13 @@ std::string Oracle::subscribed(Reading& reading,
         if (offset + 1 != reading.next) return "recovered from another offset";
         reading.state = Reading::State::on;  // and the rest goes on as it was
         recovered++;
+        return {};
+    }
+    if (keyed_) {
+        const bool snapshot = member(payload, "snapshot") == "true" && offset == 0;
+        if (member(payload, "keyed") != "true" || !snapshot) return "no snapshot of a keyed topic";
+        reading.begin(1, now);
+        reading.epoch = epoch;
         return {};
     }
     const std::uint64_t missed_from = same ? reading.next : 1;
@@ -209,7 +217,7 @@ std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
     if (seen != none && seen >= publication) return "a record came twice, or after a later one";
     for (std::uint32_t i = what.before; i != none && i != seen; i = publications_[i].before) {
         const Publication& missed = publications_[i];
-        if (missed.refused || missed.repeated) continue;
+        if (missed.refused || missed.repeated || missed.gone) continue;
         if (missed.sent_at > reading.clear_since) {
             return "record N" + std::to_string(i) + " never came, N" + std::to_string(publication) +
                    " of the same publisher did";
@@ -223,8 +231,47 @@ std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
     return {};
 }
 
+std::string Oracle::keyed_record(Reading& reading, const Envelope& update) {
+    if (update.offset < reading.next) return "an offset that came already";
+    reading.next = update.offset + 1;
+    const std::uint64_t value = number(update.id);
+    if (value >= count()) return "a record that nobody published";
+    const auto publication = static_cast<std::uint32_t>(value);
+    const Publication& what = publications_[publication];
+    if (what.topic != reading.topic) return "a record of another topic";
+    if (update.key != key_name(what.key)) return "a record of another key";
+    const bool same = what.gone ? update.payload == "null" : is_quoted(update.payload, what.body);
+    if (!same) return "a corrupt payload";
+    reading.latest.resize(key_count);
+    reading.latest[what.key] = update.offset;
+    reading.received++;
+    checked++;
+    return place(publication, reading.epoch, update.offset);
+}
+
+bool Oracle::behind(const Reading& reading) const {
+    const std::vector<Epoch>& epochs = topics_[reading.topic].epochs;
+    if (!keyed_ || reading.state != Reading::State::on || reading.epoch >= epochs.size()) {
+        return false;
+    }
+    const std::vector<std::uint32_t>& order = epochs[reading.epoch].order;
+    std::vector<std::uint64_t> newest(key_count);
+    for (std::uint64_t offset = 0; offset < order.size(); offset++) {
+        if (order[offset] != none) newest[publications_[order[offset]].key] = offset;
+    }
+    for (std::uint32_t key = 0; key < key_count; key++) {
+        const std::uint64_t had = key < reading.latest.size() ? reading.latest[key] : 0;
+        if (newest[key] == had) continue;
+        // Of a key that was gone before it came it need not hear.
+        const bool gone = had == 0 && publications_[order[newest[key]]].gone;
+        if (!gone) return true;
+    }
+    return false;
+}
+
 std::string Oracle::record(Reading& reading, const Envelope& update) {
     if (reading.state != Reading::State::on) return "a record without a subscription";
+    if (keyed_) return keyed_record(reading, update);
     if (reading.owed.from != 0) return "a record before the gap that is owed";
     if (update.offset != reading.next) {
         return "offset " + std::to_string(update.offset) + " instead of " +

@@ -47,6 +47,8 @@ struct Publication {
     bool refused = false;   // the server said so, or the connection went too early to tell
     bool required = false;  // the server had it before it was asked to stop
     bool repeated = false;  // said again on another connection
+    std::uint8_t key = 0;   // with keys
+    bool gone = false;      // ... it deletes its key
 };
 
 struct Reading {
@@ -71,6 +73,8 @@ struct Reading {
     std::vector<std::pair<std::uint32_t, std::uint32_t>> last_of;  // client, its publication
     std::deque<Expected> expected;
     Owed owed;  // the gap that must come next
+    std::vector<std::uint64_t>
+        latest;  // with keys: by key, the offset of the last record that came
     std::uint64_t received = 0;
 
     void begin(std::uint64_t next_offset, Nanos now);
@@ -81,7 +85,14 @@ struct Reading {
 
 class Oracle {
   public:
-    explicit Oracle(std::uint32_t topic_count);
+    static constexpr std::uint32_t key_count = 10;
+
+    // `keyed`: topics keep the latest record of each key. Then offsets may be left out, and whoever
+    // has the head must have had the latest of every key.
+    Oracle(std::uint32_t topic_count, bool keyed);
+    [[nodiscard]] bool keyed() const { return keyed_; }
+    // With keys: whether something newer is known of one than this reading has.
+    [[nodiscard]] bool behind(const Reading& reading) const;
 
     [[nodiscard]] const std::string& topic_name(std::uint32_t topic) const {
         return topics_[topic].name;
@@ -139,10 +150,12 @@ class Oracle {
 
     [[nodiscard]] std::uint32_t epoch_number(std::uint32_t topic, std::string_view name);
     [[nodiscard]] std::string follow(Reading& reading, std::uint32_t publication);
+    [[nodiscard]] std::string keyed_record(Reading& reading, const Envelope& update);
     [[nodiscard]] std::string place(std::uint32_t publication,
                                     std::uint32_t epoch,
                                     std::uint64_t offset);
 
+    bool keyed_;
     std::vector<Topic> topics_;
     std::vector<Publication> publications_;
     std::vector<std::uint32_t> latest_;  // by client and topic

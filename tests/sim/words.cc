@@ -197,6 +197,10 @@ std::uint64_t number(std::string_view digits) {
     return value;
 }
 
+std::string key_name(std::uint32_t key) {
+    return "key-" + std::to_string(key);
+}
+
 std::string base64(std::string_view bytes) {
     constexpr std::string_view digits =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -59,6 +59,7 @@ struct Envelope {
 // A member of an object, as it stands; empty if it is not there.
 [[nodiscard]] std::string_view member(std::string_view object, std::string_view name);
 [[nodiscard]] std::uint64_t number(std::string_view digits);
+[[nodiscard]] std::string key_name(std::uint32_t key);
 [[nodiscard]] std::string base64(std::string_view bytes);
 
 }  // namespace ringcast::sim

@@ -33,7 +33,7 @@ World::World(const Options& options)
       faults_(options.seed ^ 0xfa17, options.tape),
       client_random_(options.seed ^ 0xc11e47, options.tape),
       company_(options.seed ^ 0xc0117, options.tape),
-      oracle_(options.topics),
+      oracle_(options.topics, options.keyed),
       mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
       slots_(options.shards),
       started_(net_.now()) {
@@ -102,6 +102,7 @@ Plan World::draw_plan() {
     }
     plan.raw = random.chance(1, 3);
     plan.publishes = random.chance(1, 3) || plan.kind == Kind::flooder;
+    if (options_.keyed && plan.raw) plan.publishes = false;  // nothing there has a key
     plan.reactor = static_cast<std::uint32_t>(random.below(options_.shards));
     if (random.chance(options_.named, 1024) && !plan.raw)
         plan.who = static_cast<std::uint32_t>(random.below(6));
@@ -420,6 +421,7 @@ bool World::lacks(std::uint32_t client, std::uint32_t final) {
         return false;  // it may have been lost
     for (const Reading& reading : reader.readings()) {
         if (reading.topic != what.topic || reading.state != Reading::State::on) continue;
+        if (options_.keyed) continue;  // Client::pending() sees to it
         // A raw client is not told when its subscription begins.
         const bool fresh = reader.plan().raw && reader.opened_at() + settled_after > what.sent_at;
         const bool told = reading.clear_since != never && reading.clear_since > what.sent_at;
