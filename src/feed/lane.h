@@ -46,6 +46,7 @@ struct Subscriber {
     bool latest_only = false;
     bool catches_up = false;
     bool lost = false;
+    bool held = false;  // the owner's: gets nothing for now
 };
 
 static_assert(sizeof(Subscriber) == 24);
@@ -103,6 +104,7 @@ class Lane {
     void set_latest_only(std::uint32_t row, bool latest_only) noexcept {
         rows_[row].latest_only = latest_only;
     }
+    void hold(std::uint32_t row, bool held) noexcept { rows_[row].held = held; }
     // Removes row `row`; the last row moves into its place (look at row(row).reader and .link when
     // row < size() afterwards). A cursor inside a record hands its rest to save_tail first.
     void unsubscribe(std::uint32_t row) noexcept;

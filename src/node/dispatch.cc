@@ -1,5 +1,6 @@
 #include "node/dispatch.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/check.h"
@@ -9,9 +10,23 @@
 #include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/replies.h"
+#include "node/topic_rules.h"
 #include "wire/frame.h"
 
 namespace ringcast::node {
+
+namespace {
+
+// A subscription that is gone is remembered for its interval (node/pacer.h): not for long.
+constexpr double max_rate_least = 0.1;
+
+// Between two batches. Ticks are 10 ms, so nothing comes more often than 100 times a second.
+[[nodiscard]] Tick interval_of(double max_rate) noexcept {
+    const auto tick_rate = static_cast<double>(nanos_per_s / tick_length);
+    return static_cast<Tick>(std::max(1.0, tick_rate / max_rate + 0.5));
+}
+
+}  // namespace
 
 Dispatch::Dispatch(const Config& config,
                    io::Reactor& reactor,
@@ -240,10 +255,21 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         error(conn, inbound, "not_supported", "this server knows no wildcards");
         return;
     }
+    if (options.has_max_rate &&
+        !numbered_rule(config_, rule_number(config_, inbound.topic)).keyed) {
+        error(
+            conn, inbound, "not_keyed", "max_rate is for topics that keep the latest of each key");
+        return;
+    }
+    if (options.has_max_rate && options.max_rate < max_rate_least) {
+        error(conn, inbound, "bad_payload", "max_rate: at least 0.1, batches a second");
+        return;
+    }
     const Resume resume{.wanted = options.has_offset,
                         .offset = options.offset,
                         .epoch = options.epoch,
-                        .snapshot = !options.has_snapshot || options.snapshot};
+                        .snapshot = !options.has_snapshot || options.snapshot,
+                        .interval = options.has_max_rate ? interval_of(options.max_rate) : 0};
     switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume)) {
         case Hub::Subscribing::asked:
             return;  // the hub answers

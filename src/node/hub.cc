@@ -173,6 +173,14 @@ void Hub::join(io::ConnIndex conn,
     const feed::Seq next = lane.next();
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
+    if (lane.keyed() && resume.interval != 0) {
+        lane.set_latest_only(at.row, true);
+        pacer_.add({.interval = resume.interval,
+                    .conn = conn,
+                    .topic = topic.id(),
+                    .serial = sessions_[conn].serial},
+                   sessions_.now());
+    }
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
     if (kind != LaneKind::envelope) return;
     counters_.recovered += begin.recovered ? 1 : 0;
@@ -275,6 +283,7 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
     } else {
         stop_waiting(topic, at.lane, session.serial);
     }
+    pacer_.remove(session.serial, at.topic);
     session.subscriptions.remove(link);
     relink(session, link);
     const feed::Lane* lane = topic.lane(at.lane);
@@ -363,6 +372,20 @@ void Hub::pause_without_credit(io::ConnIndex conn) noexcept {
     if (conn == io::no_conn || !mesh_.out_of_credit(shard_)) return;
     if ((sessions_[conn].pauses & pause::credit) == 0) counters_.publish_pauses++;
     sessions_.pause(conn, pause::credit);
+}
+
+void Hub::pace() noexcept {
+    while (const Paced* paced = pacer_.next(sessions_.now())) {
+        Session* session = sessions_.find(paced->conn, paced->serial);
+        RC_CHECK(session != nullptr);  // whoever leaves is taken off
+        for (std::uint32_t link = 0; link < session->subscriptions.size(); link++) {
+            const Subscription& at = session->subscriptions[link];
+            if (at.topic != paced->topic || at.lane != LaneKind::envelope) continue;
+            feed::Lane& lane = *topic_of(at).lane(at.lane);
+            lane.hold(at.row, false);
+            if (lane.row(at.row).seq != lane.next()) sessions_.mark_ready(paced->conn);
+        }
+    }
 }
 
 void Hub::sweep() noexcept {

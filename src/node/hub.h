@@ -27,6 +27,7 @@
 #include "node/home.h"
 #include "node/lanes.h"
 #include "node/mesh.h"
+#include "node/pacer.h"
 #include "node/pump.h"
 #include "node/record.h"
 #include "node/sessions.h"
@@ -39,7 +40,10 @@ struct Resume {
     bool wanted = false;
     feed::Seq offset = 0;
     std::uint64_t epoch = 0;
-    bool snapshot = true;  // of a topic with keys, where it cannot go on
+    // Of a topic with keys: the latest of each first, where it cannot go on; and, if not 0, how
+    // much time lies between two batches at least.
+    bool snapshot = true;
+    Tick interval = 0;
 };
 
 class Hub {
@@ -80,6 +84,10 @@ class Hub {
 
     // Mail of the kinds publish, record, interest, started, outcome.
     void receive(const Mail& mail) noexcept;
+
+    // Lets those have their next batch whose time has come; when that is next, if ever.
+    void pace() noexcept;
+    [[nodiscard]] const Pacer& pacer() const noexcept { return pacer_; }
 
     // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
@@ -139,6 +147,7 @@ class Hub {
     feed::TopicTable& topics_;
     Counters& counters_;
     Lanes lanes_;
+    Pacer pacer_;
     Home home_;
     std::unordered_map<std::uint64_t, std::vector<Waiter>> requests_;  // to home, by request_key()
 };

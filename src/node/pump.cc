@@ -185,6 +185,8 @@ bool Pump::offer_records(io::ConnIndex conn, Session& session) noexcept {
         feed::Topic& topic = topic_of(at);
         feed::Lane& lane = lane_of(topic, at.lane);
         if (lane.row(at.row).seq == lane.next()) continue;
+        // Whoever ends gets the rest at once.
+        if (lane.row(at.row).held && (sessions_.gate_of(conn) & gate::ends) == 0) continue;
         session.next_link = static_cast<std::uint16_t>(link + 1);
         if (lane.lapped(at.row)) {
             lapse(conn, topic, lane, at);
@@ -305,7 +307,7 @@ void Pump::walk(feed::Lane& lane, std::int64_t floor) noexcept {
         const std::uint32_t row = lane.walk.at++;
         lane.walk.left--;
         const feed::Subscriber& reader = lane.row(row);
-        if (reader.seq == next) continue;
+        if (reader.seq == next || reader.held) continue;
         const std::uint8_t gate = gates[reader.reader];
         if ((gate & gate::keeps_back) != 0) {
             // Behind another slice of the same batch it must come again; all other gates open by
@@ -410,6 +412,7 @@ void Pump::settle_record(const io::Send& send, const Origin& origin) noexcept {
         gate &= static_cast<std::uint8_t>(~gate::torn);
         sessions_[send.conn].torn = no_link;
     }
+    if (after.latest_only && after.seq == lane.next()) lane.hold(origin.row, true);
     // More to send at once: the slice was cut to size, or the log goes on in another segment. Or
     // this may have been the last that held up the end.
     const bool more = after.seq != lane.next();

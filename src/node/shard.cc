@@ -138,6 +138,7 @@ void Shard::turn(Nanos until) noexcept {
     pump_.run();
     take_out_leavers();
     keep_budget();
+    if (!hub_.pacer().empty()) wheel_.arm(capacity_ + pace_timer, hub_.pacer().due());
 }
 
 Nanos Shard::plan() noexcept {
@@ -379,6 +380,9 @@ void Shard::fire(std::uint32_t timer) noexcept {
             hub_.sweep();
             reported_ = UINT64_MAX;  // what was given back counts within a second
             arm(sweep_timer, sweep_interval);
+            return;
+        case pace_timer:
+            hub_.pace();
             return;
         case feed_timer:
             report();

@@ -104,7 +104,7 @@ class Shard final : private io::Handler {
 
   private:
     // Timers of the shard itself, behind those of the connections.
-    enum Timer : std::uint32_t { sweep_timer, feed_timer, drain_timer, timer_count };
+    enum Timer : std::uint32_t { sweep_timer, pace_timer, feed_timer, drain_timer, timer_count };
 
     enum class Stage : std::uint8_t { serving, settling, closing, late, cutting };
 

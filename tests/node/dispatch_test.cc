@@ -23,7 +23,7 @@ TEST_CASE("dispatch: what is wrong with one message is answered, and the next on
         std::string_view message;
         std::string_view code;
     };
-    constexpr std::array<Row, 17> rows{{
+    constexpr std::array<Row, 18> rows{{
         {"{", "bad_json"},
         {"[]", "not_an_object"},
         {"{}", "missing_member"},
@@ -40,6 +40,7 @@ TEST_CASE("dispatch: what is wrong with one message is answered, and the next on
         {R"({"type":"publish","topic":"a","payload":1,"ack_required":true})", "missing_member"},
         {R"({"type":"publish","id":"i","topic":"a.*","payload":1})", "bad_topic"},
         {R"({"type":"subscribe","id":"i","topic":"a","payload":{"offset":1}})", "bad_payload"},
+        {R"({"type":"subscribe","id":"i","topic":"a","payload":{"max_rate":1}})", "not_keyed"},
         {R"({"type":"publish","id":"i","topic":"a","payload":1e})", "bad_json"},
     }};
     Cluster cluster(open_config());

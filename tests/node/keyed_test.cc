@@ -220,6 +220,56 @@ TEST_CASE("keyed: who missed the end of keys that are forgotten begins anew") {
     CHECK(back.state == reader.state);
 }
 
+TEST_CASE("keyed: whoever wants no more than so many batches a second gets the latest in each") {
+    Cluster cluster(keyed_config(), 2);
+    const std::string topic = cluster.topic_at(0);
+    Client& publisher = cluster.greet(0);
+    Reader paced{.client = &cluster.greet(1)};
+    Reader quick{.client = &cluster.greet(1)};
+    paced.client->say(subscribe(topic, R"({"max_rate":2})"));
+    quick.client->say(subscribe(topic));
+    cluster.settle();
+    int value = 0;
+    for (int tick = 0; tick < 300; tick++) {  // 3 s
+        for (int i = 0; i < 3; i++)
+            publisher.say(update(topic, "k" + std::to_string(i), std::to_string(value++)));
+        cluster.advance(tick_length);
+    }
+    cluster.advance(nanos_per_s);
+    paced.read();
+    quick.read();
+    CHECK(quick.got == 900);
+    CHECK(paced.got >= 3 * 6);
+    CHECK(paced.got <= 3 * 8);
+    CHECK(paced.state == quick.state);
+    CHECK(paced.offset == 900);
+
+    paced.client->say(R"({"type":"unsubscribe","topic":")" + topic + "\"}");
+    cluster.advance(nanos_per_s);
+    static_cast<void>(paced.client->take());
+    paced.client->say(subscribe(topic, R"({"max_rate":0.01})"));
+    cluster.settle();
+    CHECK(Json(paced.client->take_one()).text("payload.code") == "bad_payload");
+}
+
+TEST_CASE("keyed: what is held back is sent before the server ends") {
+    Cluster cluster(keyed_config());
+    Client& publisher = cluster.greet();
+    Reader paced{.client = &cluster.greet()};
+    paced.client->say(subscribe("t", R"({"max_rate":0.1})"));
+    publisher.say(update("t", "a", "1"));
+    cluster.settle();
+    publisher.say(update("t", "a", "2"));
+    cluster.settle();
+    paced.read();
+    CHECK(paced.state["a"] == "1");
+    cluster.shards[0]->request_stop();
+    cluster.settle();
+    paced.read();
+    CHECK(paced.state["a"] == "2");
+    CHECK(paced.client->close_code() == 1012);
+}
+
 TEST_CASE("keyed: a random walk; whoever has the head has the latest of every key") {
     std::uint64_t skipped = 0;
     std::uint64_t snapshots = 0;

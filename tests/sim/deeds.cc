@@ -32,10 +32,16 @@ void Client::request(Reading& reading, bool subscribe) {
     std::string text = std::string("{\"type\":\"") + (subscribe ? "subscribe" : "unsubscribe") +
                        "\",\"id\":\"" + std::to_string(id) + "\",\"topic\":\"" +
                        world_.oracle().topic_name(reading.topic) + "\"";
+    std::string wish;
     if (resumes) {
-        text += ",\"payload\":{\"offset\":" + std::to_string(reading.next - 1) + ",\"epoch\":\"" +
-                world_.oracle().epoch_name(reading) + "\"}";
+        wish = "\"offset\":" + std::to_string(reading.next - 1) + ",\"epoch\":\"" +
+               world_.oracle().epoch_name(reading) + "\"";
     }
+    if (subscribe && world_.oracle().keyed() && again_.chance(1, 8)) {
+        wish += (wish.empty() ? "" : ",") + std::string("\"max_rate\":") +
+                std::to_string(again_.between(20, 100));
+    }
+    if (!wish.empty()) text += ",\"payload\":{" + wish + "}";
     say_frame(Op::text, text + "}");
 }
 
