@@ -20,8 +20,9 @@ namespace {
 constexpr std::uint64_t forget_after = 60 * units::s;
 // Topics that a sweep looks at for that: well under a millisecond.
 constexpr std::uint32_t forget_visits = 16 * 1024;
-// History goes to another shard in pieces of this size: 64 units of mail, a tenth of a millisecond.
-constexpr std::size_t chunk_size = std::size_t{256} * 1024;
+// History goes to another shard in pieces of at most this size, a tenth of a millisecond, and of a
+// quarter of what mail may be under way.
+constexpr std::size_t chunk_size_max = std::size_t{256} * 1024;
 // Whoever is asked for history by a shard that never catches up lets it begin with the next record.
 constexpr std::uint64_t chunks_max = 4096;
 
@@ -278,6 +279,8 @@ void Home::grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept {
     if (lanes_.keeps_state(topic, kind) && wish.serial < chunks_max) {
         const feed::Lane& lane = *topic.lane(kind);
         const bool goes_on = wish.epoch == topic.epoch && wish.offset <= topic.next;
+        const std::size_t chunk_size =
+            std::min<std::size_t>(chunk_size_max, config_.mail_max * mail_unit / 4);
         feed::Seq end = 0;
         if (lane.keyed()) {
             // From the begin, too, when the end of a key that is there already was forgotten.

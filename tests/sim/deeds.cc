@@ -137,8 +137,8 @@ void Client::ask_something() {
         request(reading, true);
     } else if (quiet || (reading.expected.size() == 1 && reading.expected.front().subscribe)) {
         // Where requests may be refused, one at a time, or we lose track.
-        const bool sure =
-            !world_.may_refuse_messages() && world_.options().config.topics_per_client_max == 128;
+        const bool sure = !world_.may_refuse_messages() && !world_.oracle().keyed() &&
+                          world_.options().config.topics_per_client_max == 128;
         if (!sure && (!quiet || reading.state != Reading::State::on)) return;
         request(reading, false);
         if (sure && random_.chance(1, 2)) request(reading, true);
