@@ -387,6 +387,11 @@ bool json_number(std::string_view text, std::string_view name, std::uint64_t& va
     return std::from_chars(text.data() + digit, end, value).ec == std::errc{};
 }
 
+bool json_true(std::string_view text, std::string_view name) noexcept {
+    const std::size_t at = value_at(text, name);
+    return at != text.npos && text.substr(at).starts_with("true");
+}
+
 bool json_word(std::string_view text, std::string_view name, std::string_view& value) noexcept {
     const std::size_t quote = value_at(text, name);
     if (quote == text.npos || text[quote] != '"') return false;

@@ -190,6 +190,8 @@ class Checker {
 [[nodiscard]] bool json_number(std::string_view text,
                                std::string_view name,
                                std::uint64_t& value) noexcept;
+// Whether `true` is behind it.
+[[nodiscard]] bool json_true(std::string_view text, std::string_view name) noexcept;
 // The string behind it, if it has no escapes in it.
 [[nodiscard]] bool json_word(std::string_view text,
                              std::string_view name,

@@ -1,5 +1,6 @@
 #include "flags.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 
@@ -183,6 +184,32 @@ void add_other_benches(CLI::App& bench, BenchOptions& o) {
     echo.add_flag("--check", o.check, "exit code 3 unless every echo is right");
 }
 
+void add_recover(CLI::App& app, BenchOptions& o, std::string& rate) {
+    add_common(app, o);
+    app.add_option("--topic-prefix", o.topic_prefix, "topics are this and a number")
+        ->capture_default_str();
+    app.add_option("-t,--topics", o.topics, "each has one publisher")
+        ->check(between(1, 10'000))
+        ->capture_default_str();
+    app.add_option("-s,--size", o.size, "bytes of payload")
+        ->check(between(payload_size_min, 16 << 20))
+        ->capture_default_str();
+    app.add_option("-r,--rate", rate, "messages a second in all")->required();
+    app.add_option("-d,--duration", o.duration_s, "seconds of publishing (10)")
+        ->check(between(0.01, seconds_max, false));
+    app.add_option("--kills", o.kills, "of each connection a second, publishers too; 0: none")
+        ->check(between(0, 100, false))
+        ->capture_default_str();
+    app.add_option("--back-within", o.back_within_s, "each after a random time of so many seconds")
+        ->check(between(0, seconds_max, false));
+    app.add_option("--silence", o.silence_s, "seconds without a word after which it is given up")
+        ->check(between(0.1, seconds_max, false))
+        ->capture_default_str();
+    app.add_option("--grace", o.grace_s, "seconds in which nothing moves after which it is lost")
+        ->check(between(0.1, seconds_max, false))
+        ->capture_default_str();
+}
+
 void add_talk(CLI::App& app, TalkOptions& o) {
     app.add_option("--url", o.url_text, "where the server is")
         ->check(websocket_url())
@@ -262,6 +289,26 @@ std::string complete(BenchOptions& o, const std::string& rate) {
     return complaint;
 }
 
+// Killed sockets leave their ports in TIME_WAIT, so they need many. Returns the complaint, if there
+// is one.
+std::string complete_recover(BenchOptions& o) {
+    constexpr std::uint32_t connections_per_source = 250;
+    if (o.rate <= 0) return "--rate: 'max' given, a number allowed";
+    const double between_messages_s = o.topics / o.rate;
+    if (2 * between_messages_s > o.silence_s) {
+        char line[120];
+        std::snprintf(line,
+                      sizeof line,
+                      "--silence: '%g' given, but a topic has a message every %g seconds: at least "
+                      "twice that",
+                      o.silence_s,
+                      between_messages_s);
+        return line;
+    }
+    o.sources = std::max(o.sources, std::min(o.connections / connections_per_source + 1, 250U));
+    return {};
+}
+
 Verb verb_of(const CLI::App& app) {
     if (app.got_subcommand("pub")) return Verb::pub;
     if (app.got_subcommand("sub")) return Verb::sub;
@@ -269,6 +316,7 @@ Verb verb_of(const CLI::App& app) {
     if (bench.got_subcommand("fanout")) return Verb::bench_fanout;
     if (bench.got_subcommand("connect")) return Verb::bench_connect;
     if (bench.got_subcommand("idle")) return Verb::bench_idle;
+    if (bench.got_subcommand("recover")) return Verb::bench_recover;
     return Verb::bench_echo;
 }
 
@@ -286,6 +334,7 @@ void parse(int argc, const char* const* argv, Flags& flags) {
     benches.require_subcommand(1);
     add_fanout(*benches.add_subcommand("fanout", "publish to many subscribers"), bench, rate);
     add_other_benches(benches, bench);
+    add_recover(*benches.add_subcommand("recover", "lose connections and come back"), bench, rate);
     CLI::App& pub = *app.add_subcommand("pub", "publish a message, a file or the lines of stdin");
     add_pub(pub, publishing, pub_rate);
     add_sub(*app.add_subcommand("sub", "print what is published"), talk);
@@ -297,6 +346,9 @@ void parse(int argc, const char* const* argv, Flags& flags) {
             talk.has_message = pub.get_option("MESSAGE")->count() > 0;
         }
         std::string complaint = complete(bench, rate);
+        if (complaint.empty() && flags.options.verb == Verb::bench_recover) {
+            complaint = complete_recover(bench);
+        }
         if (complaint.empty() && !pub_rate.empty()) complaint = read_rate(pub_rate, talk.rate);
         if (!complaint.empty()) throw CLI::ValidationError(complaint, CLI::ExitCodes::BaseClass);
     } catch (const CLI::CallForHelp&) {

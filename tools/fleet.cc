@@ -21,6 +21,13 @@ constexpr std::size_t buffer_size = std::size_t{256} * 1024;  // stays in the se
 constexpr int reads_max = 16;  // from one connection before others get a turn
 constexpr std::size_t events_max = 1'024;
 constexpr std::uint64_t files_reserved = 64;
+constexpr Nanos abandoned_for = nanos_per_s;
+
+// Closing resets: no TIME_WAIT, no FIN.
+void reset_on_close(int fd) noexcept {
+    const linger now = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
 
 }  // namespace
 
@@ -50,6 +57,7 @@ Fleet::~Fleet() {
     for (Conn& conn : conns_) {
         if (conn.fd >= 0) ::close(conn.fd);
     }
+    drop_abandoned(never);
     if (epoll_ >= 0) ::close(epoll_);
 }
 
@@ -177,9 +185,23 @@ void Fleet::finish(Conn& conn, End end) noexcept {
 }
 
 void Fleet::abort(Conn& conn) noexcept {
-    const linger now = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(conn.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    reset_on_close(conn.fd);
     finish(conn, End::ours);
+}
+
+void Fleet::abandon(Conn& conn) noexcept {
+    if (conn.fd < 0) return;
+    epoll_ctl(epoll_, EPOLL_CTL_DEL, conn.fd, nullptr);
+    abandoned_.push_back({.until = clock_now() + abandoned_for, .fd = conn.fd});
+    conn.fd = -1;
+    finish(conn, End::ours);
+}
+
+void Fleet::drop_abandoned(Nanos now) noexcept {
+    for (; !abandoned_.empty() && abandoned_.front().until <= now; abandoned_.pop_front()) {
+        reset_on_close(abandoned_.front().fd);
+        ::close(abandoned_.front().fd);
+    }
 }
 
 bool Fleet::send_small(Conn& conn, std::string_view bytes) noexcept {
@@ -294,6 +316,7 @@ std::size_t Fleet::turn(Nanos timeout) noexcept {
             timeout = std::min<Nanos>(timeout, nanos_per_ms);  // paced: somebody is due soon
         }
     }
+    if (!abandoned_.empty()) drop_abandoned(clock_now());
     if (!again_.empty()) timeout = 0;
     int count = 0;
     if (timeout > 0 && timeout != never) {

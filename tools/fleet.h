@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -101,6 +102,9 @@ class Fleet {
     void finish(Conn& conn, End end) noexcept;
     // Resets instead of closing: no TIME_WAIT, no FIN (SO_LINGER 0).
     void abort(Conn& conn) noexcept;
+    // Leaves the socket as it is for a second, neither read nor closed, as when a network is gone:
+    // the server does not hear of it.
+    void abandon(Conn& conn) noexcept;
     // Asks for an answer that comes behind all that is on its way; the owner sees it, and says so.
     void ping(Conn& conn) noexcept;
     void on_pong(Conn& conn) noexcept;
@@ -144,6 +148,7 @@ class Fleet {
     void shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept;
     void refuse(Conn& conn, const std::string& why) noexcept;
     void ask(Conn& conn) noexcept;
+    void drop_abandoned(Nanos now) noexcept;
 
     const Options options_;
     Target target_;
@@ -156,6 +161,11 @@ class Fleet {
     std::vector<std::uint32_t> queue_;  // in the order of enqueue()
     bool silence_ = false;              // begin_silence() was called
     std::vector<std::uint32_t> again_;  // read a lot without running dry: once more next turn
+    struct Abandoned {
+        Nanos until = 0;
+        int fd = -1;
+    };
+    std::deque<Abandoned> abandoned_;  // the oldest first
     std::size_t started_ = 0;
     Nanos next_start_ = 0;
     std::uint32_t in_flight_ = 0;

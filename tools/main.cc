@@ -31,6 +31,8 @@ int run(const Options& options) noexcept {
             return bench_idle(bench);
         case Verb::bench_echo:
             return bench_echo(bench);
+        case Verb::bench_recover:
+            return bench_recover(bench);
         case Verb::pub:
             return publish(options.talk);
         case Verb::sub:

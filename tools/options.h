@@ -19,6 +19,7 @@ enum class Verb : std::uint8_t {
     bench_connect,
     bench_idle,
     bench_echo,
+    bench_recover,
     pub,
     sub
 };
@@ -37,6 +38,8 @@ struct BenchOptions {
     bool reconnect = false;  // subscribers that lost their connection come back
     double back_within_s = 0;
     double storm_after_s = 0;  // into the run, 0: never
+    double kills = 1;          // of each connection a second (recover)
+    double silence_s = 3;      // after which a connection is given up (recover)
     std::string publish_url_text;
     Url publish_url;
     // What.

@@ -132,6 +132,8 @@ void Report::add_inputs(const BenchOptions& options) noexcept {
     add_flag("reconnect", options.reconnect);
     add("back_within_s", options.back_within_s);
     add("storm_after_s", options.storm_after_s);
+    add("kills", options.kills);
+    add("silence_s", options.silence_s);
     add("publish_url", options.publish_url_text);
     add("topics", std::uint64_t{options.topics});
     add("topic_prefix", options.topic_prefix);

@@ -13,6 +13,9 @@ int bench_connect(const BenchOptions& options) noexcept;
 int bench_idle(const BenchOptions& options) noexcept;
 // Round trips.
 int bench_echo(const BenchOptions& options) noexcept;
+// Clients that lose their connections all the time and come back: complete, or told. Exit code 1 if
+// one of them lost something in silence.
+int bench_recover(const BenchOptions& options) noexcept;
 // A message, a file, or the lines of stdin at the rate that the server allows. Returns when the
 // server has confirmed the close, which comes behind everything else: then all is published. If
 // not, says why, and how much got through.

@@ -1,137 +1,16 @@
-// The demo page: four charts of the host, and a topic to talk on. What other people sent reaches
-// the page as text only (textContent), never as markup.
+// The demo page: four charts of the host, a connection to cut, prices where there are any, and a
+// topic to talk on. What other people sent reaches the page as text only (textContent), never as
+// markup.
 
 import { connect } from "./ringcast.js";
-import { Window, bytes, count, mean, percent } from "./figures.js";
+import { Chart, charts } from "./charts.js";
+import { CuttableSocket, cut } from "./outage.js";
+import { show_prices } from "./prices.js";
+import { Recovery, outcome_text } from "./recovery.js";
 
-const span_s = 60;
 const messages_max = 200;
-const cores_max = 32; // more lines than that are a grey block
-const powers_of_two = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const by_id = (id) => document.getElementById(id);
-
-// --- Charts ---
-
-// One row a chart: what it shows of its topic's payload. `lines` are drawn, the last ones in colour
-// and any before `colors` faintly; `figure` and `note` are the words above.
-const charts = [
-  {
-    topic: "host.cpu",
-    name: "cpu",
-    top: 1,
-    lines: (p) => [...p.cores.slice(0, cores_max), mean(p.cores)],
-    colors: ["--accent"],
-    axis: percent,
-    figure: (p) => percent(mean(p.cores)),
-    note: (p) => `${p.cores.length} cores`,
-  },
-  {
-    topic: "host.memory",
-    name: "memory",
-    top: (p) => p.total,
-    lines: (p) => [p.used],
-    colors: ["--accent"],
-    axis: bytes,
-    steps: powers_of_two,
-    figure: (p) => bytes(p.used),
-    note: (p) => `of ${bytes(p.total)}, ${bytes(p.available)} available`,
-  },
-  {
-    topic: "host.network",
-    name: "network",
-    lines: (p) => [p.rx, p.tx],
-    colors: ["--accent", "--second"],
-    axis: (value) => `${bytes(value)}/s`,
-    steps: powers_of_two,
-    figure: (p) => `${bytes(p.rx)}/s`,
-    note: (p) => `in, ${bytes(p.tx)}/s out`,
-  },
-  {
-    topic: "host.server",
-    name: "server",
-    lines: (p) => [p.deliveries_per_s],
-    colors: ["--accent"],
-    axis: count,
-    figure: (p) => `${count(p.deliveries_per_s)}/s`,
-    note: (p) => `deliveries to ${count(p.connections)} connections, `
-      + `${percent(p.cpu)} of a core, ${bytes(p.rss)}`,
-  },
-];
-
-const color = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
-
-class Chart {
-  constructor(row) {
-    this.row = row;
-    this.place = by_id(`${row.name}-chart`);
-    this.top = typeof row.top === "number" ? row.top : 0;
-    this.plot = null;
-    this.samples = null;
-    new ResizeObserver(() => this.plot?.setSize(this.#size())).observe(this.place);
-  }
-
-  show(payload) {
-    const { row } = this;
-    by_id(`${row.name}-figure`).textContent = row.figure(payload);
-    by_id(`${row.name}-note`).textContent = row.note(payload);
-    const values = row.lines(payload);
-    if (values.length + 1 !== this.samples?.columns.length) this.#build(values.length);
-    if (typeof row.top === "function") this.top = row.top(payload);
-    this.samples.push(payload.t, values);
-    this.dirty = true;
-  }
-
-  draw() {
-    if (!this.dirty) return;
-    this.dirty = false;
-    this.plot.setData(this.samples.columns);
-  }
-
-  #size() {
-    return { width: this.place.clientWidth, height: this.place.clientHeight };
-  }
-
-  #build(line_count) {
-    this.plot?.destroy();
-    this.samples = new Window(span_s, line_count);
-    const { colors, axis, steps } = this.row;
-    const lines = Array.from({ length: line_count }, (_, index) => {
-      const name = colors[index - (line_count - colors.length)];
-      const points = { show: false };
-      return name
-        ? { stroke: color(name), fill: color(`${name}-area`), width: 1.75, points }
-        : { stroke: color("--quiet"), width: 0.5, alpha: 0.5, points };
-    });
-    const axis_look = {
-      stroke: color("--quiet"),
-      grid: { stroke: color("--grid"), width: 1 },
-      ticks: { show: false },
-      font: "11px system-ui, sans-serif",
-    };
-    const clock = (time_s) => new Date(time_s * 1000).toLocaleTimeString();
-    this.plot = new window.uPlot({
-      ...this.#size(),
-      padding: [8, 26, 0, 0],
-      legend: { show: false },
-      cursor: { show: false },
-      scales: {
-        x: { range: (_, __, newest) => [newest - span_s, newest] },
-        y: { range: (_, __, highest) => [0, this.top || (highest || 1) * 1.15] },
-      },
-      axes: [
-        { ...axis_look, size: 26, space: 90, values: (_, ticks) => ticks.map(clock) },
-        {
-          ...axis_look,
-          size: 74,
-          space: 30,
-          values: (_, ticks) => ticks.map(axis),
-          ...(steps && { incrs: steps }),
-        },
-      ],
-      series: [{}, ...lines],
-    }, this.samples.columns, this.place);
-  }
-}
+const now_s = () => Date.now() / 1000;
 
 // --- Messages ---
 
@@ -170,7 +49,7 @@ const state_words = {
   closed: ({ reason, closeCode }) => `closed by the server (${reason || `code ${closeCode}`})`,
 };
 
-const client = connect("/ws", { pingIntervalMs: ping_every_ms });
+const client = connect("/ws", { pingIntervalMs: ping_every_ms, WebSocket: CuttableSocket });
 const is_connected = () => client.state.state === "connected";
 
 client.on("state", (now) => {
@@ -178,6 +57,8 @@ client.on("state", (now) => {
   by_id("state-text").textContent = state_words[now.state](now);
   document.querySelector("#chat button").disabled = !is_connected();
   if (!is_connected()) by_id("round-trip").textContent = "\u2013";
+  if (now.state === "waiting") lost();
+  if (is_connected()) back();
 });
 
 async function show_round_trip() {
@@ -186,15 +67,64 @@ async function show_round_trip() {
 }
 setInterval(show_round_trip, ping_every_ms);
 
+// --- Losing it, and what comes of that ---
+
+const recovery = new Recovery();
+let before = { made_up: 0, told: 0 }; // when the last loss began
+let recovery_changed = false;
+
+function lost() {
+  if (!recovery.is_away) before = { made_up: recovery.made_up, told: recovery.told };
+  recovery.lost(now_s());
+  recovery_changed = true;
+}
+
+function back() {
+  recovery.back(now_s());
+  recovery_changed = true;
+}
+
+function show_recovery() {
+  if (!recovery_changed && !recovery.is_away) return;
+  recovery_changed = false;
+  for (const name of ["losses", "made_up", "told", "missing"]) {
+    by_id(`recovery-${name}`).textContent = recovery[name];
+  }
+  if (recovery.losses === 0) return;
+  const away_s = recovery.away_s(now_s());
+  const told = recovery.told - before.told;
+  const outcome = by_id("recovery-outcome");
+  outcome.dataset.outcome = recovery.is_away ? "away" : told > 0 ? "gap" : "recovered";
+  outcome.textContent = recovery.is_away
+    ? `Without a connection for ${away_s.toFixed(1)} s \u2026`
+    : outcome_text(away_s, recovery.made_up - before.made_up, told);
+}
+
+by_id("cut").addEventListener("submit", (event) => {
+  event.preventDefault();
+  cut(1000 * Number(by_id("cut-span").value));
+});
+
 const drawn = charts.map((row) => {
-  const chart = new Chart(row);
-  client.subscribe(row.topic, ({ payload }) => chart.show(payload));
+  const chart = new Chart(row, recovery.away);
+  client.subscribe(row.topic, (message) => {
+    chart.show(message.payload);
+    recovery.record(message, now_s());
+    recovery_changed = true;
+  }).on("gap", (gap) => {
+    chart.gap();
+    recovery.gap(gap);
+    recovery_changed = true;
+  });
   return chart;
 });
+
+show_prices(client);
+
 client.subscribe("chat", ({ payload, timestamp }) => add_line(text_of(payload), timestamp))
   .on("gap", ({ from, to }) => add_line(
     to < from ? "messages may be missing" : `messages ${from} to ${to} were missed`,
-    Date.now() / 1000, true));
+    now_s(), true));
 
 by_id("chat").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -208,6 +138,7 @@ by_id("command").textContent = `ringcast pub chat '{"text":"hello"}' --url ws://
 // Drawing is tied to the screen, not to the data: a page in the background draws nothing.
 requestAnimationFrame(function draw() {
   for (const chart of drawn) chart.draw();
+  show_recovery();
   requestAnimationFrame(draw);
 });
 

@@ -39,6 +39,19 @@ export class Window {
       this.columns.forEach((column) => { column.length = 0; });
     }
     [time_s, ...values].forEach((value, index) => this.columns[index].push(value));
+    this.#drop_stale(time_s);
+  }
+
+  // What comes next is not joined to what was.
+  interrupt() {
+    const times = this.columns[0];
+    if (times.length === 0 || this.columns[1].at(-1) === null) return;
+    times.push(times.at(-1) + 1e-6);
+    this.columns.slice(1).forEach((column) => column.push(null));
+  }
+
+  #drop_stale(time_s) {
+    const times = this.columns[0];
     const stale = times.findIndex((time) => time > time_s - this.span_s);
     if (stale > 0) this.columns.forEach((column) => column.splice(0, stale));
   }

@@ -13,6 +13,19 @@ test("window: holds the last seconds, and starts over when the clock goes back",
   assert.deepEqual(w.columns, [[5], [1], [2]]);
 });
 
+test("window: an interruption is one hole, and no sample", () => {
+  const w = new Window(10, 2);
+  w.interrupt();
+  assert.deepEqual(w.columns, [[], [], []]);
+  w.push(1, [5, 6]);
+  w.interrupt();
+  w.interrupt();
+  w.push(2, [7, 8]);
+  assert.deepEqual(w.columns[1], [5, null, 7]);
+  assert.deepEqual(w.columns[2], [6, null, 8]);
+  assert.ok(w.columns[0][0] < w.columns[0][1] && w.columns[0][1] < w.columns[0][2]);
+});
+
 test("figures read well", () => {
   assert.deepEqual([0, 1023, 1024, 150 * 1024, 2 ** 40].map(bytes),
     ["0 B", "1023 B", "1.0 KiB", "150 KiB", "1.0 TiB"]);

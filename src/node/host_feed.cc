@@ -24,6 +24,17 @@ namespace {
 
 }  // namespace
 
+TopicRule host_rule() noexcept {
+    constexpr std::uint64_t span = 300 * units::s;
+    TopicRule rule;
+    rule.pattern = "host.>";
+    rule.history = span / static_cast<std::uint64_t>(host_feed_interval);
+    rule.history_age = span;
+    rule.history_bytes = 4 * units::mib;  // a machine of 128 cores has a KiB a sample
+    RC_CHECK(check_topic_rule(rule).empty());
+    return rule;
+}
+
 HostFeed::HostFeed(std::uint32_t shard_count, io::Reactor& reactor, Hub& hub) noexcept
     : reactor_(reactor), hub_(hub), shards_(shard_count) {
     RC_CHECK(shard_count > 0);

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "ringcast/config.h"
+
 #include "io/host_stats.h"
 #include "io/reactor.h"
 #include "node/counters.h"
@@ -29,6 +31,9 @@ struct ShardFigures {
 [[nodiscard]] inline bool is_reserved(const Config& config, std::string_view topic) noexcept {
     return config.dev && topic.starts_with("host.");
 }
+
+// What is kept of host.* where the operator has no rule for it: five minutes, for who comes back.
+[[nodiscard]] TopicRule host_rule() noexcept;
 
 class HostFeed {
   public:

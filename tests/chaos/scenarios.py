@@ -10,6 +10,7 @@ import os
 import signal
 import time
 
+from proxy import FaultProxy
 from world import (CrowdedServer, Firewall, Load, RawClient, Server, figures, load, p99_ms, pause,
                    sh, wait_until)
 
@@ -100,6 +101,67 @@ def resets_under_traffic():
     lost = report['returns']['reconnects']
     assert lost >= 3 * 80, f'only {lost} were reset'
     return f"{figures(report)}; {lost} reset, {report['returns']['away']} not back"
+
+
+# --- Clients that come back ----------------------------------------------------------------------
+
+# So little of one topic in ten that it has to be told what is gone.
+KEPT = ['bench.0: history=2', 'bench.*: history=10000, history-bytes=8MiB']
+
+
+def recovery(report):
+    """The line of figures; that all is complete or told, the load test itself has seen to."""
+    made, missed = report['delivery'], report['errors']
+    away = report['connections']['away_us']
+    assert report['publishing']['acked'] == report['publishing']['published'] > 0
+    assert made['recovered'] > 0
+    text = ''.join(f', {name} {missed[name]}' for name in missed if name.startswith('close_'))
+    return (f"{report['connections']['lost_connections']:,} connections lost, "
+            f"{made['recovered']:,} recoveries made up for {made['made_up']:,} records, "
+            f"{made['gaps']:,} gaps told of {made['told']:,}, {made['delivered']:,} deliveries, "
+            f"without a connection p50 {away['p50'] / 1e3:.0f} ms, p99 {away['p99'] / 1e3:.0f} ms; "
+            f"{report['publishing']['resent']:,} messages said again{text}")
+
+
+def lose_connections(connections, topics, seconds, limit_s):
+    """Each client and publisher loses its connection once a second, by reset, FIN or silence."""
+    with Server(topic=KEPT, handshake_timeout='30s') as server:
+        report = load(server, '-c', connections, '-t', topics, '-r', 1000, '-d', seconds,
+                      '--back-within', 0.5, '--grace', 20, '--silence', 10, '-q', verb='recover',
+                      limit_s=limit_s)
+    assert report['delivery']['gaps'] > 0, 'no topic kept too little'
+    repeats = server.counters['repeats']
+    return f'{recovery(report)}, {repeats} of them known; {turns(server)}'
+
+
+@scenario(150)
+def clients_that_lose_200_connections_a_second():
+    return lose_connections(200, 10, 5, 120)
+
+
+@scenario(300, long=True)
+def clients_that_lose_5000_connections_a_second():
+    return lose_connections(5000, 50, 60, 270)
+
+
+@scenario(150)
+def clients_behind_a_network_that_breaks():
+    """Resets, and black holes that nobody is told of, on a slow network; all through one proxy."""
+    with Server(topic=KEPT) as server, FaultProxy(os.environ['FAULTPROXY'], server.port) as proxy:
+        proxy.do('add both latency 20 20 50%')
+        running = Load(proxy.url(), '-c', 200, '-t', 10, '-r', 500, '-d', 8, '--kills', 0,
+                       '--back-within', 0.3, '--silence', 1.5, '--grace', 20, verb='recover')
+        running.connected()
+        for round_number in range(6):
+            fault = proxy.do(('add both reset 30%', 'add both blackhole 30%',
+                              'add up blackhole 30%')[round_number % 3])
+            pause(1)
+            proxy.do(f'remove {fault}')
+        proxy.do('clear')
+        report = running.finish(100)
+    lost = report['connections']
+    assert lost['given_up'] > 0, 'no silence was noticed'
+    return f"{recovery(report)}; {lost['given_up']} given up for silence"
 
 
 # --- Slow and silent peers -----------------------------------------------------------------------

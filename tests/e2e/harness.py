@@ -28,6 +28,8 @@ FLAGS = {
     'io': '--io',
     'listen': '--listen',
     'connections_max': '--connections-max',
+    'dedup_max': '--dedup-max',
+    'dedup_window': '--dedup-window',
     'drain_timeout': '--drain-timeout',
     'fragments_max': '--fragments-max',
     'handshake_timeout': '--handshake-timeout',
@@ -40,6 +42,7 @@ FLAGS = {
     'origin': '--origin',
     'ping_interval': '--ping-interval',
     'pong_timeout': '--pong-timeout',
+    'topic': '--topic',
     'topic_log_max': '--topic-log-max',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
@@ -157,6 +160,11 @@ class Peer:
 
     async def publish(self, topic, payload, **members):
         return await self.send('publish', topic=topic, payload=payload, **members)
+
+    async def publish_acked(self, topic, payload, **members):
+        """The place of the record: {'offset', 'epoch'}."""
+        request = await self.publish(topic, payload, ack_required=True, **members)
+        return (await self.expect('ack', id=members.get('id', request), topic=topic))['payload']
 
     async def alive(self):
         """An answer proves that everything sent before was handled."""

@@ -29,6 +29,13 @@ try {
   }
   await page.waitForFunction(() => /\d/.test(document.getElementById("round-trip").textContent),
     undefined, patience);
+  await page.waitForFunction(() => {
+    const image = document.querySelector("#cpu-chart canvas").toDataURL();
+    if (image === window.first_image) return false;
+    const is_second = window.first_image !== undefined;
+    window.first_image = image;
+    return is_second;
+  }, undefined, patience);
   say("charts");
 
   await page.fill("#chat-text", "hello <b>everyone</b>");
@@ -41,6 +48,36 @@ try {
   if (await page.inputValue("#chat-text") !== "") throw new Error("the text box was not emptied");
   if (errors.length > 0) throw new Error(errors.join("\n"));
   say("shown");
+
+  // The connection is cut: what the charts missed comes after all.
+  const figure = async (name) => Number(await page.textContent(`#recovery-${name}`));
+  const recovered = async () => {
+    await page.waitForFunction(() =>
+      document.getElementById("recovery-outcome").dataset.outcome === "recovered"
+      && Number(document.getElementById("recovery-made_up").textContent) > 0, undefined, patience);
+  };
+  await page.selectOption("#cut-span", "0");
+  await page.click("#cut button");
+  await recovered();
+  await page.waitForSelector("#state[data-state=connected]", patience);
+  if (await figure("losses") !== 1) throw new Error("one loss");
+  say("recovered");
+
+  // Longer; and of the topic to talk on nothing is kept, so that is told.
+  await page.selectOption("#cut-span", "5");
+  await page.click("#cut button");
+  await page.waitForSelector("#recovery-outcome[data-outcome=away]", patience);
+  say("away");
+  await page.locator("#messages li.notice", { hasText: "were missed" }).waitFor(patience);
+  await recovered();
+  // Four topics, ten times a second, five seconds, at the least half of it on a busy machine.
+  await page.waitForFunction(() =>
+    Number(document.getElementById("recovery-made_up").textContent) > 100, undefined, patience);
+  const sums = [await figure("losses"), await figure("told"), await figure("missing")];
+  if (sums.join() !== "2,0,0") throw new Error(`losses, told, missing: ${sums}`);
+  if (await page.isVisible("#prices")) throw new Error("there are no prices here");
+  if (errors.length > 0) throw new Error(errors.join("\n"));
+  say("recovered again");
 
   // A page of nobody's tries the same address; it can see no more than that it failed.
   const stranger = await browser.newPage();

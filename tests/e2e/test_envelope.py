@@ -63,15 +63,6 @@ class Envelope(Test):
         await peer.expect('data_update', topic='t.b', payload=2)
         await peer.alive()
 
-    async def test_a_publish_that_asks_for_an_ack_is_refused_in_words(self):
-        peer, receiver = await self.join(), await self.join()
-        await receiver.subscribe('t.ack')
-        request = await peer.publish('t.ack', 'not this', ack_required=True)
-        answer = await peer.expect('error', id=request)
-        self.assertEqual(answer['payload']['code'], 'not_supported')
-        await peer.publish('t.ack', 'this')
-        await receiver.expect('data_update', payload='this', offset=1)
-
     async def test_bad_envelopes_are_answered_and_the_connection_stays(self):
         peer = await self.join()
         rows = [
@@ -119,11 +110,6 @@ class Envelope(Test):
         peer = await self.join()
         request = await peer.send('ping', colour='red', deeper={'a': [1]})
         await peer.expect('pong', id=request)
-
-    async def test_a_returning_client_is_told_whether_it_missed_anything(self):
-        peer = await self.join()
-        answer = await peer.subscribe('t.back', offset=5, epoch='0123456789abcdef')
-        self.assertFalse(answer['payload']['recovered'])
 
     async def test_the_newest_connection_of_a_client_wins(self):
         older = await self.join('/ws?client_id=twin')

@@ -74,7 +74,7 @@ class PackageClient:
 
 
 class ClientPackage(Test):
-    settings = UNLIMITED_RATE
+    settings = {'topic': ['kept.>: history=1000', 'short: history=3'], **UNLIMITED_RATE}
 
     async def test_it_subscribes_publishes_and_leaves(self):
         async with await PackageClient.connect(self.server) as client:
@@ -93,29 +93,49 @@ class ClientPackage(Test):
             names = [event['event'] for event in client.seen]
             self.assertEqual((names.count('message'), names.count('resolved')), (3, 3))
 
-    async def test_after_a_loss_every_record_comes_or_is_told_to_be_missing(self):
+    async def lose_and_come_back(self, topic):
+        """Three losses with five records in each: all come, or are told to be missing. What
+        happened."""
         async with await PackageClient.connect(self.server) as client:
             name = client.seen[-1]['clientId']
-            begun = await client.subscribe('lossy')
+            begun = await client.subscribe(topic)
             other = await self.join()
-            keeper = await self.join()
-            await keeper.subscribe('lossy')  # so that the topic is not forgotten
             for loss in range(3):
-                await other.publish('lossy', f'before {loss}')
+                await other.publish_acked(topic, f'before {loss}')
                 await client.until('message')
                 await client.drop()
                 for number in range(5):
-                    await other.publish('lossy', [loss, number])
+                    await other.publish(topic, [loss, number])
                 await other.alive()
                 self.assertEqual((await client.state('connected'))['clientId'], name)
-                await client.until('recovered', 'gap')
-            await other.publish('lossy', 'last')
+                outcome = await client.until('recovered', 'gap')
+                self.assertIn(outcome.get('reason'), (None, 'history'))
+            await other.publish(topic, 'last')
             while (await client.until('message'))['payload'] != 'last':
                 pass
             first = begun['offset'] + 1
-            self.assertEqual(client.accounted('lossy', begun['epoch']),
+            self.assertEqual(client.accounted(topic, begun['epoch']),
                              list(range(first, first + 3 * 6 + 1)))
-            self.assertFalse([event for event in client.seen if event['event'] == 'error'])
+            names = [event['event'] for event in client.seen]
+            self.assertNotIn('error', names)
+            return names
+
+    async def test_after_a_loss_every_record_that_is_kept_comes(self):
+        names = await self.lose_and_come_back('kept.lossy')
+        self.assertEqual((names.count('message'), names.count('gap')), (19, 0))
+
+    async def test_after_a_loss_what_is_not_kept_is_told_to_be_missing(self):
+        names = await self.lose_and_come_back('short')
+        self.assertGreater(names.count('gap'), 0)  # unless it was back before they were sent
+
+    async def test_a_position_kept_from_an_earlier_life_is_gone_on_from(self):
+        other = await self.join()
+        places = [await other.publish_acked('kept.since', number) for number in range(3)]
+        async with await PackageClient.connect(self.server) as client:
+            begun = await client.subscribe('kept.since', since=places[0])
+            self.assertTrue(begun['recovered'])
+            seen = [await client.until('message') for _ in (1, 2)]
+            self.assertEqual([(m['offset'], m['payload']) for m in seen], [(2, 1), (3, 2)])
 
     async def test_what_is_published_without_a_connection_comes_behind_it_in_order(self):
         receiver = await self.join()
@@ -127,22 +147,41 @@ class ClientPackage(Test):
             for number in (1, 2, 3):
                 await receiver.expect('data_update', topic='queue', payload=number)
 
-    async def test_with_an_ack_it_is_published_once_or_not_at_all(self):
+    async def test_with_an_ack_it_is_known_where_it_is(self):
         receiver = await self.join()
-        await receiver.subscribe('sure')
+        begun = await receiver.subscribe('sure')
         async with await PackageClient.connect(self.server) as client:
-            await client.tell(publish='sure', payload='one', options={'ack': True})
-            answer = await client.until('resolved', 'rejected')
-            if answer['event'] == 'resolved':
-                update = await receiver.expect('data_update', topic='sure', payload='one')
-                self.assertEqual(answer['value']['offset'], update['offset'])
+            for offset in (1, 2):
+                await client.tell(publish='sure', payload=offset, options={'ack': True})
+                answer = await client.until('resolved', 'rejected')
+                place = {'offset': offset, 'epoch': begun['payload']['epoch']}
+                self.assertEqual(answer, {'event': 'resolved', 'value': place})
+                await receiver.expect('data_update', topic='sure', payload=offset)
                 await client.drop()
-                await client.tell(publish='sure', payload='two', options={'ack': True})
-                await client.until('resolved')
-                await receiver.expect('data_update', topic='sure', payload='two')
-            else:
-                self.assertEqual((answer['code'], answer['uncertain']), ('not_supported', False))
-            await receiver.alive()
+            await client.state('connected')
+            await client.tell(publish='host.cpu', payload=0, options={'ack': True})
+            answer = await client.until('resolved', 'rejected')
+            self.assertEqual((answer['code'], answer['uncertain']), ('forbidden', False))
+
+    async def test_with_an_ack_it_is_published_once_whenever_the_connection_is_lost(self):
+        receiver = await self.join()
+        await receiver.subscribe('once')
+        count = 12
+        async with await PackageClient.connect(self.server) as client:
+            for number in range(count):
+                send = {'publish': 'once', 'payload': number, 'options': {'ack': True}}
+                # Lost before it left, on its way, and behind the answer.
+                await client.tell(*([{'drop': True}, send], [send, {'drop': True}],
+                                    [send])[number % 3])
+                answer = await client.until('resolved', 'rejected')
+                self.assertEqual((answer['event'], answer['value']['offset']),
+                                 ('resolved', number + 1))
+                if number % 3 == 2:
+                    await client.drop()
+                    await client.state('connected')
+        for number in range(count):
+            await receiver.expect('data_update', payload=number, offset=number + 1)
+        await receiver.alive()
 
     async def test_a_restart_is_a_new_epoch_and_the_end_of_no_client(self):
         with Server(**self.settings) as server:

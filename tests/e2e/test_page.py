@@ -13,7 +13,11 @@ FILES = {
     '/': ('text/html', 'index.html'),
     '/app.js': ('text/javascript', 'app.js'),
     '/ringcast.js': ('text/javascript', os.environ['RINGCAST_CLIENT']),
+    '/charts.js': ('text/javascript', 'charts.js'),
     '/figures.js': ('text/javascript', 'figures.js'),
+    '/outage.js': ('text/javascript', 'outage.js'),
+    '/prices.js': ('text/javascript', 'prices.js'),
+    '/recovery.js': ('text/javascript', 'recovery.js'),
     '/style.css': ('text/css', 'style.css'),
     '/favicon.svg': ('image/svg+xml', 'favicon.svg'),
     '/uplot.js': ('text/javascript', 'node_modules/uplot/dist/uPlot.iife.min.js'),
@@ -54,7 +58,7 @@ class Page(Test):
             refused.exception.close()
 
     @unittest.skipUnless(os.path.exists(CHROMIUM), f'no {CHROMIUM}')
-    async def test_a_browser_sees_the_host_talks_and_notices_the_end(self):
+    async def test_a_browser_sees_the_host_talks_loses_its_connection_and_notices_the_end(self):
         with Server() as server:  # its own: this test ends it
             receiver = await self.join(server=server)
             await receiver.subscribe('chat')
@@ -74,6 +78,10 @@ class Page(Test):
                 update = await receiver.expect('data_update', topic='chat')
                 self.assertEqual(update['payload'], {'text': 'hello <b>everyone</b>'})
                 await expect('shown')
+                await expect('recovered')
+                await expect('away')
+                await receiver.publish('chat', 'nobody keeps this')
+                await expect('recovered again')
                 await expect('stranger refused')
                 server.terminate()
                 await expect('disconnected')

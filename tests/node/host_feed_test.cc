@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "node/topic_rules.h"
 #include "tests/node/cluster.h"
 
 using namespace ringcast;
@@ -62,4 +63,15 @@ TEST_CASE("host feed: the server's own row counts the clients of all shards") {
     const std::vector<Frame> frames = client.take();
     REQUIRE(frames.size() >= 2);
     CHECK(Json(frames.back().payload).number("payload.connections") == 3);
+}
+
+TEST_CASE("host feed: what is kept of it is a rule like any other, for its own topics alone") {
+    Config config;
+    config.dev = true;
+    config.topic.push_back(node::host_rule());
+    CHECK(check(config).empty());
+    CHECK(node::rule_number(config, "host.cpu") == 0);
+    CHECK(node::rule_number(config, "chat") == feed::no_rule);
+    CHECK(format_topic_rule(node::host_rule()) ==
+          "host.>: history=3000, history-bytes=4MiB, history-age=5min");
 }

@@ -509,6 +509,10 @@ TEST_CASE("checker: numbers are found in JSON by their name") {
     CHECK_FALSE(json_number(R"("offset")", "offset", value));
     CHECK_FALSE(json_number(R"("offset":)", "offset", value));
     std::string_view word;
+    CHECK(json_true(R"({"a":false,"b": true})", "b"));
+    CHECK_FALSE(json_true(R"({"a":false,"b": true})", "a"));
+    CHECK_FALSE(json_true(R"({"a":false,"b":)", "b"));
+    CHECK_FALSE(json_true(R"({"a":false})", "b"));
     CHECK(json_word(R"({"a": "b", "topic" : "x y"})", "topic", word));
     CHECK(word == "x y");
     CHECK_FALSE(json_word(R"({"topic": 7})", "topic", word));

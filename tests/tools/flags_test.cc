@@ -50,6 +50,7 @@ TEST_CASE("flags: every verb is reached") {
     CHECK(parsed({"bench", "connect", "--abort"}).options.verb == Verb::bench_connect);
     CHECK(parsed({"bench", "idle", "--hold", "1.5"}).options.verb == Verb::bench_idle);
     CHECK(parsed({"bench", "echo", "--inflight", "3"}).options.verb == Verb::bench_echo);
+    CHECK(parsed({"bench", "recover", "-r", "9"}).options.verb == Verb::bench_recover);
     const Flags pub = parsed({"pub", "news", "", "--url", "ws://h:1/x"});
     CHECK(pub.options.verb == Verb::pub);
     CHECK(pub.options.talk.topics == std::vector<std::string>{"news"});
@@ -139,4 +140,20 @@ TEST_CASE("flags: who comes back needs an offset to be judged from, and a storm 
           "ringcast: --reconnect needs a --rate\n");
     CHECK(complaint({"bench", "fanout", "--publish-url", "nowhere"}).find("nowhere") !=
           std::string::npos);
+}
+
+TEST_CASE("flags: who is killed all the time needs many ports, and messages to notice silence by") {
+    const Flags flags = parsed({"bench", "recover", "-c", "5000", "-r", "1000", "-t", "50"});
+    REQUIRE_FALSE(flags.leave);
+    const BenchOptions& bench = flags.options.bench;
+    CHECK(bench.kills == 1);
+    CHECK(bench.duration_s == 10);
+    CHECK(bench.sources == 21);
+    CHECK(parsed({"bench", "recover", "-r", "9", "--sources", "50"}).options.bench.sources == 50);
+    CHECK(parsed({"bench", "recover"}).message == "ringcast: --rate is required\n");
+    CHECK(parsed({"bench", "recover", "-r", "max"}).message ==
+          "ringcast: --rate: 'max' given, a number allowed\n");
+    CHECK(parsed({"bench", "recover", "-r", "2", "-t", "4"}).message ==
+          "ringcast: --silence: '3' given, but a topic has a message every 2 seconds: at least "
+          "twice that\n");
 }
