@@ -52,10 +52,11 @@ enum class Role : std::uint8_t { http, envelope, raw, echo };
     return false;
 }
 
-namespace pause {                   // why a session is not read from; bits
-constexpr std::uint8_t credit = 1;  // other shards are behind with its publications
-constexpr std::uint8_t outbox = 2;  // what answers it waits to be sent
-constexpr std::uint8_t acks = 4;    // many of its publications wait for home's answer
+namespace pause {                    // why a session is not read from; bits
+constexpr std::uint8_t credit = 1;   // other shards are behind with its publications
+constexpr std::uint8_t outbox = 2;   // what answers it waits to be sent
+constexpr std::uint8_t acks = 4;     // many of its publications wait for home's answer
+constexpr std::uint8_t answers = 8;  // its questions wait for the answer to an earlier one
 }  // namespace pause
 
 constexpr std::uint32_t no_row = UINT32_MAX;  // subscribed, but home has not answered yet
@@ -112,9 +113,9 @@ struct Session {
     Excess excess_controls;
     std::uint32_t counted = 0;        // bytes that Sessions::held_bytes() has of it
     std::uint16_t counted_links = 0;  // subscriptions that it has of it
-    std::uint16_t torn = no_link;  // the subscription inside one of whose records we stand
-    std::uint16_t next_link = 0;   // the subscription that is served first next time
-    std::uint16_t unanswered = 0;  // publications that wait for home's answer
+    std::uint16_t torn = no_link;     // the subscription inside one of whose records we stand
+    std::uint16_t next_link = 0;      // the subscription that is served first next time
+    std::uint16_t unanswered = 0;     // publications that wait for home's answer
     std::uint8_t pauses = 0;
     State state = State::gone;
     Role role = Role::http;

@@ -40,6 +40,7 @@ FLAGS = {
     'origin': '--origin',
     'ping_interval': '--ping-interval',
     'pong_timeout': '--pong-timeout',
+    'topic': '--topic',
     'topic_log_max': '--topic-log-max',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
