@@ -41,6 +41,11 @@ class Bucket {
         return true;
     }
 
+    // Takes `count` more than was asked for: what comes next waits until they are paid.
+    void charge(Rate rate, Nanos now, std::uint32_t count) noexcept {
+        ready_ = std::max(ready_, now) + rate.interval * static_cast<Nanos>(count);
+    }
+
   private:
     Nanos ready_ = 0;
 };

@@ -32,6 +32,7 @@ Dispatch::Dispatch(const Config& config,
                    io::Reactor& reactor,
                    Sessions& sessions,
                    Hub& hub,
+                   Inquiries& inquiries,
                    Door& door,
                    wire::EnvelopeParser& parser,
                    Counters& counters) noexcept
@@ -39,6 +40,7 @@ Dispatch::Dispatch(const Config& config,
       reactor_(reactor),
       sessions_(sessions),
       hub_(hub),
+      inquiries_(inquiries),
       door_(door),
       parser_(parser),
       counters_(counters),
@@ -227,6 +229,8 @@ Dispatch::Handler Dispatch::handler_of(wire::MessageType type) noexcept {
             return &Dispatch::handle_ack;
         case wire::MessageType::ping:
             return &Dispatch::handle_ping;
+        case wire::MessageType::history:
+            return &Dispatch::handle_history;
     }
     return &Dispatch::handle_unknown;
 }
@@ -331,6 +335,21 @@ void Dispatch::handle_ack(io::ConnIndex conn, const wire::Inbound& inbound) noex
 
 void Dispatch::handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
     reply(sessions_, conn, wire::Pong{.id = inbound.id, .wall_ns = reactor_.wall_now()});
+}
+
+// Whoever may subscribe may ask what there was.
+void Dispatch::handle_history(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
+        error(conn, inbound, "bad_topic", "wildcards are for those who subscribe");
+        return;
+    }
+    const bool taken = inquiries_.ask(conn,
+                                      {.question = Question::history,
+                                       .limit = inbound.history.limit,
+                                       .from = inbound.history.from,
+                                       .id = std::string(inbound.id),
+                                       .topic = std::string(inbound.topic)});
+    if (!taken) error(conn, inbound, "busy", "too many questions at once: wait for the answers");
 }
 
 void Dispatch::handle_unknown(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {

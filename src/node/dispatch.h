@@ -11,6 +11,7 @@
 #include "node/counters.h"
 #include "node/door.h"
 #include "node/hub.h"
+#include "node/inquiries.h"
 #include "node/sessions.h"
 #include "wire/envelope.h"
 #include "wire/framer.h"
@@ -23,6 +24,7 @@ class Dispatch {
              io::Reactor& reactor,
              Sessions& sessions,
              Hub& hub,
+             Inquiries& inquiries,
              Door& door,
              wire::EnvelopeParser& parser,
              Counters& counters) noexcept;
@@ -56,6 +58,7 @@ class Dispatch {
     void handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_ack(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_history(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_unknown(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     [[nodiscard]] static Handler handler_of(wire::MessageType type) noexcept;
 
@@ -63,6 +66,7 @@ class Dispatch {
     io::Reactor& reactor_;
     Sessions& sessions_;
     Hub& hub_;
+    Inquiries& inquiries_;
     Door& door_;
     wire::EnvelopeParser& parser_;
     Counters& counters_;

@@ -416,6 +416,8 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::settling:
         case MailKind::settled:
         case MailKind::counters:
+        case MailKind::question:
+        case MailKind::answer:
         case MailKind::finished:
             break;
     }

@@ -93,6 +93,11 @@ class Hub {
     void sweep() noexcept;
     [[nodiscard]] std::size_t to_sweep() const noexcept { return lanes_.to_sweep(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
+    [[nodiscard]] std::uint32_t home_of(std::uint64_t hash) const noexcept {
+        return home_.of(hash);
+    }
+    // For whoever makes mail because of what this client said.
+    void pause_without_credit(io::ConnIndex conn) noexcept;
 
   private:
     struct Waiter {
@@ -112,7 +117,6 @@ class Hub {
               feed::LaneKind kind,
               std::string_view id,
               const Resume& resume) noexcept;
-    void pause_without_credit(io::ConnIndex conn) noexcept;
     void tell_home(const feed::Topic& topic,
                    feed::LaneKind kind,
                    bool wanted,

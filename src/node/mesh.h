@@ -82,37 +82,39 @@ enum class MailKind : std::uint8_t {
     settling,  // to all, when stopping: what was asked of them before is before this
     settled,   // to all: what was published before the stop is before this
     counters,  // to shard 0: a snapshot, for the host.server feed
+    question,  // to a topic's home: what node/inquiries.h asks
+    answer,    // from home: a whole frame for the client that asked
     finished,  // from a worker: what this shard had it do is done
 };
 
 enum class Channel : std::uint8_t { request, news };
 
 [[nodiscard]] constexpr Channel channel_of(MailKind kind) noexcept {
-    const bool request =
-        kind == MailKind::publish || kind == MailKind::interest || kind == MailKind::settling;
+    const bool request = kind == MailKind::publish || kind == MailKind::interest ||
+                         kind == MailKind::settling || kind == MailKind::question;
     return request ? Channel::request : Channel::news;
 }
 
 struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
-    std::uint8_t lane = 0;     // feed::LaneKind; outcome: the Verdict
-    bool flag = false;         // interest: wanted or not; started: granted or not; publish: text
-    bool json = false;         // publish: the payload is JSON text that was validated
-    bool ack = false;          // publish: the sender wants to know
-    bool more = false;         // started: there is more history than this
-    bool tombstone = false;    // record, of a topic with keys: its key is gone
-    std::uint32_t from = 0;    // shard
-    std::uint32_t conn = 0;    // the client concerned, with its serial
-    std::uint64_t serial = 0;  // interest, started: how many pieces of history there were
-    std::uint64_t hash = 0;    // of the topic's name
-    std::uint64_t offset = 0;
-    std::uint64_t epoch = 0;
+    std::uint8_t lane = 0;        // feed::LaneKind; outcome: the Verdict; question: the Question
+    bool flag = false;            // interest: wanted or not; started: granted or not; publish: text
+    bool json = false;            // publish: the payload is JSON text that was validated
+    bool ack = false;             // publish: the sender wants to know
+    bool more = false;            // started: there is more history than this
+    bool tombstone = false;       // record, of a topic with keys: its key is gone
+    std::uint32_t from = 0;       // shard
+    std::uint32_t conn = 0;       // the client concerned, with its serial
+    std::uint64_t serial = 0;     // interest, started: how many pieces of history there were
+    std::uint64_t hash = 0;       // of the topic's name
+    std::uint64_t offset = 0;     // question: the first wanted record
+    std::uint64_t epoch = 0;      // question: how many records
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
     std::string name;             // topic or client id
     std::string id;               // of the client's message
     std::string key;              // publish; record, of a topic with keys
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
-    Parcel bytes[2];                            // one per lane; started: history
+    Parcel bytes[2];                            // one per lane; started: history; answer
     std::unique_ptr<Job> job;                   // finished
 };
 

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/scratch.h"
 #include "io/reactor.h"
+#include "node/mesh.h"
 #include "node/sessions.h"
 #include "wire/envelope_writer.h"
 
@@ -25,6 +26,14 @@ void reply(Sessions& sessions, io::ConnIndex conn, const Message& message) noexc
     const auto large = std::make_unique<std::byte[]>(size);
     wire::encode(message, MutBytes(large.get(), size));
     sessions.push(conn, Bytes(large.get(), size));
+}
+
+// The same for a client of another shard, perhaps.
+template <typename Message>
+[[nodiscard]] Parcel frame_of(const Message& message) noexcept {
+    Parcel frame = Parcel::make(wire::encoded_size(message));
+    wire::encode(message, frame.bytes());
+    return frame;
 }
 
 // Tells an envelope client what went wrong with one of its messages, and nothing else is harmed.

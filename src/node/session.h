@@ -52,10 +52,11 @@ enum class Role : std::uint8_t { http, envelope, raw, echo };
     return false;
 }
 
-namespace pause {                   // why a session is not read from; bits
-constexpr std::uint8_t credit = 1;  // other shards are behind with its publications
-constexpr std::uint8_t outbox = 2;  // what answers it waits to be sent
-constexpr std::uint8_t acks = 4;    // many of its publications wait for home's answer
+namespace pause {                    // why a session is not read from; bits
+constexpr std::uint8_t credit = 1;   // other shards are behind with its publications
+constexpr std::uint8_t outbox = 2;   // what answers it waits to be sent
+constexpr std::uint8_t acks = 4;     // many of its publications wait for home's answer
+constexpr std::uint8_t answers = 8;  // its questions wait for the answer to an earlier one
 }  // namespace pause
 
 constexpr std::uint32_t no_row = UINT32_MAX;  // subscribed, but home has not answered yet

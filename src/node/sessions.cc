@@ -151,7 +151,7 @@ void Sessions::begin_closing(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     session.become(State::closing);
     session.deadline = now_ + timings_.close_timeout;
-    resume(conn, pause::credit | pause::outbox | pause::acks);
+    resume(conn, pause::credit | pause::outbox | pause::acks | pause::answers);
     leave(conn);
     arm(conn);
     mark_ready(conn);

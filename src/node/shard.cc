@@ -77,9 +77,10 @@ Shard::Shard(const Config& config,
            pump_,
            parser_,
            counters_),
+      inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_),
       registry_(setup.index, setup.hash_seed, mesh, sessions_),
       door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
-      dispatch_(config_, *reactor_, sessions_, hub_, door_, parser_, counters_),
+      dispatch_(config_, *reactor_, sessions_, hub_, inquiries_, door_, parser_, counters_),
       turn_began_(reactor_->present()),
       cpu_looked_(turn_began_),
       cpu_(reactor_->cpu_time()) {
@@ -101,6 +102,7 @@ Shard::~Shard() {
         if (sessions_.find(conn) == nullptr) continue;
         sessions_.abort(conn);
         hub_.forget(conn);
+        inquiries_.forget(conn);
         sessions_.erase(conn);
     }
 }
@@ -136,6 +138,7 @@ void Shard::turn(Nanos until) noexcept {
     take_out_leavers();
     gather();
     pump_.run();
+    sleepless_ = inquiries_.run() || sleepless_;
     take_out_leavers();
     keep_budget();
     if (!hub_.pacer().empty()) wheel_.arm(capacity_ + pace_timer, hub_.pacer().due());
@@ -269,6 +272,10 @@ void Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::outcome:
             hub_.receive(mail);
             return;
+        case MailKind::question:
+        case MailKind::answer:
+            inquiries_.receive(mail);
+            return;
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
@@ -308,6 +315,7 @@ void Shard::take_out(io::ConnIndex conn) noexcept {
     if ((gate & gate::leaving) == 0) return;  // it was closed before its turn came
     gate &= static_cast<std::uint8_t>(~gate::leaving);
     hub_.forget(conn);
+    inquiries_.forget(conn);
     registry_.release(conn);
 }
 
@@ -400,7 +408,8 @@ void Shard::fire(std::uint32_t timer) noexcept {
 std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
-    return sessions_.held_bytes() + topics_.held_bytes() + lanes * lane_bytes;
+    return sessions_.held_bytes() + topics_.held_bytes() + lanes * lane_bytes +
+           inquiries_.held_bytes();
 }
 
 // Behind the pump: who can be sent to has got what is about to be shed.

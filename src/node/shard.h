@@ -42,6 +42,7 @@
 #include "node/door.h"
 #include "node/host_feed.h"
 #include "node/hub.h"
+#include "node/inquiries.h"
 #include "node/mesh.h"
 #include "node/pump.h"
 #include "node/registry.h"
@@ -156,6 +157,7 @@ class Shard final : private io::Handler {
     feed::TopicTable topics_;
     Pump pump_;
     Hub hub_;
+    Inquiries inquiries_;
     Registry registry_;
     Door door_;
     Dispatch dispatch_;

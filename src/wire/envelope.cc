@@ -114,6 +114,7 @@ namespace {
 
 constexpr std::size_t policy_size_max = 32;
 constexpr std::size_t epoch_digits_max = 16;
+constexpr std::int64_t history_limit_max = 1000;
 
 enum class Member : std::uint8_t {
     type,
@@ -165,6 +166,7 @@ constexpr TypeRow types[] = {
     {"unsubscribe", MessageType::unsubscribe, true, false, false},
     {"ping", MessageType::ping, false, false, false},
     {"auth", MessageType::auth, false, false, true},
+    {"history", MessageType::history, true, false, false},
     {"", MessageType::unknown, false, false, false},
 };
 
@@ -319,12 +321,28 @@ bool read_policy(const dom::element& value, SubscribeOptions& options) noexcept 
     return read_name(value, policy_size_max, options.policy);
 }
 
+bool read_from(const dom::element& value, HistoryOptions& options) noexcept {
+    std::int64_t from = 0;
+    if (value.get_int64().get(from) != simdjson::SUCCESS || from < 1) return false;
+    options.from = static_cast<std::uint64_t>(from);
+    return true;
+}
+
+bool read_limit(const dom::element& value, HistoryOptions& options) noexcept {
+    std::int64_t limit = 0;
+    if (value.get_int64().get(limit) != simdjson::SUCCESS) return false;
+    if (limit < 1 || limit > history_limit_max) return false;
+    options.limit = static_cast<std::uint32_t>(limit);
+    return true;
+}
+
+template <typename Options>
 struct OptionRow {
     const char* name;
-    bool (*read)(const dom::element& value, SubscribeOptions& options) noexcept;
+    bool (*read)(const dom::element& value, Options& options) noexcept;
 };
 
-constexpr OptionRow option_rows[] = {
+constexpr OptionRow<SubscribeOptions> subscribe_rows[] = {
     {"offset", read_offset},
     {"epoch", read_epoch},
     {"snapshot", read_snapshot},
@@ -332,7 +350,16 @@ constexpr OptionRow option_rows[] = {
     {"policy", read_policy},
 };
 
-void read_options(const dom::element& payload, Inbound& inbound, Verdict& verdict) noexcept {
+constexpr OptionRow<HistoryOptions> history_rows[] = {
+    {"from", read_from},
+    {"limit", read_limit},
+};
+
+template <typename Options, std::size_t row_count>
+void read_options(const dom::element& payload,
+                  const OptionRow<Options> (&rows)[row_count],
+                  Options& options,
+                  Verdict& verdict) noexcept {
     dom::object object;
     if (payload.get_object().get(object) != simdjson::SUCCESS) {
         return verdict.note(EnvelopeError::bad_payload, "payload");
@@ -340,10 +367,10 @@ void read_options(const dom::element& payload, Inbound& inbound, Verdict& verdic
     unsigned seen = 0;
     for (const dom::key_value_pair field : object) {
         unsigned bit = 1;
-        for (const OptionRow& row : option_rows) {
+        for (const OptionRow<Options>& row : rows) {
             if (field.key == row.name) {
                 if ((seen & bit) != 0) verdict.note(EnvelopeError::duplicate_member, row.name);
-                if (!row.read(field.value, inbound.subscribe)) {
+                if (!row.read(field.value, options)) {
                     verdict.note(EnvelopeError::bad_payload, row.name);
                 }
                 seen |= bit;
@@ -374,7 +401,10 @@ void judge_type(const dom::element& payload, Inbound& inbound, Verdict& verdict)
         verdict.note(EnvelopeError::missing_member, "payload");
     }
     if (type.type == MessageType::subscribe && inbound.has_payload) {
-        read_options(payload, inbound, verdict);
+        read_options(payload, subscribe_rows, inbound.subscribe, verdict);
+    }
+    if (type.type == MessageType::history && inbound.has_payload) {
+        read_options(payload, history_rows, inbound.history, verdict);
     }
     if (type.type == MessageType::auth && inbound.has_payload) {
         read_token(payload, inbound, verdict);

@@ -40,6 +40,7 @@ enum class MessageType : std::uint8_t {
     publish,
     ack,
     ping,
+    history,
 };
 
 // What is wrong with an envelope. The names (envelope_error_name) are the codes on the wire.
@@ -74,6 +75,12 @@ struct SubscribeOptions {
     std::string_view policy{};  // empty: the topic's own; at most 32 bytes
 };
 
+// What `history` may say in its payload.
+struct HistoryOptions {
+    std::uint64_t from = 0;     // the first wanted offset, from 1; 0: the oldest that is kept
+    std::uint32_t limit = 100;  // records, 1 to 1000
+};
+
 struct Inbound {
     MessageType type = MessageType::unknown;
     bool ack_required = false;
@@ -85,6 +92,7 @@ struct Inbound {
     std::string_view token{};  // auth only: payload.token, not empty
     Bytes payload{};           // the JSON text of the payload, without blanks around it
     SubscribeOptions subscribe{};
+    HistoryOptions history{};
     const char* member = "";  // after an error: the member it is about, if there is one
 };
 

@@ -293,6 +293,29 @@ void write(Sink& sink, const Ack& message) noexcept {
     sink.text("\"}}");
 }
 
+// What is JSON already, with commas between.
+template <typename Sink>
+void write_list(Sink& sink, std::span<const Bytes> items) noexcept {
+    std::string_view comma;
+    for (const Bytes item : items) {
+        sink.text(comma);
+        sink.text(as_text(item));
+        comma = ",";
+    }
+}
+
+template <typename Sink>
+void write(Sink& sink, const History& message) noexcept {
+    begin(sink, R"({"type":"history")", message.id, message.wall_ns, message.topic);
+    sink.text(R"(,"payload":{"epoch":")");
+    sink.hex(message.epoch);
+    number(sink, R"(","first":)", message.first);
+    number(sink, R"(,"next":)", message.next);
+    sink.text(R"(,"records":[)");
+    write_list(sink, message.records);
+    sink.text(message.more ? R"(],"more":true}})" : R"(],"more":false}})");
+}
+
 template <typename Sink>
 void write(Sink& sink, const Pong& message) noexcept {
     begin(sink, R"({"type":"pong")", message.id, message.wall_ns, {});
@@ -371,6 +394,8 @@ template std::size_t encoded_size(const ErrorReply&) noexcept;
 template void encode(const ErrorReply&, MutBytes) noexcept;
 template std::size_t encoded_size(const Gap&) noexcept;
 template void encode(const Gap&, MutBytes) noexcept;
+template std::size_t encoded_size(const History&) noexcept;
+template void encode(const History&, MutBytes) noexcept;
 
 std::size_t encoded_size(const JsonPayload& payload) noexcept {
     return body_size(payload);

@@ -15,6 +15,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -85,6 +86,18 @@ struct Ack {
     std::uint64_t epoch = 0;
 };
 
+// payload {"epoch":"0123456789abcdef","first":N,"next":N,"records":[R,R],"more":B}
+struct History {
+    std::string_view id{};
+    std::int64_t wall_ns = 0;
+    std::string_view topic{};
+    std::uint64_t epoch = 0;
+    std::uint64_t first = 0;           // the oldest record that is kept
+    std::uint64_t next = 0;            // the number that the next one will get
+    std::span<const Bytes> records{};  // each the JSON text of a data_update
+    bool more = false;                 // there is more behind the last of them
+};
+
 struct Pong {
     std::string_view id{};
     std::int64_t wall_ns = 0;
@@ -112,9 +125,10 @@ struct Gap {
 
 // What the server says: the structs above that are a whole message.
 template <typename T>
-concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
-    std::same_as<T, Subscribed> || std::same_as<T, Unsubscribed> || std::same_as<T, Ack> ||
-    std::same_as<T, Pong> || std::same_as<T, ErrorReply> || std::same_as<T, Gap>;
+concept Outbound =
+    std::same_as<T, DataUpdate> || std::same_as<T, Welcome> || std::same_as<T, Subscribed> ||
+    std::same_as<T, Unsubscribed> || std::same_as<T, Ack> || std::same_as<T, Pong> ||
+    std::same_as<T, ErrorReply> || std::same_as<T, Gap> || std::same_as<T, History>;
 
 template <Outbound Message>
 [[nodiscard]] std::size_t encoded_size(const Message& message) noexcept;

@@ -63,6 +63,12 @@ void answer(std::string_view id, std::string_view topic, std::string_view text) 
     demand_readable(Subscribed{.id = id, .topic = topic, .epoch = number}, inbound, again);
     demand_readable(Unsubscribed{.id = id, .topic = topic}, inbound, again);
     demand_readable(Ack{.id = id, .topic = topic, .offset = number}, inbound, again);
+    const std::string record(R"({"type":"data_update","payload":[]})");
+    const std::vector<Bytes> records(number % 4, as_bytes(record));
+    // It is about some topic, always.
+    const std::string_view name = topic.empty() ? "t" : topic;
+    demand_readable(
+        History{.id = id, .topic = name, .next = number, .records = records}, inbound, again);
     demand_readable(Pong{.id = id, .wall_ns = -ns}, inbound, again);
     demand_readable(Gap{.topic = topic, .to = number, .reason = text}, inbound, again);
     demand_readable(
@@ -107,6 +113,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::string key(inbound.key);
     const std::string payload(as_text(inbound.payload));
     test::demand(!type.empty(), "there is a type");
+    test::demand(inbound.history.limit >= 1 && inbound.history.limit <= 1000,
+                 "a limit that was read is in its range");
     test::demand(topic.empty() || topic_valid(topic), "a topic that was read is valid");
     if (inbound.has_payload) {
         const std::string copy = padded(payload);

@@ -27,6 +27,17 @@ struct Naive {
 
 }  // namespace
 
+TEST_CASE("bucket: what is charged behind is paid before anything else is taken") {
+    const Rate rate = Rate::of(10, 5);
+    Bucket bucket;
+    CHECK(bucket.take(rate, 0));
+    bucket.charge(rate, 0, 14);  // 15 of 5
+    CHECK(!bucket.take(rate, nanos_per_s));
+    CHECK(bucket.take(rate, nanos_per_s + nanos_per_s / 10));
+    bucket.charge(Rate{}, nanos_per_s, 100);  // no limit, no debt
+    CHECK(bucket.take(rate, 2 * nanos_per_s));
+}
+
 TEST_CASE("bucket: takes what a bucket of tokens would take") {
     for (std::uint64_t seed = 1; seed <= 100; seed++) {
         CAPTURE(seed);

@@ -270,6 +270,24 @@ TEST_CASE("keyed: what is held back is sent before the server ends") {
     CHECK(paced.client->close_code() == 1012);
 }
 
+TEST_CASE("keyed: the history of such a topic is the latest of each key") {
+    Cluster cluster(keyed_config());
+    Client& client = cluster.greet();
+    client.say(R"({"type":"history","id":"h","topic":"t"})");
+    cluster.settle();
+    CHECK(Json(client.take_one()).number("payload.next") == 1);
+    for (int i = 0; i < 10; i++)
+        client.say(update("t", "k" + std::to_string(i % 3), std::to_string(i)));
+    client.say(R"({"type":"history","id":"h","topic":"t","payload":{"limit":2}})");
+    cluster.settle();
+    const Json answer(client.take_one());
+    CHECK(answer.number("payload.first") == 8);
+    CHECK(answer.number("payload.next") == 11);
+    CHECK(answer.number("payload.records[0].offset") == 8);
+    CHECK(answer.number("payload.records[1].offset") == 9);
+    CHECK(answer.text("payload.more") == "true");
+}
+
 TEST_CASE("keyed: a random walk; whoever has the head has the latest of every key") {
     std::uint64_t skipped = 0;
     std::uint64_t snapshots = 0;

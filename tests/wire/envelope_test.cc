@@ -398,6 +398,45 @@ TEST_CASE("envelope: what subscribe may ask for") {
               .inbound.subscribe.epoch == 0);
 }
 
+TEST_CASE("envelope: what history may ask for") {
+    const Read plain = read(R"({"type":"history","topic":"t"})");
+    REQUIRE(plain.error == EnvelopeError::none);
+    CHECK(plain.inbound.type == MessageType::history);
+    CHECK(plain.inbound.history.from == 0);
+    CHECK(plain.inbound.history.limit == 100);
+    const Read good = read(
+        R"({"type":"history","topic":"t","payload":{"from":9223372036854775807,"limit":1000}})");
+    REQUIRE(good.error == EnvelopeError::none);
+    CHECK(good.inbound.history.from == INT64_MAX);
+    CHECK(good.inbound.history.limit == 1000);
+
+    struct Row {
+        const char* payload;
+        const char* error;
+    };
+    const Row rows[] = {
+        {R"({})", "none"},
+        {R"({"from":1,"limit":1,"offset":"x"})", "none"},
+        {R"({"from":0})", "bad_payload from"},
+        {R"({"from":-1})", "bad_payload from"},
+        {R"({"from":1.5})", "bad_payload from"},
+        {R"({"from":"1"})", "bad_payload from"},
+        {R"({"from":9223372036854775808})", "bad_payload from"},
+        {R"({"limit":0})", "bad_payload limit"},
+        {R"({"limit":1001})", "bad_payload limit"},
+        {R"({"limit":null})", "bad_payload limit"},
+        {R"({"limit":1,"limit":1})", "duplicate_member limit"},
+        {R"([])", "bad_payload payload"},
+        {R"(null)", "bad_payload payload"},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.payload);
+        CHECK(error_of(R"({"type":"history","topic":"t","payload":)"s + row.payload + "}") ==
+              row.error);
+    }
+    CHECK(error_of(R"({"type":"history","id":"h"})") == "missing_member topic");
+}
+
 TEST_CASE("envelope: a raw payload is JSON, text or base64") {
     struct Row {
         std::string raw;

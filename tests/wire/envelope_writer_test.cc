@@ -96,6 +96,21 @@ TEST_CASE("writer: every other message") {
           R"("payload":{"from":3,"to":99,"reason":"slow","next":100}})");
 }
 
+TEST_CASE("writer: history holds records as they are") {
+    const std::vector<Bytes> records{as_bytes(std::string_view(R"({"a":1})")),
+                                     as_bytes(std::string_view(R"({"b": "]"})"))};
+    History message{.id = "1", .wall_ns = wall, .topic = "t", .epoch = 255, .first = 3, .next = 7};
+    CHECK(
+        body(message) ==
+        R"({"type":"history","id":"1","timestamp":1700000000.123,"topic":"t",)"
+        R"("payload":{"epoch":"00000000000000ff","first":3,"next":7,"records":[],"more":false}})");
+    message.records = records;
+    message.more = true;
+    CHECK(body(message) == R"({"type":"history","id":"1","timestamp":1700000000.123,"topic":"t",)"
+                           R"("payload":{"epoch":"00000000000000ff","first":3,"next":7,)"
+                           R"("records":[{"a":1},{"b": "]"}],"more":true}})");
+}
+
 TEST_CASE("writer: a size near every header size is exact") {
     for (std::size_t size = 0; size < 200; size++) {
         const std::string payload(size, '1');
