@@ -34,8 +34,8 @@ namespace {
 constexpr Nanos turn_max = 2 * nanos_per_ms;
 constexpr Nanos watch_interval = 100 * nanos_per_ms;
 constexpr Nanos refused_spread = nanos_per_s;  // who was turned away knocks again within
-constexpr std::size_t unsent_max = 64 * 1024;  // of a publisher, in one go
-constexpr std::uint64_t seed = 1;              // of what is drawn, not of when it happens
+constexpr std::size_t unsent_max = std::size_t{64} * 1024;  // of a publisher, in one go
+constexpr std::uint64_t seed = 1;  // of what is drawn, not of when it happens
 
 class Recover final : private Fleet::Owner {
   public:
