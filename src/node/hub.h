@@ -53,7 +53,8 @@ class Hub {
         feed::SegmentPool& pool,
         Pump& pump,
         wire::EnvelopeParser& parser,
-        Counters& counters) noexcept;
+        Counters& counters,
+        const Storage* storage = nullptr) noexcept;
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
 
@@ -80,8 +81,15 @@ class Hub {
     // Mail of the kinds publish, record, interest, started, outcome.
     void receive(const Mail& mail) noexcept;
 
+    [[nodiscard]] Home& home() noexcept { return home_; }
+    // The shard of a topic's home.
+    [[nodiscard]] std::uint32_t home_of(std::string_view name) const noexcept {
+        return home_.of(hash_of(name));
+    }
+
     // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return home_.held_bytes(); }
     [[nodiscard]] std::size_t to_sweep() const noexcept { return lanes_.to_sweep(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
 
