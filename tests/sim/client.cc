@@ -407,7 +407,9 @@ void Client::on_error(const Envelope& envelope) {
     const bool limited = code == "rate_limited" && config.messages_per_second != 0;
     const bool crowded = code == "too_many_topics" && config.topics_max < world_.options().topics;
     const bool many = code == "too_many_subscriptions" && config.topics_per_client_max < 128;
-    const bool usual = limited || crowded || many;
+    const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
+    const bool unstored = stored && world_.options().durable != 0;
+    const bool usual = limited || crowded || many || unstored;
     if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
         fail("error " + std::string(code));
         return;
@@ -509,7 +511,8 @@ void Client::check_code(std::uint16_t code) {
     allowed = allowed || (code == 4008 && (plan_.raw || config.slow_policy == SlowPolicy::close ||
                                            plan_.kind == Kind::slow || excused() || many_errors));
     const bool crowded = config.topics_max < world_.options().topics;
-    allowed = allowed || (plan_.raw && crowded && code == 1013);
+    const bool unstored = plan_.publishes && plan_.publish_topic < world_.options().durable;
+    allowed = allowed || (plan_.raw && (crowded || unstored) && code == 1013);
     allowed = allowed || (plan_.raw && plan_.kind == Kind::liar && code == 1008);
     if (!allowed) fail("closed with " + std::to_string(code));
 }

@@ -48,7 +48,8 @@ void Client::publish() {
     what.size = static_cast<std::uint32_t>(random_.between(4, world_.options().body_max));
     what.form = plan_.raw ? static_cast<Form>(random_.below(3)) : Form::json;
     what.with_id = !plan_.raw;
-    what.refused = world_.may_refuse_messages() || misbehaves_;
+    what.refused =
+        world_.may_refuse_messages() || misbehaves_ || world_.disk_may_refuse(what.topic);
     what.sent_at = world_.now();
     const bool ack = !plan_.raw && again_.chance(1, 4);
     const std::uint32_t number = oracle.add(what);
