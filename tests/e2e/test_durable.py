@@ -44,7 +44,10 @@ class WithFile(Test):
     def serve(self, file, **settings):
         settings = {'topic': RULE, 'log_memory': '256MiB', 'dedup_window': '1h', **UNLIMITED_RATE,
                     **settings}
-        return Server(store=file, **settings)
+        server = Server(store=file, **settings)
+        self.addCleanup(server.process.wait)  # where a test failed before its end
+        self.addCleanup(server.process.kill)
+        return server
 
     @contextlib.asynccontextmanager
     async def serving(self, file, **settings):
