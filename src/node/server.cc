@@ -245,7 +245,8 @@ bool Server::Impl::open_store(std::string& error) noexcept {
     store = std::move(opened).value();
     const std::size_t jobs_max = config.shards + jobs_spare;  // a batch of each shard
     pool = std::make_unique<node::WorkerPool>(*mesh, worker_threads, jobs_max);
-    storage = std::make_unique<node::Storage>(*store, *pool, store_state, log);
+    storage = std::make_unique<node::Storage>(
+        node::Storage{.store = *store, .worker = *pool, .state = store_state, .log = log});
     return true;
 }
 
