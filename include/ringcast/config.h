@@ -28,6 +28,7 @@ struct Config {
     std::vector<TopicRule> topic;  // the first that matches a name holds for it
 
     std::uint64_t shards = 0;
+    std::string store;       // the file of durable topics; empty: there are none
     std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
     std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
 
@@ -52,6 +53,7 @@ struct Config {
     std::uint64_t memory_max = 0;
     std::uint64_t log_memory = 0;
     std::uint64_t topic_log_max = 0;
+    std::uint64_t store_size_max = 0;
     std::uint64_t dedup_window = 0;
     std::uint64_t dedup_max = 0;
     std::uint64_t outbox_max = 0;
@@ -81,7 +83,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 27> number_flags{{
+inline constexpr std::array<NumberFlag, 28> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -207,6 +209,13 @@ inline constexpr std::array<NumberFlag, 27> number_flags{{
      64 * units::kib,
      1024 * units::gib,
      "memory of one topic's log on one shard; /ws and /raw have a log each"},
+    {"store-size-max",
+     &Config::store_size_max,
+     Unit::bytes,
+     0,
+     0,
+     1'048'576 * units::gib,
+     "bytes of the --store file, beside some megabytes of its log; 0 = as the disk allows"},
     {"dedup-window",
      &Config::dedup_window,
      Unit::nanos,

@@ -21,6 +21,10 @@ enum class LogLevel : std::uint8_t { info, warning, error };
 struct LogSink {
     void (*write)(void* context, LogLevel level, std::string_view line) noexcept = nullptr;
     void* context = nullptr;
+
+    void say(LogLevel level, std::string_view line) const noexcept {
+        if (write != nullptr) write(context, level, line);
+    }
 };
 
 class Server {

@@ -28,8 +28,8 @@ void write_log(void* context, ringcast::LogLevel level, std::string_view line) n
     }
 }
 
-// SIGTERM and SIGINT are taken here by the main thread alone; a client that is gone must not kill
-// us with SIGPIPE.
+// SIGTERM and SIGINT are taken here by the main thread alone. A client that is gone must not kill
+// us with SIGPIPE, nor a store that is as large as the file limit allows with SIGXFSZ.
 sigset_t block_signals() {
     sigset_t set;
     sigemptyset(&set);
@@ -37,6 +37,7 @@ sigset_t block_signals() {
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     return set;
 }
 

@@ -41,6 +41,11 @@ bool set_congestion(Config& config, std::string_view text) {
     return true;
 }
 
+bool set_store(Config& config, std::string_view text) {
+    config.store = text;
+    return !text.empty() && text.find('\0') == std::string_view::npos;
+}
+
 std::string set_number(Config& config, const NumberFlag& flag, std::string_view text) {
     std::uint64_t number = 0;
     const bool good =

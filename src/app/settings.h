@@ -31,6 +31,7 @@ struct WordFlag {
 [[nodiscard]] bool set_slow_policy(Config& config, std::string_view text);
 [[nodiscard]] bool set_pin(Config& config, std::string_view text);
 [[nodiscard]] bool set_congestion(Config& config, std::string_view text);
+[[nodiscard]] bool set_store(Config& config, std::string_view text);
 
 inline constexpr std::array<ListFlag, 2> list_flags{{
     {"listen",
@@ -44,7 +45,7 @@ inline constexpr std::array<ListFlag, 2> list_flags{{
      "server's own]"},
 }};
 
-inline constexpr std::array<WordFlag, 4> word_flags{{
+inline constexpr std::array<WordFlag, 5> word_flags{{
     {"io",
      &set_io,
      false,
@@ -65,6 +66,11 @@ inline constexpr std::array<WordFlag, 4> word_flags{{
      false,
      "NAME",
      "congestion control of clients' connections, e.g. cubic [the system's]"},
+    {"store",
+     &set_store,
+     false,
+     "FILE",
+     "where topics whose rule says durable are kept; made if it is not there [none]"},
 }};
 
 // Each sets one thing; what it returns is empty, or says what was given and what is allowed.

@@ -94,6 +94,18 @@ std::string check_topics(const Config& config) {
     return {};
 }
 
+std::string check_store(const Config& config) {
+    for (const TopicRule& rule : config.topic) {
+        if (!rule.durable) continue;
+        if (rule.keyed) {
+            return "--topic: '" + rule.pattern + "': durable is not for keyed topics";
+        }
+        if (config.store.empty())
+            return "--topic: '" + rule.pattern + "': durable needs --store FILE";
+    }
+    return {};
+}
+
 // What no single field can know.
 std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
@@ -168,6 +180,7 @@ std::string check(const Config& config) noexcept {
     std::string problem = check_listen(config);
     if (problem.empty()) problem = check_origins(config);
     if (problem.empty()) problem = check_topics(config);
+    if (problem.empty()) problem = check_store(config);
     return problem.empty() ? check_together(config) : problem;
 }
 

@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 23> all{{
+constexpr std::array<Named, 25> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"handshake failures", &Counters::handshake_failures},
@@ -25,6 +25,8 @@ constexpr std::array<Named, 23> all{{
     {"gaps", &Counters::gaps},
     {"recovered", &Counters::recovered},
     {"repeats", &Counters::repeats},
+    {"durable committed", &Counters::committed},
+    {"durable refused", &Counters::uncommitted},
     {"slow closed", &Counters::slow_closed},
     {"memory cut", &Counters::memory_cut},
     {"rate limited", &Counters::rate_limited},

@@ -17,10 +17,13 @@ struct Counters {
     std::uint64_t delivered = 0;    // records that went whole into a socket
     std::uint64_t sends = 0;        // slices given to the kernel
     std::uint64_t sent_bytes = 0;
-    std::uint64_t blocked = 0;       // sends that the socket did not take whole
-    std::uint64_t gaps = 0;          // gap notices
-    std::uint64_t recovered = 0;     // subscriptions that went on where they had stopped
-    std::uint64_t repeats = 0;       // publications that were there already, here at their home
+    std::uint64_t blocked = 0;    // sends that the socket did not take whole
+    std::uint64_t gaps = 0;       // gap notices
+    std::uint64_t recovered = 0;  // subscriptions that went on where they had stopped
+    std::uint64_t repeats = 0;    // publications that were there already, here at their home
+    std::uint64_t committed = 0;  // durable records that are on disk, here at their home
+    std::uint64_t uncommitted =
+        0;  // ... publications that were refused, since it did not take them
     std::uint64_t slow_closed = 0;   // clients closed for being slow
     std::uint64_t memory_cut = 0;    // clients cut for what they held, when memory was short
     std::uint64_t rate_limited = 0;  // messages refused by the rate

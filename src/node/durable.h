@@ -64,7 +64,7 @@ class Durable {
 
     struct Limits {  // of each of the two batches
         std::size_t records = 4096;
-        std::size_t bytes = std::size_t{8} << 20;  // payloads; a record alone may be larger
+        std::size_t bytes = std::size_t{4} << 20;  // payloads; a record alone may be larger
     };
 
     enum class Taken : std::uint8_t {
@@ -110,6 +110,14 @@ class Durable {
     // Sends off what was collected, unless something is under way. At the end of each turn: answers
     // come as mail, so there is one behind each of them.
     void flush(Nanos wall_now) noexcept;
+
+    // flush() has something to send off.
+    [[nodiscard]] bool due() const noexcept {
+        return !busy_ && (!collected_.records.empty() || !due_.empty());
+    }
+    // Memory of what is known of each topic.
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return kept_.size() * topic_bytes; }
+    static constexpr std::uint64_t topic_bytes = 256;  // at most, with a name of 64 bytes
 
     // Nothing was taken that has no answer yet.
     [[nodiscard]] bool idle() const noexcept { return waiting() == 0; }

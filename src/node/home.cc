@@ -23,6 +23,8 @@ constexpr std::uint32_t forget_visits = 16 * 1024;
 // History goes to another shard in pieces of at most this size, a tenth of a millisecond, and of a
 // quarter of what mail may be under way.
 constexpr std::size_t chunk_size_max = std::size_t{256} * 1024;
+// Of each of the two batches that wait for the disk; node/memory_plan.cc has it too.
+constexpr Durable::Limits durable_limits{};
 // Whoever is asked for history by a shard that never catches up lets it begin with the next record.
 constexpr std::uint64_t chunks_max = 4096;
 
@@ -39,6 +41,7 @@ constexpr std::uint64_t chunks_max = 4096;
 
 Home::Home(const Config& config,
            std::uint32_t shard,
+           std::uint64_t hash_seed,
            io::Reactor& reactor,
            Mesh& mesh,
            Sessions& sessions,
@@ -46,9 +49,11 @@ Home::Home(const Config& config,
            Lanes& lanes,
            std::size_t record_size_max,
            wire::EnvelopeParser& parser,
-           Counters& counters) noexcept
+           Counters& counters,
+           const Storage* storage) noexcept
     : config_(config),
       shard_(shard),
+      hash_seed_(hash_seed),
       record_size_max_(record_size_max),
       reactor_(reactor),
       mesh_(mesh),
@@ -58,9 +63,13 @@ Home::Home(const Config& config,
       parser_(parser),
       counters_(counters),
       published_(static_cast<std::uint32_t>(config.dedup_max),
-                 std::max<Tick>(ticks_of(config.dedup_window), 1)) {
+                 std::max<Tick>(ticks_of(config.dedup_window), 1)),
+      storage_(storage) {
     RC_CHECK(shard < mesh.shard_count());
     RC_CHECK(mesh.shard_count() <= feed::shard_count_max);  // Topic::interest is a bit per shard
+    if (storage == nullptr) return;
+    Durable::Owner& owner = *this;
+    durable_.emplace(shard, durable_limits, storage->worker, storage->store, owner);
 }
 
 feed::Topic* Home::find_or_create(std::string_view name, std::uint64_t hash) noexcept {
@@ -104,7 +113,8 @@ feed::DedupWindow::Key Home::key_of(const feed::Topic& topic,
 
 feed::Topic* Home::publish(const Publication& publication,
                            std::uint64_t hash,
-                           const Sender& sender) noexcept {
+                           const Sender& sender,
+                           const Parcel& payload) noexcept {
     Outcome outcome{.verdict = Verdict::too_many_topics,
                     .awaited = publication.ack,
                     .id = publication.id,
@@ -126,7 +136,8 @@ feed::Topic* Home::publish(const Publication& publication,
             return topic;
         }
     }
-    outcome.verdict = sequence(*topic, publication);
+    if (is_durable(*topic)) return take_in(*topic, publication, sender, payload);
+    outcome.verdict = sequence(*topic, publication, reactor_.wall_now());
     if (outcome.verdict != Verdict::taken) {
         answer(sender, outcome);
         return nullptr;
@@ -139,16 +150,14 @@ feed::Topic* Home::publish(const Publication& publication,
 }
 
 // Gives the record its number and sends it wherever it is read, or says why not.
-Verdict Home::sequence(feed::Topic& topic, const Publication& publication) noexcept {
+Verdict Home::sequence(feed::Topic& topic, const Publication& publication, Nanos wall_ns) noexcept {
     RC_CHECK(is_here(topic.hash));
     auto form = wire::PayloadForm::json;
     if (!publication.json && topic.interest[index_of(LaneKind::envelope)] != 0) {
         form = parser_.payload_form(publication.payload, publication.text);
     }
-    const Record record{.publication = publication,
-                        .form = form,
-                        .offset = topic.next,
-                        .wall_ns = reactor_.wall_now()};
+    const Record record{
+        .publication = publication, .form = form, .offset = topic.next, .wall_ns = wall_ns};
     Draft draft;
     for (const LaneKind kind : all_lanes) {
         if (topic.interest[index_of(kind)] == 0) continue;
@@ -245,8 +254,12 @@ void Home::on_publish(const Mail& mail) noexcept {
                                   .json = mail.json,
                                   .text = mail.flag,
                                   .ack = mail.ack,
+                                  .client = mail.client,
                                   .sender_key = mail.sender_key};
-    publish(publication, mail.hash, {.conn = mail.conn, .serial = mail.serial, .shard = mail.from});
+    publish(publication,
+            mail.hash,
+            {.conn = mail.conn, .serial = mail.serial, .shard = mail.from},
+            mail.bytes[0]);
 }
 
 void Home::on_interest(const Mail& mail) noexcept {
@@ -328,10 +341,13 @@ void Home::sweep() noexcept {
         if (topic == nullptr || !is_here(topic->hash) || needed(*topic)) continue;
         if (now - topic->used >= ticks_of(forget_after)) forget(*topic);
     }
+    trim_old();
 }
 
 bool Home::needed(const feed::Topic& topic) const noexcept {
     if (readers_abroad(topic) != 0) return true;
+    // What waits for the disk has the topic's epoch.
+    if (is_durable(topic) && (topic.next != 1 || !stored())) return true;
     for (const LaneKind kind : all_lanes) {
         const feed::Lane* lane = topic.lane(kind);
         if (lane == nullptr) continue;

@@ -13,14 +13,20 @@
 // the same again (client and id) within the dedup window it is told the same, and nothing is
 // published.
 //
-// Home alone knows a topic's offset, so it keeps a topic that nobody needs for a minute and forgets
-// it then. When the name comes back it is a new topic: another epoch, offsets from 1. --topics-max
-// counts topics at their homes, so each once for the whole server.
+// A topic whose rule says `durable` has its number and epoch in the store (node/storage.h), and as
+// many records as its rule keeps. A publication is taken in, committed by a worker, and only then
+// numbered, seen and acknowledged (durable_home.cc). Such a topic is never forgotten once it has a
+// record.
+//
+// Home alone knows any other topic's offset, so it keeps a topic that nobody needs for a minute and
+// forgets it then. When the name comes back it is a new topic: another epoch, offsets from 1.
+// --topics-max counts topics at their homes, so each once for the whole server.
 //
 // One thread owns a Home.
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "ringcast/config.h"
@@ -29,11 +35,13 @@
 #include "feed/topic.h"
 #include "io/reactor.h"
 #include "node/counters.h"
+#include "node/durable.h"
 #include "node/lanes.h"
 #include "node/mesh.h"
 #include "node/outcome.h"
 #include "node/record.h"
 #include "node/sessions.h"
+#include "node/storage.h"
 #include "wire/envelope.h"
 
 namespace ringcast::node {
@@ -45,10 +53,14 @@ struct Sender {
     std::uint32_t shard = 0;
 };
 
-class Home {
+// Final, so nobody deletes it as anything else.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor)
+class Home final : private Durable::Owner {
   public:
+    // `storage`: null without a store.
     Home(const Config& config,
          std::uint32_t shard,
+         std::uint64_t hash_seed,
          io::Reactor& reactor,
          Mesh& mesh,
          Sessions& sessions,
@@ -56,7 +68,8 @@ class Home {
          Lanes& lanes,
          std::size_t record_size_max,
          wire::EnvelopeParser& parser,
-         Counters& counters) noexcept;
+         Counters& counters,
+         const Storage* storage) noexcept;
     Home(const Home&) = delete;
     Home& operator=(const Home&) = delete;
 
@@ -68,11 +81,13 @@ class Home {
 
     // The topic; null when the server holds as many as it may. Precondition: is_here(hash).
     [[nodiscard]] feed::Topic* find_or_create(std::string_view name, std::uint64_t hash) noexcept;
-    // Numbers a record and sends it wherever it is read; the sender is told what it has to know.
-    // The topic, or null if none took it.
+    // Numbers a record and sends it wherever it is read, a durable one later; the sender is told
+    // what it has to know. `payload`: the parcel in which it lies, if it is in one, with
+    // wire::payload_padding behind it. The topic, or null if none took it.
     feed::Topic* publish(const Publication& publication,
                          std::uint64_t hash,
-                         const Sender& sender) noexcept;
+                         const Sender& sender,
+                         const Parcel& payload = {}) noexcept;
     // This shard's own first reader of a lane came, and its last one left.
     void open_lane(feed::Topic& topic, feed::LaneKind kind) noexcept;
     void close_lane(feed::Topic& topic, feed::LaneKind kind) noexcept;
@@ -86,6 +101,22 @@ class Home {
     // Forgets what nobody needs. Once a second.
     void sweep() noexcept;
 
+    // What the store has of topics that are at home here, before the first turn: all topics, then
+    // all records in the order of load_records(). False: --topics-max.
+    [[nodiscard]] bool restore(const io::StoreTopic& stored) noexcept;
+    void restore(const io::StoreRecord& stored) noexcept;
+    // Sends off what was taken in, at the end of each turn; not while committed records would
+    // outrun slow shards. flush_due(): it would, now; if it is credit that lacks, its return wakes
+    // the shard.
+    void flush() noexcept;
+    [[nodiscard]] bool flush_due() noexcept;
+    // From now on durable publications are refused (busy), and once stored() none is left.
+    void stop_taking() noexcept { taking_ = false; }
+    [[nodiscard]] bool stored() const noexcept { return !durable_.has_value() || durable_->idle(); }
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept {
+        return durable_.has_value() ? durable_->held_bytes() : 0;
+    }
+
   private:
     [[nodiscard]] static feed::DedupWindow::Key key_of(const feed::Topic& topic,
                                                        const Publication& publication) noexcept;
@@ -95,7 +126,9 @@ class Home {
         MutBytes room;
     };
 
-    [[nodiscard]] Verdict sequence(feed::Topic& topic, const Publication& publication) noexcept;
+    [[nodiscard]] Verdict sequence(feed::Topic& topic,
+                                   const Publication& publication,
+                                   Nanos wall_ns) noexcept;
     [[nodiscard]] static Verdict find_room(feed::Topic& topic,
                                            const Publication& publication,
                                            Draft& draft) noexcept;
@@ -108,8 +141,29 @@ class Home {
     [[nodiscard]] bool needed(const feed::Topic& topic) const noexcept;
     void forget(feed::Topic& topic) noexcept;
 
+    // Durable topics.
+    [[nodiscard]] bool is_durable(const feed::Topic& topic) const noexcept {
+        return durable_.has_value() && lanes_.rule_of(topic).durable;
+    }
+    [[nodiscard]] feed::DedupWindow::Key key_of(const feed::Topic& topic,
+                                                std::string_view client,
+                                                std::string_view id) const noexcept;
+    [[nodiscard]] bool fits(const Publication& publication) const noexcept;
+    feed::Topic* take_in(feed::Topic& topic,
+                         const Publication& publication,
+                         const Sender& sender,
+                         const Parcel& payload) noexcept;
+    void committed(const Durable::Pending& record) noexcept override;
+    void refused(const Durable::Pending& record, Durable::Refusal refusal) noexcept override;
+    void store_failed(std::string_view why) noexcept override;
+    void answer_all(const Durable::Pending& record, const Outcome& outcome) noexcept;
+    [[nodiscard]] Tick age_of(const io::StoreRecord& stored) const noexcept;
+    void restore_id(const feed::Topic& topic, const io::StoreRecord& stored) noexcept;
+    void trim_old() noexcept;
+
     const Config& config_;
     std::uint32_t shard_;
+    std::uint64_t hash_seed_;
     std::size_t record_size_max_;
     io::Reactor& reactor_;
     Mesh& mesh_;
@@ -120,6 +174,11 @@ class Home {
     Counters& counters_;
     feed::DedupWindow published_;
     std::uint32_t forget_next_ = 0;  // the topic that sweep() looks at next
+    const Storage* storage_;
+    std::optional<Durable> durable_;
+    std::uint32_t trim_next_ = 0;  // the topic that trim_old() looks at next
+    Tick trim_began_ = 0;          // when it looked at the first
+    bool taking_ = true;
 };
 
 }  // namespace ringcast::node

@@ -19,9 +19,6 @@ using feed::LaneKind;
 
 namespace {
 
-// Of one client, before it is not read from: its acks all come at once, perhaps, and wait then.
-constexpr std::uint16_t unanswered_max = 256;
-
 [[nodiscard]] std::uint64_t request_key(std::uint32_t topic, LaneKind kind) noexcept {
     return std::uint64_t{topic} * 2 + index_of(kind);
 }
@@ -77,7 +74,8 @@ Hub::Hub(const Config& config,
          feed::SegmentPool& pool,
          Pump& pump,
          wire::EnvelopeParser& parser,
-         Counters& counters) noexcept
+         Counters& counters,
+         const Storage* storage) noexcept
     : config_(config),
       shard_(shard),
       hash_seed_(hash_seed),
@@ -89,6 +87,7 @@ Hub::Hub(const Config& config,
       lanes_(config, hash_seed, sessions, topics, pool, pump),
       home_(config,
             shard,
+            hash_seed,
             reactor,
             mesh,
             sessions,
@@ -96,7 +95,8 @@ Hub::Hub(const Config& config,
             lanes_,
             feed::Log::record_size_max(pool),
             parser,
-            counters) {}
+            counters,
+            storage) {}
 
 std::uint64_t Hub::hash_of(std::string_view name) const noexcept {
     return hash_bytes(as_bytes(name), hash_seed_);
@@ -355,6 +355,7 @@ void Hub::post_publication(io::ConnIndex from,
     mail->json = publication.json;
     mail->flag = publication.text;
     mail->ack = publication.ack;
+    mail->client = publication.client;
     mail->sender_key = publication.sender_key;
     mail->offset = publication.payload.size();
     mail->bytes[0] = Parcel::make(publication.payload.size() + wire::payload_padding);
@@ -362,10 +363,7 @@ void Hub::post_publication(io::ConnIndex from,
         mail->bytes[0].bytes().data(), publication.payload.data(), publication.payload.size());
     mesh_.post(home_.of(hash), std::move(mail));
     pause_without_credit(from);
-    if (!publication.ack) return;
-    Session& session = sessions_[from];
-    session.unanswered++;
-    if (session.unanswered >= unanswered_max) sessions_.pause(from, pause::acks);
+    if (publication.ack) await_outcome(sessions_, from);
 }
 
 void Hub::pause_without_credit(io::ConnIndex conn) noexcept {
@@ -531,21 +529,16 @@ void Hub::end_waiting(feed::Topic& topic, LaneKind kind, Verdict verdict) noexce
 }
 
 void Hub::on_outcome(const Mail& mail) noexcept {
-    Session* session = sessions_.find(mail.conn, mail.serial);
-    if (session == nullptr) return;
-    if (mail.ack) {
-        RC_CHECK(session->unanswered > 0);
-        session->unanswered--;
-        if (session->unanswered == unanswered_max / 2) sessions_.resume(mail.conn, pause::acks);
-    }
-    tell(sessions_,
-         reactor_,
-         mail.conn,
-         {.verdict = static_cast<Verdict>(mail.lane),
-          .id = mail.id,
-          .topic = mail.name,
-          .offset = mail.offset,
-          .epoch = mail.epoch});
+    tell_later(sessions_,
+               reactor_,
+               mail.conn,
+               mail.serial,
+               {.verdict = static_cast<Verdict>(mail.lane),
+                .awaited = mail.ack,
+                .id = mail.id,
+                .topic = mail.name,
+                .offset = mail.offset,
+                .epoch = mail.epoch});
 }
 
 }  // namespace ringcast::node

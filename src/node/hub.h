@@ -58,7 +58,8 @@ class Hub {
         feed::SegmentPool& pool,
         Pump& pump,
         wire::EnvelopeParser& parser,
-        Counters& counters) noexcept;
+        Counters& counters,
+        const Storage* storage = nullptr) noexcept;
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
 
@@ -89,8 +90,15 @@ class Hub {
     void pace() noexcept;
     [[nodiscard]] const Pacer& pacer() const noexcept { return pacer_; }
 
+    [[nodiscard]] Home& home() noexcept { return home_; }
+    // The shard of a topic's home.
+    [[nodiscard]] std::uint32_t home_of(std::string_view name) const noexcept {
+        return home_.of(hash_of(name));
+    }
+
     // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return home_.held_bytes(); }
     [[nodiscard]] std::size_t to_sweep() const noexcept { return lanes_.to_sweep(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
     [[nodiscard]] std::uint32_t home_of(std::uint64_t hash) const noexcept {

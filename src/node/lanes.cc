@@ -98,19 +98,39 @@ void Lanes::sweep() noexcept {
     });
 }
 
+Tick Lanes::age_span(std::uint64_t age_max) noexcept {
+    return std::max<Tick>(ticks_of(age_max), Ages::count);
+}
+
+// Notes that this was the lane's next record, unless there is a note of nearly that time.
+Lanes::Ages& Lanes::mark(const feed::Topic& topic, const feed::Lane& lane, Tick at) noexcept {
+    Ages& ages = ages_[topic.id()];
+    if (ages.epoch != topic.epoch) ages = Ages{.epoch = topic.epoch};
+    const auto apart =
+        static_cast<std::int32_t>(age_span(rule_of(topic).history_age) / Ages::count);
+    const bool due =
+        ages.size == 0 || static_cast<std::int32_t>(at - ages.marks[ages.size - 1].at) >= apart;
+    if (due) {
+        RC_CHECK(ages.size < ages.marks.size());
+        ages.marks[ages.size++] = {.at = at, .next = lane.next()};
+    }
+    return ages;
+}
+
+void Lanes::restore_age(const feed::Topic& topic, const feed::Lane& lane, Tick at) noexcept {
+    const std::uint64_t age_max = rule_of(topic).history_age;
+    if (age_max == 0) return;
+    const Tick age = std::min(sessions_.now() - at, age_span(age_max));
+    static_cast<void>(mark(topic, lane, sessions_.now() - age));
+}
+
 // What was the next record at a moment that lies so far back that all before it are too old.
 void Lanes::age(const feed::Topic& topic, feed::Lane& lane) noexcept {
     const std::uint64_t age_max = rule_of(topic).history_age;
     if (age_max == 0) return;
     const Tick now = sessions_.now();
-    const Tick span = std::max<Tick>(ticks_of(age_max), Ages::count);
-    Ages& ages = ages_[topic.id()];
-    if (ages.epoch != topic.epoch) ages = Ages{.epoch = topic.epoch};
-    const bool due = ages.size == 0 || now - ages.marks[ages.size - 1].at >= span / Ages::count;
-    if (due) {
-        RC_CHECK(ages.size < ages.marks.size());
-        ages.marks[ages.size++] = {.at = now, .next = lane.next()};
-    }
+    const Tick span = age_span(age_max);
+    Ages& ages = mark(topic, lane, now);
     std::uint32_t gone = 0;
     while (gone < ages.size && now - ages.marks[gone].at >= span) {
         gone++;

@@ -52,6 +52,8 @@ class Lanes {
     // Adds record number `offset`, which is the next one, and has it sent. An empty `record` was
     // encoded into the lane's reserve() already.
     void append(feed::Topic& topic, feed::LaneKind kind, Bytes record, feed::Seq offset) noexcept;
+    // The record that is the lane's next one was published at `at`, in the past: for history-age.
+    void restore_age(const feed::Topic& topic, const feed::Lane& lane, Tick at) noexcept;
 
     // The same with keys, on a shard that is not home: false if there is no memory for it, and
     // nothing changed.
@@ -75,6 +77,8 @@ class Lanes {
         std::uint64_t epoch = 0;  // a topic made anew has other ones
     };
 
+    [[nodiscard]] static Tick age_span(std::uint64_t age_max) noexcept;
+    [[nodiscard]] Ages& mark(const feed::Topic& topic, const feed::Lane& lane, Tick at) noexcept;
     void age(const feed::Topic& topic, feed::Lane& lane) noexcept;
     static void save_tail(void* context, feed::Reader reader, Bytes rest) noexcept;
 

@@ -8,6 +8,7 @@
 #include "feed/pool.h"
 #include "feed/topic.h"
 #include "io/reactor.h"
+#include "node/durable.h"
 #include "node/mesh.h"
 #include "node/sessions.h"
 #include "wire/framer.h"
@@ -29,6 +30,10 @@ constexpr std::uint64_t mail_overhead = 512;
 constexpr std::uint64_t mail_min = 16;
 // A key of a keyed topic, beside its record: the name, a place in a table and in a list.
 constexpr std::uint64_t key_bytes = 384;
+// A record that waits for the disk, beside its payload: names, ids, a place in an index.
+constexpr std::uint64_t pending_bytes = 1536;
+// The store itself: pages that it keeps, the index of its write-ahead log, threads of workers.
+constexpr std::uint64_t store_bytes = 8 * mib;
 // A client that does nothing, in the kernel: struct sock, file, inode, dentry, one wait entry.
 constexpr std::uint64_t socket_bytes = 4 * kib;
 constexpr std::uint64_t room_enough = 16 * mib;
@@ -101,11 +106,24 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     return std::clamp(units, mail_min, std::max(config.mail_max, mail_min));
 }
 
+[[nodiscard]] bool any_durable(const Config& config) noexcept {
+    return std::any_of(config.topic.begin(), config.topic.end(), [](const TopicRule& rule) {
+        return rule.durable;
+    });
+}
+
+// Of a shard: a batch under way and one that is collected, each with a record that is larger than
+// all; and once more what a batch becomes when it is committed, for its readers on other shards.
+[[nodiscard]] std::uint64_t waiting_bytes(const Config& config) noexcept {
+    const Durable::Limits limits;
+    return 3 * (limits.bytes + config.message_max + limits.records * pending_bytes);
+}
+
 [[nodiscard]] std::vector<MemoryRow> fixed_rows(const Config& config,
                                                 const MemoryPlan& plan,
                                                 std::size_t arena_size) {
     const std::uint64_t shards = config.shards;
-    return {
+    std::vector<MemoryRow> rows{
         {.name = "program", .bytes = program_bytes, .how = about(program_bytes), .flag = nullptr},
         row_of("shards", shards, shard_bytes, "shards"),
         row_of("receive buffers", shards, receive_bytes(), "shards"),
@@ -117,6 +135,12 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
          .how = std::to_string(mail_ways(config)) + " ways x " + std::to_string(plan.mail_max),
          .flag = "mail-max"},
     };
+    if (any_durable(config)) {
+        rows.push_back(
+            {.name = "store", .bytes = store_bytes, .how = about(store_bytes), .flag = nullptr});
+        rows.push_back(row_of("records for the disk", shards, waiting_bytes(config), "shards"));
+    }
+    return rows;
 }
 
 // Of the keyed topics that rules allow: one, or as many as there may be topics.
@@ -139,7 +163,8 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer.
     const std::uint64_t outbox =
         std::bit_ceil(config.outbox_max + config.message_max * 4 / 3 + 2 * kib);
-    const std::uint64_t topic = sizeof(feed::Topic) + config.topic_name_max + 64 + 2 * lane_bytes;
+    const std::uint64_t topic = sizeof(feed::Topic) + config.topic_name_max + 64 + 2 * lane_bytes +
+                                (any_durable(config) ? Durable::topic_bytes : 0);
     const std::uint64_t clients = plan.connections_max;
     std::vector<MemoryRow> rows{
         row_of("logs", config.shards, arena_size, "log-memory"),

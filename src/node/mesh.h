@@ -113,6 +113,7 @@ struct Mail : MpscNode {
     std::string name;             // topic or client id
     std::string id;               // of the client's message
     std::string key;              // publish; record, of a topic with keys
+    std::string client;           // publish with ack: who that is
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
     Parcel bytes[2];                            // one per lane; started: history; answer
     std::unique_ptr<Job> job;                   // finished

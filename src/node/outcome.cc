@@ -10,6 +10,8 @@ namespace ringcast::node {
 
 namespace {
 
+constexpr std::uint16_t unanswered_max = 256;  // of one client, before it is not read from
+
 struct Words {
     Verdict verdict;
     const char* code;
@@ -17,7 +19,7 @@ struct Words {
     std::uint16_t close_code;  // of a raw client
 };
 
-constexpr std::array<Words, 6> all_words{{
+constexpr std::array<Words, 9> all_words{{
     {Verdict::too_many_topics,
      "too_many_topics",
      "the server holds as many topics as it may (--topics-max)",
@@ -42,6 +44,18 @@ constexpr std::array<Words, 6> all_words{{
      "no_memory",
      "there is no memory for more keys (--log-memory)",
      wire::close_code::try_again_later},
+    {Verdict::busy,
+     "busy",
+     "more is to be stored than the disk has taken: try again later, with the same id",
+     wire::close_code::try_again_later},
+    {Verdict::store_full,
+     "store_full",
+     "the store has no room (its disk, or --store-size-max): try again later, with the same id",
+     wire::close_code::try_again_later},
+    {Verdict::store_failed,
+     "store_failed",
+     "the store cannot be written: try again later, with the same id",
+     wire::close_code::try_again_later},
 }};
 
 [[nodiscard]] const Words& words_of(Verdict verdict) noexcept {
@@ -53,6 +67,27 @@ constexpr std::array<Words, 6> all_words{{
 }
 
 }  // namespace
+
+void await_outcome(Sessions& sessions, io::ConnIndex conn) noexcept {
+    Session& session = sessions[conn];
+    session.unanswered++;
+    if (session.unanswered >= unanswered_max) sessions.pause(conn, pause::acks);
+}
+
+void tell_later(Sessions& sessions,
+                const io::Reactor& reactor,
+                io::ConnIndex conn,
+                std::uint64_t serial,
+                const Outcome& outcome) noexcept {
+    Session* session = sessions.find(conn, serial);
+    if (session == nullptr) return;
+    if (outcome.awaited) {
+        RC_CHECK(session->unanswered > 0);
+        session->unanswered--;
+        if (session->unanswered == unanswered_max / 2) sessions.resume(conn, pause::acks);
+    }
+    tell(sessions, reactor, conn, outcome);
+}
 
 void tell(Sessions& sessions,
           const io::Reactor& reactor,

@@ -19,6 +19,9 @@ enum class Verdict : std::uint8_t {
     too_many_keys,    // keys-max of its rule
     keys_full,        // keys-bytes of its rule
     no_memory,        // --log-memory, of which half is for keys at most
+    busy,             // durable: too much waits for the disk
+    store_full,       // durable: the disk is, or --store-size-max is reached
+    store_failed,     // durable: the disk does not do
 };
 
 struct Outcome {
@@ -29,6 +32,16 @@ struct Outcome {
     feed::Seq offset = 0;  // taken: under which number, in which epoch
     std::uint64_t epoch = 0;
 };
+
+// A publisher whose answer comes later, since home is elsewhere or the disk comes first. One that
+// waits for many of them is not read from, since they may come all at once.
+void await_outcome(Sessions& sessions, io::ConnIndex conn) noexcept;
+// That answer; `outcome.awaited` if await_outcome() was called for it. Whoever left needs none.
+void tell_later(Sessions& sessions,
+                const io::Reactor& reactor,
+                io::ConnIndex conn,
+                std::uint64_t serial,
+                const Outcome& outcome) noexcept;
 
 // A raw client cannot be told which of its messages it was, so what went wrong closes it.
 void tell(Sessions& sessions,

@@ -17,7 +17,9 @@
 #include "node/host_feed.h"
 #include "node/memory_plan.h"
 #include "node/mesh.h"
+#include "node/restore.h"
 #include "node/shard.h"
+#include "node/storage.h"
 #include "wire/envelope.h"
 
 namespace ringcast {
@@ -26,8 +28,11 @@ namespace {
 
 // Descriptors that are not for clients.
 constexpr std::uint64_t reserved_files_min = 64;
-constexpr std::uint64_t process_files = 16;  // standard streams, /proc, what libraries open
+constexpr std::uint64_t process_files = 16;  // standard streams, /proc, store, libraries
 constexpr std::uint64_t shard_files = 8;     // ring or epoll, wake-up, log, and five for its pages
+
+constexpr std::uint32_t worker_threads = 2;  // the store is one strand: one would do for it
+constexpr std::size_t jobs_spare = 16;
 
 [[nodiscard]] std::uint64_t reserved_files(const Config& config) noexcept {
     const std::uint64_t shard = shard_files + config.listen.size() + node::Shard::refusal_slots;
@@ -88,6 +93,10 @@ struct Server::Impl {
     std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
     node::MemoryPlan memory_plan;
     std::unique_ptr<node::Mesh> mesh;
+    std::unique_ptr<io::Store> store;
+    std::unique_ptr<node::WorkerPool> pool;
+    node::StoreState store_state;
+    std::unique_ptr<node::Storage> storage;  // null: no --store
     std::vector<Worker> workers;
     std::unique_ptr<std::latch> ready;  // all shards are built, or failed
     std::unique_ptr<std::latch> start;  // and may run, or must go
@@ -97,14 +106,14 @@ struct Server::Impl {
     std::atomic<std::uint32_t> running{0};
     bool joined = false;
 
-    void say(LogLevel level, std::string_view line) const noexcept {
-        if (log.write != nullptr) log.write(log.context, level, line);
-    }
+    void say(LogLevel level, std::string_view line) const noexcept { log.say(level, line); }
     [[nodiscard]] std::string memory_line() const noexcept;
     [[nodiscard]] bool plan(std::string& error) noexcept;
     [[nodiscard]] bool plan_connections(std::string& error) noexcept;
     [[nodiscard]] bool bind(std::string& error) noexcept;
+    [[nodiscard]] bool open_store(std::string& error) noexcept;
     [[nodiscard]] bool build_shards(std::string& error) noexcept;
+    [[nodiscard]] bool restore(std::string& error) noexcept;
     void work(std::uint32_t index) noexcept;
     [[nodiscard]] bool build_shard(std::uint32_t index) noexcept;
 };
@@ -220,10 +229,47 @@ bool Server::Impl::build_shards(std::string& error) noexcept {
     for (const Worker& worker : workers) {
         if (!worker.error.empty()) error = worker.error;
     }
-    if (!error.empty()) return false;
+    if (!error.empty() || !restore(error)) return false;
     running.store(static_cast<std::uint32_t>(workers.size()));
     go.store(true);
     start->count_down();
+    return true;
+}
+
+bool Server::Impl::open_store(std::string& error) noexcept {
+    if (config.store.empty()) return true;
+    auto opened = io::open_store({.path = config.store, .size_max = config.store_size_max}, error);
+    if (!opened.ok()) {
+        error = "--store: " + error;
+        return false;
+    }
+    store = std::move(opened).value();
+    const std::size_t jobs_max = config.shards + jobs_spare;  // a batch of each shard
+    pool = std::make_unique<node::WorkerPool>(*mesh, worker_threads, jobs_max);
+    storage = std::make_unique<node::Storage>(
+        node::Storage{.store = *store, .worker = *pool, .state = store_state, .log = log});
+    return true;
+}
+
+// The shards' threads wait for `start`.
+bool Server::Impl::restore(std::string& error) noexcept {
+    if (storage == nullptr) return true;
+    std::vector<node::Shard*> shards;
+    for (const Worker& worker : workers) {
+        shards.push_back(worker.shard.get());
+    }
+    const node::Restored restored =
+        node::restore(config, *store, shards.front()->wall_now(), shards);
+    error = restored.problem;
+    if (!error.empty()) return false;
+    say(LogLevel::info,
+        "store: " + config.store + ": " + std::to_string(restored.topics) + " topics, " +
+            std::to_string(restored.records) + " records");
+    if (restored.strangers > 0) {
+        say(LogLevel::warning,
+            "store: " + std::to_string(restored.strangers) +
+                " topics have no rule any more that says durable: they are left as they are");
+    }
     return true;
 }
 
@@ -273,7 +319,8 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .connections_max = connections_max,
                                  .table_size = table_size,
                                  .hash_seed = hash_seed,
-                                 .arena_size = arena_size};
+                                 .arena_size = arena_size,
+                                 .storage = storage.get()};
     auto reactor =
         io::make_reactor(backend_of(config.io),
                          {.connections_max = node::Shard::capacity_for(table_size),
@@ -313,7 +360,7 @@ std::unique_ptr<Server> Server::create(const Config& config,
                                               impl->memory_plan.mail_max);
     impl->mesh->budget().set_room(impl->memory_plan.room, impl->memory_plan.logs_floor);
     impl->workers.resize(impl->config.shards);
-    if (!impl->bind(error)) return nullptr;
+    if (!impl->bind(error) || !impl->open_store(error)) return nullptr;
     const bool built = impl->build_shards(error);
     std::unique_ptr<Server> server(new Server(std::move(impl)));
     if (!built) return nullptr;  // the destructor joins the threads
@@ -361,7 +408,13 @@ bool Server::finished() const noexcept {
 void Server::join() noexcept {
     if (std::exchange(impl_->joined, true)) return;
     if (impl_->start == nullptr) return;  // it never came to threads
-    if (!impl_->go.load()) impl_->start->count_down();
+    if (impl_->go.load()) {
+        impl_->ended->wait();
+        // Its answers wake shards, which nobody needs any more, but whose reactors must be there.
+        if (impl_->pool != nullptr) impl_->pool->stop();
+    } else {
+        impl_->start->count_down();
+    }
     impl_->leave->count_down();
     for (Worker& worker : impl_->workers) {
         if (worker.thread.joinable()) worker.thread.join();

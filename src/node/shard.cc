@@ -76,7 +76,8 @@ Shard::Shard(const Config& config,
            pool_,
            pump_,
            parser_,
-           counters_),
+           counters_,
+           setup.storage),
       inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_),
       registry_(setup.index, setup.hash_seed, mesh, sessions_),
       door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
@@ -140,6 +141,7 @@ void Shard::turn(Nanos until) noexcept {
     pump_.run();
     sleepless_ = inquiries_.run() || sleepless_;
     take_out_leavers();
+    hub_.home().flush();
     keep_budget();
     if (!hub_.pacer().empty()) wheel_.arm(capacity_ + pace_timer, hub_.pacer().due());
 }
@@ -147,8 +149,9 @@ void Shard::turn(Nanos until) noexcept {
 Nanos Shard::plan() noexcept {
     // Whoever waits for credit is woken once; if that was in the middle of a turn, it is now.
     const bool resumes = sessions_.anyone_waiting() && !mesh_.out_of_credit(setup_.index);
-    const bool at_once = sleepless_ || resumes || catching_up_until_ != 0 || !pump_.idle() ||
-                         !sessions_.leaving().empty() || !mesh_.prepare_sleep(setup_.index);
+    const bool at_once = sleepless_ || hub_.home().flush_due() || resumes ||
+                         catching_up_until_ != 0 || !pump_.idle() || !sessions_.leaving().empty() ||
+                         !mesh_.prepare_sleep(setup_.index);
     sleepless_ = false;
     if (at_once) return 0;
     const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
@@ -408,7 +411,7 @@ void Shard::fire(std::uint32_t timer) noexcept {
 std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
-    return sessions_.held_bytes() + topics_.held_bytes() + lanes * lane_bytes +
+    return sessions_.held_bytes() + topics_.held_bytes() + hub_.held_bytes() + lanes * lane_bytes +
            inquiries_.held_bytes();
 }
 
@@ -468,6 +471,7 @@ void Shard::check_stop() noexcept {
         stage_ = Stage::settling;
         post_settled(0);
     }
+    settle_home();
     if (wanted > 1 && stage_ < Stage::cutting) cut_everybody();
     if (stage_ == Stage::closing) close_some();
 }
@@ -496,10 +500,19 @@ void Shard::on_settled(std::uint64_t round) noexcept {
     RC_CHECK(settled_[round] <= mesh_.shard_count());
     if (settled_[round] < mesh_.shard_count()) return;
     if (round == 0) {
-        post_settled(1);
+        storing_ = true;
+        hub_.home().stop_taking();
+        settle_home();
     } else {
         stage_ = std::max(stage_, Stage::closing);
     }
+}
+
+// What home took in before round 0 was over is news once it is committed, or refused.
+void Shard::settle_home() noexcept {
+    if (!storing_ || !hub_.home().stored()) return;
+    storing_ = false;
+    post_settled(1);
 }
 
 // A part of the clients each turn: each closes as soon as it has all.

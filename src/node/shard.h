@@ -12,9 +12,9 @@
 // its peers.
 //
 // A stop comes in stages. First all shards agree, by two rounds of mail, that whatever was
-// published before is in the logs of its readers. Then each client is closed with 1012 as soon as
-// it has read what its topics owe it. Shortly before the drain time-out the rest is closed as it
-// is, and what is still there at the time-out is cut.
+// published before is in the logs of its readers (what is durable, once it is committed). Then each
+// client is closed with 1012 as soon as it has read what its topics owe it. Shortly before the
+// drain time-out the rest is closed as it is, and what is still there at the time-out is cut.
 //
 // A turn ends with the memory: what the shard holds goes into the books of all (node/budget.h), and
 // when there is too much of it, logs are made shorter, and then the largest clients are cut.
@@ -56,6 +56,7 @@ struct ShardSetup {
     std::uint32_t table_size = 0;       // of this shard alone, at most
     std::uint64_t hash_seed = 0;        // the same for all shards
     std::size_t arena_size = 0;         // of this shard's log memory
+    const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
 };
 
 // Final, so nobody deletes it as anything else.
@@ -96,6 +97,10 @@ class Shard final : private io::Handler {
     // shards of a mesh must be asked. The second: cut now.
     void request_stop() noexcept;
 
+    // Before the first turn: for node/restore.h.
+    [[nodiscard]] Hub& hub() noexcept { return hub_; }
+    [[nodiscard]] Nanos wall_now() const noexcept { return reactor_->wall_now(); }
+
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
     // Checks what it holds (node/audit.h).
     [[nodiscard]] Holdings audit() noexcept {
@@ -132,6 +137,7 @@ class Shard final : private io::Handler {
     [[nodiscard]] std::uint64_t drain_reserve() const noexcept;
     void post_settled(std::uint32_t round) noexcept;
     void on_settled(std::uint64_t round) noexcept;
+    void settle_home() noexcept;
     void close_some() noexcept;
     void drain_time_is_up() noexcept;
     void cut_everybody() noexcept;
@@ -173,6 +179,7 @@ class Shard final : private io::Handler {
     std::atomic<std::uint32_t> stop_{0};
     Stage stage_ = Stage::serving;
     std::array<std::uint32_t, 2> settled_{};  // shards heard of, by round
+    bool storing_ = false;                    // round 0 is over, but the disk has not all yet
     io::ConnIndex close_next_ = 0;            // everybody below is closing, or about to
     std::uint64_t reported_ = 0;              // bytes, to the budget
     Tick last_cut_ = 0;

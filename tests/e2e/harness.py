@@ -41,6 +41,9 @@ FLAGS = {
     'messages_per_second': '--messages-per-second',
     'origin': '--origin',
     'ping_interval': '--ping-interval',
+    'store': '--store',
+    'store_size_max': '--store-size-max',
+    'topic': '--topic',
     'pong_timeout': '--pong-timeout',
     'topic': '--topic',
     'topic_log_max': '--topic-log-max',
@@ -61,10 +64,12 @@ def command(*arguments, dev=True, **settings):
 
 
 class Server:
-    def __init__(self, shards=2, dev=True, files=None, **settings):
-        """`files`: the limit of its descriptors, if not ours."""
+    def __init__(self, shards=2, dev=True, files=None, file_size=None, **settings):
+        """`files`, `file_size`: limits of its descriptors and its files, if not ours."""
         line = command(dev=dev, shards=shards, **settings)
-        limit = [] if files is None else ['prlimit', f'--nofile={files}:{files}']
+        limit = [f'--{name}={value}:{value}'
+                 for name, value in (('nofile', files), ('fsize', file_size)) if value is not None]
+        limit = ['prlimit'] + limit if limit else []
         self.errors = tempfile.TemporaryFile('w+')
         self.process = subprocess.Popen(limit + line, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
@@ -106,6 +111,15 @@ class Server:
     def terminate(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        """Without a chance to write anything down."""
+        self.process.kill()
+        self.wait()
+        errors = self.stderr()
+        self.errors.close()
+        if COMPLAINTS.search(errors):
+            raise AssertionError(f'before it was killed:\n{errors}')
 
     def stop(self):
         self.terminate()

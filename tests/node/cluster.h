@@ -65,7 +65,8 @@ class Cluster {
                      std::uint32_t shard_count = 1,
                      std::uint64_t seed = 1,
                      std::uint32_t connections_max = 200,
-                     std::size_t arena_size = 1024 * 1024)
+                     std::size_t arena_size = 1024 * 1024,
+                     const Storage* storage = nullptr)
         : hash_seed(seed), random(seed), mesh(shard_count, config.mail_max) {
         for (std::uint32_t index = 0; index < shard_count; index++) {
             auto memory = io::MemFile::create("test", arena_size);
@@ -80,7 +81,8 @@ class Cluster {
                                                                 .connections_max = connections_max,
                                                                 .table_size = connections_max,
                                                                 .hash_seed = seed,
-                                                                .arena_size = arena_size},
+                                                                .arena_size = arena_size,
+                                                                .storage = storage},
                                                      mesh,
                                                      std::move(memory).value(),
                                                      std::move(reactor),

@@ -197,3 +197,17 @@ TEST_CASE("config: a topic's log may grow to its limit on each shard, however ma
         CHECK(reader.take().size() == 150);
     }
 }
+
+TEST_CASE("config: a durable rule needs a store, and is not for keyed topics") {
+    Config config;
+    TopicRule& rule = config.topic.emplace_back();
+    rule.pattern = "a.>";
+    rule.durable = true;
+    CHECK(check(config) == "--topic: 'a.>': durable needs --store FILE");
+    config.store = "file";
+    CHECK(check(config).empty());
+    rule.keyed = true;
+    CHECK(check(config) == "--topic: 'a.>': durable is not for keyed topics");
+    rule.durable = false;
+    CHECK(check(config).empty());
+}

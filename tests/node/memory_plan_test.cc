@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "base/random.h"
+#include "node/durable.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -138,4 +139,19 @@ TEST_CASE("memory plan: a small server's worst case is all there is to it") {
     // Any topic may be keyed: as many as there may be.
     config.topic.front().pattern = ">";
     CHECK(plan_of(config, 2 * units::gib).growing.back().bytes > 8000 * units::mib);
+}
+
+TEST_CASE("memory plan: what waits for the disk is set aside where a rule says durable") {
+    Config config = with_shards(2);
+    const MemoryPlan before = plan_of(config, 2 * units::gib);
+    config.store = "file";
+    config.topic.emplace_back().pattern = "a";
+    CHECK(plan_of(config, 2 * units::gib).fixed_size == before.fixed_size);
+    config.topic.back().durable = true;
+    const MemoryPlan plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.empty());
+    CHECK(plan.fixed.size() == before.fixed.size() + 2);
+    CHECK(std::string(plan.fixed.back().name) == "records for the disk");
+    CHECK(plan.fixed.back().bytes > 2 * 2 * (Durable::Limits().bytes + config.message_max));
+    CHECK(plan.growing.back().bytes > before.growing.back().bytes);
 }

@@ -418,7 +418,9 @@ void Client::on_error(const Envelope& envelope) {
     const bool crowded = code == "too_many_topics" && config.topics_max < world_.options().topics;
     const bool many = code == "too_many_subscriptions" && config.topics_per_client_max < 128;
     const bool keys = code == "too_many_keys" || code == "keys_full" || code == "no_memory";
-    const bool usual = limited || crowded || many || (keys && world_.oracle().keyed());
+    const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
+    const bool unstored = stored && world_.options().durable != 0;
+    const bool usual = limited || crowded || many || unstored || (keys && world_.oracle().keyed());
     if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
         fail("error " + std::string(code));
         return;
@@ -520,7 +522,8 @@ void Client::check_code(std::uint16_t code) {
     allowed = allowed || (code == 4008 && (plan_.raw || config.slow_policy == SlowPolicy::close ||
                                            plan_.kind == Kind::slow || excused() || many_errors));
     const bool crowded = config.topics_max < world_.options().topics;
-    allowed = allowed || (plan_.raw && crowded && code == 1013);
+    const bool unstored = plan_.publishes && plan_.publish_topic < world_.options().durable;
+    allowed = allowed || (plan_.raw && (crowded || unstored) && code == 1013);
     allowed = allowed || (world_.oracle().keyed() && code == 1013);  // no memory for keys
     allowed = allowed || (plan_.raw && plan_.kind == Kind::liar && code == 1008);
     if (!allowed) fail("closed with " + std::to_string(code));

@@ -54,7 +54,8 @@ void Client::publish() {
     what.size = static_cast<std::uint32_t>(random_.between(4, world_.options().body_max));
     what.form = plan_.raw ? static_cast<Form>(random_.below(3)) : Form::json;
     what.with_id = !plan_.raw;
-    what.refused = world_.may_refuse_messages() || misbehaves_;
+    what.refused =
+        world_.may_refuse_messages() || misbehaves_ || world_.disk_may_refuse(what.topic);
     what.sent_at = world_.now();
     if (oracle.keyed()) {
         what.refused = true;  // there may be no room for it

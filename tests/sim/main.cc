@@ -397,7 +397,8 @@ int run(int count, char** words) {
     const double span = seconds_now() - begin;
     std::printf(
         "%llu seeds (%llu run twice), %llu connections, %llu events, %llu faults, "
-        "%llu deliveries checked, %llu gaps, %llu slices by reference\n"
+        "%llu deliveries checked, %llu gaps, %llu slices by reference, "
+        "%llu records on disk\n"
         "%.1f s: %.0f seeds, %.0f events, %.0f deliveries a second\n",
         static_cast<unsigned long long>(totals.seeds),
         static_cast<unsigned long long>(totals.repeated),
@@ -407,6 +408,7 @@ int run(int count, char** words) {
         static_cast<unsigned long long>(totals.deliveries),
         static_cast<unsigned long long>(totals.gaps),
         static_cast<unsigned long long>(totals.by_reference),
+        static_cast<unsigned long long>(totals.committed),
         span,
         static_cast<double>(totals.seeds) / span,
         static_cast<double>(totals.events) / span,

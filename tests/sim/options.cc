@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tests/sim/oracle.h"
+
 namespace ringcast::sim {
 
 namespace {
@@ -103,6 +105,24 @@ void draw_recovery(Options& options) {
     if (!options.repeats) config.dedup_max = random.between(0, 8);
 }
 
+// Topics whose records are on disk before anybody sees them.
+void draw_disk(Options& options) {
+    io::SimRandom random(options.seed ^ 0xd15c0, options.tape);
+    if (options.keyed || !random.chance(1, 4)) return;
+    options.durable = static_cast<std::uint32_t>(random.between(1, options.topics));
+    options.disk_fault = often(random, 200);
+    options.disk_stall = often(random, 100);
+    options.config.store = "simulated";
+    const bool history = random.chance(3, 4);
+    for (std::uint32_t topic = 0; topic < options.durable; topic++) {
+        TopicRule rule;
+        rule.pattern = Oracle(options.topics, false).topic_name(topic);
+        rule.durable = true;
+        rule.history = history ? random.between(1, 300) : 0;
+        options.config.topic.insert(options.config.topic.begin(), rule);
+    }
+}
+
 }  // namespace
 
 Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
@@ -145,6 +165,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     options.stop_under_load = random.chance(1, 2);
     draw_company(options);
     draw_recovery(options);
+    draw_disk(options);
     return options;
 }
 

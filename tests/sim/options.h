@@ -64,6 +64,11 @@ struct Options {
     std::uint32_t named = 256;
     std::uint32_t renamed = 0;
 
+    // Topics (the first ones) that are durable; of 1024 batches how many fail, or take long.
+    std::uint32_t durable = 0;
+    std::uint32_t disk_fault = 0;
+    std::uint32_t disk_stall = 0;
+
     bool keyed = false;    // topics keep the latest record of each key
     bool repeats = false;  // publishers say again what was not acknowledged
     bool stop_under_load = false;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr Nanos ms = nanos_per_ms;
 constexpr std::uint64_t disturb_alarm = UINT64_MAX;
+constexpr std::uint64_t disk_alarm = UINT64_MAX - 1;
 constexpr Nanos disturb_interval = 50 * ms;
 constexpr Nanos settle_span = 90 * nanos_per_s;
 // In calm weather a record takes a few round trips and turns.
@@ -35,6 +36,7 @@ World::World(const Options& options)
       company_(options.seed ^ 0xc0117, options.tape),
       oracle_(options.topics, options.keyed),
       mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
+      disk_(options_, net_, *mesh_, disk_alarm),
       slots_(options.shards),
       started_(net_.now()) {
     net_.chances = options.chances;
@@ -76,7 +78,8 @@ void World::build_shards() {
                              .connections_max = options_.connections_max,
                              .table_size = options_.connections_max,
                              .hash_seed = options_.seed,
-                             .arena_size = options_.arena_size},
+                             .arena_size = options_.arena_size,
+                             .storage = options_.durable != 0 ? &disk_.storage() : nullptr},
             *mesh_,
             std::move(file),
             std::move(reactor),
@@ -166,6 +169,10 @@ bool World::hung_up(std::uint32_t client) const {
 
 bool World::may_refuse_messages() const {
     return options_.config.messages_per_second != 0 || options_.config.topics_max < options_.topics;
+}
+
+bool World::disk_may_refuse(std::uint32_t topic) const {
+    return topic < options_.durable && (!calm_ || stopped_at_ != never);
 }
 
 bool World::replaced(std::uint32_t client) const {
@@ -323,6 +330,10 @@ void World::dispatch(const io::SimNet::Event& event) {
                 disturb();
                 return;
             }
+            if (event.value == disk_alarm) {
+                disk_.on_alarm();
+                return;
+            }
             clients_[event.value >> 8].on_alarm(static_cast<Client::Alarm>(event.value & 0xff));
             return;
         }
@@ -384,6 +395,7 @@ void World::calm_down() {
         awake = std::max(awake, slot.busy_until);
     }
     run_until(awake + ms);
+    disk_.calm_down();
     net_.chances = {};
     run_until(net_.heal() + ms);  // and the last clog ends
 }
@@ -497,8 +509,31 @@ void World::stop() {
     run_until(now() + nanos_per_s);
 }
 
+// Whatever of a durable topic was acknowledged or seen is there, under its number.
+void World::look_at_disk() {
+    for (std::uint32_t i = 0; i < oracle_.count(); i++) {
+        const Publication& what = oracle_[i];
+        if (what.topic >= options_.durable || what.offset == 0) continue;
+        const auto& topics = disk_.store().topics();
+        const auto found = topics.find(oracle_.topic_name(what.topic));
+        if (found == topics.end() || what.offset >= found->second.next) {
+            fail("record N" + std::to_string(i) + " was seen, and is not on disk");
+            return;
+        }
+        for (const test::FakeStore::Record& record : found->second.records) {
+            if (record.offset != what.offset || record.payload.find(what.body) == 0 ||
+                record.payload.find(what.body) == 1) {
+                continue;
+            }
+            fail("record N" + std::to_string(i) + " is something else on disk");
+            return;
+        }
+    }
+}
+
 // Everything is given back.
 void World::take_stock() {
+    look_at_disk();
     for (std::uint32_t i = 0; i < clients_.size(); i++) {
         const Client& client = clients_[i];
         if (client.healthy()) fail("client " + std::to_string(i) + " was never told of the end");
@@ -549,6 +584,9 @@ Outcome World::run() {
     outcome.turns = turns_;
     outcome.connections = clients_.size();
     outcome.by_reference = net_.by_reference();
+    for (const auto& [name, topic] : disk_.store().topics()) {
+        outcome.committed += topic.next - 1;
+    }
     outcome.time = now() - started_;
     return outcome;
 }

@@ -22,6 +22,7 @@
 #include "node/mesh.h"
 #include "node/shard.h"
 #include "tests/sim/client.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/options.h"
 #include "tests/sim/oracle.h"
 
@@ -36,6 +37,7 @@ struct Figures {
     std::uint64_t turns = 0;
     std::uint64_t connections = 0;
     std::uint64_t by_reference = 0;
+    std::uint64_t committed = 0;
 
     void add(const Figures& other) {
         events += other.events;
@@ -45,6 +47,7 @@ struct Figures {
         turns += other.turns;
         connections += other.connections;
         by_reference += other.by_reference;
+        committed += other.committed;
     }
 };
 
@@ -78,6 +81,8 @@ class World {
     // The server hung up on that client for a reason of its own, not because it stops.
     [[nodiscard]] bool hung_up(std::uint32_t client) const;
     [[nodiscard]] bool may_refuse_messages() const;
+    // What is published there now may be refused for what the disk does, or because of a stop.
+    [[nodiscard]] bool disk_may_refuse(std::uint32_t topic) const;
     [[nodiscard]] bool replaced(std::uint32_t client) const;
     [[nodiscard]] bool full() const;                     // as many clients as may be have been here
     void linked(io::LinkId link, std::uint32_t client);  // it has dialed
@@ -121,6 +126,7 @@ class World {
     void publish_finals();
     void stop();
     void take_stock();
+    void look_at_disk();
 
     Options options_;
     io::SimNet net_;
@@ -130,6 +136,7 @@ class World {
     io::SimRandom company_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
+    Disk disk_;
     std::vector<Slot> slots_;
     std::deque<Client> clients_;
     std::vector<std::uint32_t> owners_;  // clients, by link

@@ -43,6 +43,18 @@ class FakeWorker final : public node::Worker {
         job->done();
         return true;
     }
+    // The same by mail, as the real pool does it.
+    bool post_next(node::Mesh& mesh) {
+        if (run_.empty()) return false;
+        auto mail = std::make_unique<node::Mail>();
+        mail->kind = node::MailKind::finished;
+        mail->from = run_.front()->shard();
+        mail->job = std::move(run_.front());
+        run_.pop_front();
+        const std::uint32_t shard = mail->from;
+        mesh.post(shard, std::move(mail));
+        return true;
+    }
     // All of it, until nothing is left; done() may submit more.
     void settle() {
         while (run_next() > 0 || tell_next()) {
