@@ -77,9 +77,10 @@ Shard::Shard(const Config& config,
            pump_,
            parser_,
            counters_),
-      inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_),
       registry_(setup.index, setup.hash_seed, mesh, sessions_),
       door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
+      presence_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, door_),
+      inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, presence_),
       dispatch_(config_, *reactor_, sessions_, hub_, inquiries_, door_, parser_, counters_),
       turn_began_(reactor_->present()),
       cpu_looked_(turn_began_),
@@ -140,6 +141,7 @@ void Shard::turn(Nanos until) noexcept {
     pump_.run();
     sleepless_ = inquiries_.run() || sleepless_;
     take_out_leavers();
+    sleepless_ = presence_.run() || sleepless_;
     keep_budget();
 }
 
@@ -275,6 +277,10 @@ void Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::answer:
             inquiries_.receive(mail);
             return;
+        case MailKind::presence:
+        case MailKind::presence_update:
+            presence_.receive(mail);
+            return;
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
@@ -385,6 +391,7 @@ void Shard::fire(std::uint32_t timer) noexcept {
     switch (static_cast<Timer>(timer - capacity_)) {
         case sweep_timer:
             hub_.sweep();
+            presence_.tick();
             reported_ = UINT64_MAX;  // what was given back counts within a second
             arm(sweep_timer, sweep_interval);
             return;
@@ -405,7 +412,7 @@ std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
     return sessions_.held_bytes() + topics_.held_bytes() + lanes * lane_bytes +
-           inquiries_.held_bytes();
+           inquiries_.held_bytes() + presence_.held_bytes();
 }
 
 // Behind the pump: who can be sent to has got what is about to be shed.
