@@ -37,6 +37,7 @@ feed::Lane& Lanes::open(feed::Topic& topic, LaneKind kind, feed::Seq next) noexc
         next,
         config_.topic_log_max,
         feed::LaneSink{.save_tail = &Lanes::save_tail, .context = this});
+    lane->walk.interval = static_cast<Nanos>(rule_of(topic).flush_interval);
     if (keeps_history(topic, kind)) {
         const TopicRule& rule = rule_of(topic);
         lane->keep_history({.records = rule.history, .bytes = rule.history_bytes});

@@ -155,7 +155,7 @@ Nanos Shard::plan() noexcept {
     const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
     const auto ticks = static_cast<Nanos>(static_cast<std::int32_t>(due - sessions_.now()));
     const Nanos base = tick_zero_ + static_cast<Nanos>(tick_now()) * tick_length;
-    return base + std::max<Nanos>(ticks, 1) * tick_length;
+    return std::min(base + std::max<Nanos>(ticks, 1) * tick_length, pump_.next_due());
 }
 
 void Shard::wait(Nanos until) noexcept {
