@@ -35,6 +35,7 @@ struct TopicRule {
     std::uint64_t keys_max = 0;
     std::uint64_t keys_bytes = 0;
     std::uint64_t flush_interval = 0;
+    std::uint64_t presence_max = 0;
 
     bool keyed = false;
     bool presence = false;
@@ -59,7 +60,7 @@ struct RuleSwitch {
     const char* help;
 };
 
-inline constexpr std::array<RuleNumber, 6> rule_numbers{{
+inline constexpr std::array<RuleNumber, 7> rule_numbers{{
     {"history",
      &TopicRule::history,
      Unit::count,
@@ -96,6 +97,13 @@ inline constexpr std::array<RuleNumber, 6> rule_numbers{{
      0,
      10 * units::s,
      "how long records are gathered before they are sent; 0s = not at all"},
+    {"presence-max",
+     &TopicRule::presence_max,
+     Unit::count,
+     10'000,
+     1,
+     10'000'000,
+     "clients that presence lists; past it they are counted"},
 }};
 
 inline constexpr std::array<RuleSwitch, 3> rule_switches{{

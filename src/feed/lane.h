@@ -30,6 +30,7 @@
 
 #include "base/check.h"
 #include "base/plant.h"
+#include "base/time.h"
 #include "feed/compact.h"
 #include "feed/log.h"
 
@@ -69,6 +70,8 @@ class Lane {
         std::uint32_t left = 0;  // rows still to visit
         bool queued = false;
         bool fresh = false;  // queued, and no row was visited since
+        Nanos interval = 0;  // how long records are gathered before a walk begins; 0: not at all
+        Nanos again_at = 0;  // there are records since it began: when the next one may; 0: none
     };
     Walk walk;
 

@@ -231,6 +231,8 @@ Dispatch::Handler Dispatch::handler_of(wire::MessageType type) noexcept {
             return &Dispatch::handle_ping;
         case wire::MessageType::history:
             return &Dispatch::handle_history;
+        case wire::MessageType::presence:
+            return &Dispatch::handle_presence;
     }
     return &Dispatch::handle_unknown;
 }
@@ -270,10 +272,12 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         return;
     }
     const Resume resume{.wanted = options.has_offset,
+                        .presence = options.presence,
                         .offset = options.offset,
                         .epoch = options.epoch,
                         .snapshot = !options.has_snapshot || options.snapshot,
-                        .interval = options.has_max_rate ? interval_of(options.max_rate) : 0};
+                        .interval = options.has_max_rate ? interval_of(options.max_rate) : 0,
+                        .info = std::string(options.info)};
     switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume)) {
         case Hub::Subscribing::asked:
             return;  // the hub answers
@@ -337,14 +341,22 @@ void Dispatch::handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noe
     reply(sessions_, conn, wire::Pong{.id = inbound.id, .wall_ns = reactor_.wall_now()});
 }
 
-// Whoever may subscribe may ask what there was.
 void Dispatch::handle_history(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    ask(conn, inbound, Question::history);
+}
+
+void Dispatch::handle_presence(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    ask(conn, inbound, Question::presence);
+}
+
+// Whoever may subscribe may ask what there was, and who is there.
+void Dispatch::ask(io::ConnIndex conn, const wire::Inbound& inbound, Question question) noexcept {
     if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
         error(conn, inbound, "bad_topic", "wildcards are for those who subscribe");
         return;
     }
     const bool taken = inquiries_.ask(conn,
-                                      {.question = Question::history,
+                                      {.question = question,
                                        .limit = inbound.history.limit,
                                        .from = inbound.history.from,
                                        .id = std::string(inbound.id),

@@ -59,6 +59,8 @@ class Dispatch {
     void handle_ack(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_history(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void handle_presence(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    void ask(io::ConnIndex conn, const wire::Inbound& inbound, Question question) noexcept;
     void handle_unknown(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     [[nodiscard]] static Handler handler_of(wire::MessageType type) noexcept;
 

@@ -182,6 +182,9 @@ void Hub::join(io::ConnIndex conn,
                    sessions_.now());
     }
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
+    if (reader_hook_.joined != nullptr) {
+        reader_hook_.joined(reader_hook_.context, conn, topic, resume);
+    }
     if (kind != LaneKind::envelope) return;
     counters_.recovered += begin.recovered ? 1 : 0;
     reply(sessions_,
@@ -274,6 +277,7 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
     const Subscription at = session.subscriptions[link];
     feed::Topic& topic = topic_of(at);
     if (at.row != no_row) {
+        if (reader_hook_.left != nullptr) reader_hook_.left(reader_hook_.context, conn, topic);
         feed::Lane& lane = *topic.lane(at.lane);
         lane.unsubscribe(at.row);
         if (at.row < lane.size()) {
@@ -416,6 +420,8 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::counters:
         case MailKind::question:
         case MailKind::answer:
+        case MailKind::presence:
+        case MailKind::presence_update:
         case MailKind::finished:
             break;
     }

@@ -35,15 +35,29 @@
 
 namespace ringcast::node {
 
-// Where a client that comes back stopped: it wants every record after `offset` of that epoch.
+// Where a client that comes back stopped: it wants every record after `offset` of that epoch. And
+// what it wants of presence, and says of itself there (node/presence.h).
 struct Resume {
     bool wanted = false;
+    bool presence = false;
     feed::Seq offset = 0;
     std::uint64_t epoch = 0;
     // Of a topic with keys: the latest of each first, where it cannot go on; and, if not 0, how
     // much time lies between two batches at least.
     bool snapshot = true;
     Tick interval = 0;
+    std::string info = {};  // JSON text
+};
+
+// Who is to know of subscriptions that began, and of those that are about to end. Must not
+// subscribe or unsubscribe anybody.
+struct ReaderHook {
+    void (*joined)(void* context,
+                   io::ConnIndex conn,
+                   const feed::Topic& topic,
+                   const Resume& resume) noexcept = nullptr;
+    void (*left)(void* context, io::ConnIndex conn, const feed::Topic& topic) noexcept = nullptr;
+    void* context = nullptr;
 };
 
 class Hub {
@@ -62,6 +76,8 @@ class Hub {
         const Storage* storage = nullptr) noexcept;
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
+
+    void set_reader_hook(const ReaderHook& hook) noexcept { reader_hook_ = hook; }
 
     enum class Subscribing : std::uint8_t { asked, duplicate, too_many_of_client };
 
@@ -158,6 +174,7 @@ class Hub {
     Sessions& sessions_;
     feed::TopicTable& topics_;
     Counters& counters_;
+    ReaderHook reader_hook_;
     Lanes lanes_;
     Pacer pacer_;
     Home home_;

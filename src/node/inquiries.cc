@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "node/history.h"
+#include "node/replies.h"
 
 namespace ringcast::node {
 
@@ -14,7 +15,7 @@ namespace {
 constexpr Nanos run_time = nanos_per_ms / 4;
 constexpr std::uint32_t units_per_answer = 64;  // microseconds of a large one
 // An entry of the table with its bucket and its place, and a question with its texts.
-constexpr std::size_t line_bytes = 160;
+constexpr std::size_t line_bytes = 320 + feed::topic_name_size_max + wire::id_size_max;
 constexpr std::size_t inquiry_bytes =
     2 * sizeof(Inquiry) + feed::topic_name_size_max + wire::id_size_max + 32;
 
@@ -26,7 +27,8 @@ Inquiries::Inquiries(const Config& config,
                      Mesh& mesh,
                      Sessions& sessions,
                      feed::TopicTable& topics,
-                     Hub& hub) noexcept
+                     Hub& hub,
+                     Presence& presence) noexcept
     : config_(config),
       shard_(shard),
       reactor_(reactor),
@@ -34,6 +36,7 @@ Inquiries::Inquiries(const Config& config,
       sessions_(sessions),
       topics_(topics),
       hub_(hub),
+      presence_(presence),
       rate_(Rate::of(config.messages_per_second, config.messages_burst)) {}
 
 bool Inquiries::may_ask(io::ConnIndex conn, const Line& line) noexcept {
@@ -66,24 +69,65 @@ void Inquiries::start(io::ConnIndex conn, Line& line, const Inquiry& inquiry) no
     RC_CHECK(!line.under_way);
     const std::uint64_t hash = hub_.hash_of(inquiry.topic);
     const std::uint32_t home = hub_.home_of(hash);
+    if (inquiry.question == Question::presence) {
+        if (!presence_.listed(inquiry.topic, hash)) {
+            count_all(conn, line, inquiry);
+            return;
+        }
+        presence_.flush(inquiry.topic);
+    }
     if (home == shard_) {
         deliver(conn, answer(inquiry, hash).bytes());
         return;
     }
     line.under_way = true;
+    post(conn, line, inquiry, inquiry.question, home);
+    hub_.pause_without_credit(conn);
+}
+
+void Inquiries::post(io::ConnIndex conn,
+                     const Line& line,
+                     const Inquiry& inquiry,
+                     Question question,
+                     std::uint32_t to) noexcept {
     auto mail = std::make_unique<Mail>();
     mail->kind = MailKind::question;
-    mail->lane = static_cast<std::uint8_t>(inquiry.question);
+    mail->lane = static_cast<std::uint8_t>(question);
     mail->from = shard_;
     mail->conn = conn;
     mail->serial = line.serial;
-    mail->hash = hash;
+    mail->hash = hub_.hash_of(inquiry.topic);
     mail->offset = inquiry.from;
     mail->epoch = inquiry.limit;
     mail->name = inquiry.topic;
     mail->id = inquiry.id;
-    mesh_.post(home, std::move(mail));
+    mesh_.post(to, std::move(mail));
+}
+
+void Inquiries::count_all(io::ConnIndex conn, Line& line, const Inquiry& inquiry) noexcept {
+    line.under_way = true;
+    line.counting = inquiry;
+    line.count = 0;
+    line.shards_left = mesh_.shard_count();
+    for (std::uint32_t shard = 0; shard < mesh_.shard_count(); shard++) {
+        if (shard != shard_) post(conn, line, inquiry, Question::count, shard);
+    }
     hub_.pause_without_credit(conn);
+    add_count(conn, line, presence_.subscriptions_here(inquiry.topic, hub_.hash_of(inquiry.topic)));
+}
+
+void Inquiries::add_count(io::ConnIndex conn, Line& line, std::uint64_t count) noexcept {
+    RC_CHECK(line.shards_left > 0);
+    line.count += count;
+    line.shards_left--;
+    if (line.shards_left > 0) return;
+    line.under_way = false;
+    deliver(conn,
+            frame_of(wire::Presence{.id = line.counting.id,
+                                    .wall_ns = reactor_.wall_now(),
+                                    .topic = line.counting.topic,
+                                    .count = line.count})
+                .bytes());
 }
 
 Parcel Inquiries::answer(const Inquiry& inquiry, std::uint64_t hash) noexcept {
@@ -96,6 +140,10 @@ Parcel Inquiries::answer(const Inquiry& inquiry, std::uint64_t hash) noexcept {
                                   .from = inquiry.from,
                                   .limit = inquiry.limit},
                                  reactor_.wall_now());
+        case Question::presence:
+            return presence_.answer(inquiry.topic, inquiry.id);
+        case Question::count:
+            break;
     }
     RC_CHECK(false);
     return {};
@@ -104,6 +152,7 @@ Parcel Inquiries::answer(const Inquiry& inquiry, std::uint64_t hash) noexcept {
 void Inquiries::deliver(io::ConnIndex conn, Bytes frame) noexcept {
     sessions_[conn].messages.charge(
         rate_, reactor_.now(), static_cast<std::uint32_t>(frame.size() / answer_unit));
+    presence_.hurry(conn);
     sessions_.push(conn, frame);
 }
 
@@ -122,12 +171,18 @@ void Inquiries::on_question(const Mail& mail) noexcept {
     reply->from = shard_;
     reply->conn = mail.conn;
     reply->serial = mail.serial;
-    reply->bytes[0] = answer({.question = static_cast<Question>(mail.lane),
-                              .limit = static_cast<std::uint32_t>(mail.epoch),
-                              .from = mail.offset,
-                              .id = mail.id,
-                              .topic = mail.name},
-                             mail.hash);
+    reply->lane = mail.lane;
+    const auto question = static_cast<Question>(mail.lane);
+    if (question == Question::count) {
+        reply->offset = presence_.subscriptions_here(mail.name, mail.hash);
+    } else {
+        reply->bytes[0] = answer({.question = question,
+                                  .limit = static_cast<std::uint32_t>(mail.epoch),
+                                  .from = mail.offset,
+                                  .id = mail.id,
+                                  .topic = mail.name},
+                                 mail.hash);
+    }
     mesh_.post(mail.from, std::move(reply));
 }
 
@@ -138,9 +193,13 @@ void Inquiries::on_answer(const Mail& mail) noexcept {
     Line& line = found->second;
     RC_CHECK(line.serial == mail.serial);
     RC_CHECK(line.under_way);
-    line.under_way = false;
-    if (line.waiting.empty()) lines_.erase(found);
-    deliver(mail.conn, mail.bytes[0].bytes());
+    if (static_cast<Question>(mail.lane) == Question::count) {
+        add_count(mail.conn, line, mail.offset);
+    } else {
+        line.under_way = false;
+        deliver(mail.conn, mail.bytes[0].bytes());
+    }
+    if (!line.under_way && line.waiting.empty()) lines_.erase(found);
 }
 
 void Inquiries::forget(io::ConnIndex conn) noexcept {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Questions of clients that only a topic's home can answer, and at length: history.
+// Questions of clients that other shards must answer, and perhaps at length: history, presence.
 //
 // An answer may be a thousand times as large as its question, so a client has one under way at a
 // time. What it asks meanwhile waits, and so does the rest of what it says, until the earlier
@@ -10,8 +10,9 @@
 // An answer also counts against the client's rate: one message for each begun answer_unit of it
 // beyond the first, which is about what handling a message costs.
 //
-// Home makes the whole frame, and the client's shard puts it into its outbox. Credits are those of
-// other requests (node/mesh.h).
+// Home makes the whole frame, and the client's shard puts it into its outbox. How many are on a
+// topic without a list is asked of all shards and added up here: it costs nothing until then.
+// Credits are those of other requests (node/mesh.h).
 //
 // One thread owns an Inquiries.
 
@@ -28,13 +29,18 @@
 #include "node/bucket.h"
 #include "node/hub.h"
 #include "node/mesh.h"
+#include "node/presence.h"
 #include "node/sessions.h"
 
 namespace ringcast::node {
 
 constexpr std::size_t answer_unit = std::size_t{16} * 1024;  // bytes that cost one message
 
-enum class Question : std::uint8_t { history };
+enum class Question : std::uint8_t {
+    history,   // what was published
+    presence,  // who is there, where a rule says so; elsewhere how many
+    count,     // between shards: how many are on this one
+};
 
 struct Inquiry {
     Question question = Question::history;
@@ -54,7 +60,8 @@ class Inquiries {
               Mesh& mesh,
               Sessions& sessions,
               feed::TopicTable& topics,
-              Hub& hub) noexcept;
+              Hub& hub,
+              Presence& presence) noexcept;
     Inquiries(const Inquiries&) = delete;
     Inquiries& operator=(const Inquiries&) = delete;
 
@@ -78,6 +85,9 @@ class Inquiries {
     struct Line {
         std::uint64_t serial = 0;
         bool under_way = false;
+        std::uint32_t shards_left = 0;  // that have not said how many they have ...
+        std::uint64_t count = 0;        // ... and what the others had, for ...
+        Inquiry counting = {};          // ... this question
         std::vector<Inquiry> waiting = {};
     };
     struct Place {
@@ -86,6 +96,13 @@ class Inquiries {
     };
 
     [[nodiscard]] bool may_ask(io::ConnIndex conn, const Line& line) noexcept;
+    void post(io::ConnIndex conn,
+              const Line& line,
+              const Inquiry& inquiry,
+              Question question,
+              std::uint32_t to) noexcept;
+    void count_all(io::ConnIndex conn, Line& line, const Inquiry& inquiry) noexcept;
+    void add_count(io::ConnIndex conn, Line& line, std::uint64_t count) noexcept;
     void start(io::ConnIndex conn, Line& line, const Inquiry& inquiry) noexcept;
     [[nodiscard]] bool go_on(const Place& place, io::Stint& stint) noexcept;
     [[nodiscard]] Parcel answer(const Inquiry& inquiry, std::uint64_t hash) noexcept;
@@ -100,6 +117,7 @@ class Inquiries {
     Sessions& sessions_;
     feed::TopicTable& topics_;
     Hub& hub_;
+    Presence& presence_;
     Rate rate_;
     std::unordered_map<io::ConnIndex, Line> lines_;
     std::vector<Place> places_;  // of lines in which somebody waits

@@ -44,9 +44,11 @@ feed::Lane& Lanes::open(feed::Topic& topic, LaneKind kind, feed::Seq next) noexc
         const feed::CompactLog::Limits limits{.keys_max = rule.keys_max,
                                               .bytes_max = rule.keys_bytes};
         lane = std::make_unique<feed::Lane>(pool_, next, limits, hash_seed_, sink);
+        lane->walk.interval = static_cast<Nanos>(rule.flush_interval);
         return *lane;
     }
     lane = std::make_unique<feed::Lane>(pool_, next, config_.topic_log_max, sink);
+    lane->walk.interval = static_cast<Nanos>(rule.flush_interval);
     if (keeps_state(topic, kind)) {
         lane->keep_history({.records = rule.history, .bytes = rule.history_bytes});
     }

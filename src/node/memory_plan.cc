@@ -9,7 +9,9 @@
 #include "feed/topic.h"
 #include "io/reactor.h"
 #include "node/durable.h"
+#include "node/history.h"
 #include "node/mesh.h"
+#include "node/presence.h"
 #include "node/sessions.h"
 #include "wire/framer.h"
 
@@ -161,8 +163,9 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     const std::uint64_t message =
         config.message_max + wire::control_payload_max + wire::payload_padding;
     // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer.
-    const std::uint64_t outbox =
-        std::bit_ceil(config.outbox_max + config.message_max * 4 / 3 + 2 * kib);
+    const std::uint64_t answer =
+        std::max<std::uint64_t>(config.message_max * 4 / 3, history_size_max + 2 * kib);
+    const std::uint64_t outbox = std::bit_ceil(config.outbox_max + answer + 2 * kib);
     const std::uint64_t topic = sizeof(feed::Topic) + config.topic_name_max + 64 + 2 * lane_bytes +
                                 (any_durable(config) ? Durable::topic_bytes : 0);
     const std::uint64_t clients = plan.connections_max;
@@ -179,6 +182,15 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     const std::uint64_t keys = keys_bytes_of(config);
     if (keys > 0) {
         rows.push_back({.name = "keys", .bytes = keys, .how = "keyed topics", .flag = "topic"});
+    }
+    const bool listed = std::any_of(config.topic.begin(),
+                                    config.topic.end(),
+                                    [](const TopicRule& rule) { return rule.presence; });
+    if (listed) {
+        rows.push_back(row_of("presence",
+                              clients,
+                              config.topics_per_client_max * presence_bytes,
+                              "topics-per-client-max"));
     }
     return rows;
 }

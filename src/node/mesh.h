@@ -84,14 +84,17 @@ enum class MailKind : std::uint8_t {
     counters,  // to shard 0: a snapshot, for the host.server feed
     question,  // to a topic's home: what node/inquiries.h asks
     answer,    // from home: a whole frame for the client that asked
-    finished,  // from a worker: what this shard had it do is done
+    presence,  // to a topic's home: subscriptions that began and ended (node/presence.h)
+    presence_update,  // from home: whole frames for this shard's clients that want to know
+    finished,         // from a worker: what this shard had it do is done
 };
 
 enum class Channel : std::uint8_t { request, news };
 
 [[nodiscard]] constexpr Channel channel_of(MailKind kind) noexcept {
     const bool request = kind == MailKind::publish || kind == MailKind::interest ||
-                         kind == MailKind::settling || kind == MailKind::question;
+                         kind == MailKind::settling || kind == MailKind::question ||
+                         kind == MailKind::presence;
     return request ? Channel::request : Channel::news;
 }
 
@@ -107,7 +110,7 @@ struct Mail : MpscNode {
     std::uint32_t conn = 0;       // the client concerned, with its serial
     std::uint64_t serial = 0;     // interest, started: how many pieces of history there were
     std::uint64_t hash = 0;       // of the topic's name
-    std::uint64_t offset = 0;     // question: the first wanted record
+    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count
     std::uint64_t epoch = 0;      // question: how many records
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
     std::string name;             // topic or client id

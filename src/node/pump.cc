@@ -57,11 +57,49 @@ feed::Topic& Pump::topic_of(const Subscription& subscription) noexcept {
 void Pump::mark(feed::Topic& topic, feed::LaneKind kind) noexcept {
     marked_++;
     feed::Lane& lane = lane_of(topic, kind);
+    if (lane.walk.interval != 0) {
+        mark_gathering(lane, {.topic = topic.id(), .kind = kind});
+        return;
+    }
     lane.walk.left = lane.size();
     if (lane.walk.queued) return;
     lane.walk.queued = true;
     lane.walk.fresh = true;
     walks_.push_back({.topic = topic.id(), .kind = kind});
+}
+
+// What comes behind a walk that has begun waits for the next one: else a lane in which there is
+// always something to say would never gather.
+void Pump::mark_gathering(feed::Lane& lane, const WalkEntry& entry) noexcept {
+    const Nanos due = reactor_.now() + lane.walk.interval;
+    if (!lane.walk.queued) {
+        hold(lane, entry, due);
+    } else if (!lane.walk.fresh && lane.walk.again_at == 0) {
+        lane.walk.again_at = due;
+    }
+}
+
+void Pump::hold(feed::Lane& lane, const WalkEntry& entry, Nanos due) noexcept {
+    RC_CHECK(!lane.walk.queued);
+    lane.walk.queued = true;
+    lane.walk.fresh = true;
+    lane.walk.left = lane.size();
+    held_.push_back({.due = due, .walk = entry});
+    std::push_heap(
+        held_.begin(), held_.end(), [](const Held& a, const Held& b) { return a.due > b.due; });
+}
+
+void Pump::release_held() noexcept {
+    while (!held_.empty() && held_.front().due <= reactor_.now()) {
+        walks_.push_back(held_.front().walk);
+        std::pop_heap(
+            held_.begin(), held_.end(), [](const Held& a, const Held& b) { return a.due > b.due; });
+        held_.pop_back();
+    }
+}
+
+Nanos Pump::next_due() const noexcept {
+    return held_.empty() ? INT64_MAX : held_.front().due;
 }
 
 bool Pump::long_walk_ahead() noexcept {
@@ -88,6 +126,7 @@ bool Pump::idle() const noexcept {
 // first in every other turn: so neither those who catch up nor the walks can starve the other, even
 // where a single batch takes all the time.
 void Pump::run() noexcept {
+    release_held();
     budget_ = turn_budget;
     looked_ = began_ = reactor_.present();
     constexpr std::int64_t half = turn_budget / 2;
@@ -291,6 +330,8 @@ void Pump::walk_front(std::int64_t floor) noexcept {
     walk(*lane, floor);
     if (lane->walk.left == 0) {
         lane->walk.queued = false;
+        const Nanos due = std::exchange(lane->walk.again_at, 0);
+        if (due != 0) hold(*lane, entry, due);
         return;
     }
     walks_.push_back(entry);

@@ -11,6 +11,10 @@
 // answered before anything else moves, so no row changes its place while a slice of it is out.
 // Connections that fail in a batch are only noted and cut after it.
 //
+// Where a topic's rule has a flush interval, a walk begins so long after the first record that the
+// last one did not bring to everybody, and brings what came meanwhile as one slice. Whoever is on
+// the ready list does not wait for that.
+//
 // A turn's work is bounded by a budget; what is left waits for the next turn, behind everybody
 // else's (walks rotate), so one busy topic starves no other.
 
@@ -40,6 +44,9 @@ class Pump {
 
     // New records were appended to this lane of `topic`.
     void mark(feed::Topic& topic, feed::LaneKind kind) noexcept;
+    // When the next lane has gathered for long enough (reactor time); far in the future: none does.
+    // Until then idle() may be true.
+    [[nodiscard]] Nanos next_due() const noexcept;
     // Records so far.
     [[nodiscard]] std::uint64_t marked() const noexcept { return marked_; }
     // One turn's worth of sends.
@@ -67,6 +74,15 @@ class Pump {
         feed::LaneKind kind = feed::LaneKind::envelope;
     };
 
+    // A walk that may not begin before `due`.
+    struct Held {
+        Nanos due = 0;
+        WalkEntry walk;
+    };
+
+    void mark_gathering(feed::Lane& lane, const WalkEntry& entry) noexcept;
+    void hold(feed::Lane& lane, const WalkEntry& entry, Nanos due) noexcept;
+    void release_held() noexcept;
     [[nodiscard]] feed::Topic& topic_of(const Subscription& subscription) noexcept;
     [[nodiscard]] bool spent(std::int64_t floor) noexcept;
     void serve_ready(std::int64_t floor) noexcept;
@@ -110,6 +126,7 @@ class Pump {
     bool walks_first_ = false;
     std::uint64_t marked_ = 0;
     std::deque<WalkEntry> walks_;
+    std::vector<Held> held_;               // a heap, the earliest in front
     std::vector<io::ConnIndex> visiting_;  // were ready; those before visited_ have been served
     std::size_t visited_ = 0;
     std::vector<io::ConnIndex> failed_;

@@ -78,9 +78,10 @@ Shard::Shard(const Config& config,
            parser_,
            counters_,
            setup.storage),
-      inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_),
       registry_(setup.index, setup.hash_seed, mesh, sessions_),
       door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
+      presence_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, door_),
+      inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, presence_),
       dispatch_(config_, *reactor_, sessions_, hub_, inquiries_, door_, parser_, counters_),
       turn_began_(reactor_->present()),
       cpu_looked_(turn_began_),
@@ -142,6 +143,7 @@ void Shard::turn(Nanos until) noexcept {
     sleepless_ = inquiries_.run() || sleepless_;
     take_out_leavers();
     hub_.home().flush();
+    sleepless_ = presence_.run() || sleepless_;
     keep_budget();
     if (!hub_.pacer().empty()) wheel_.arm(capacity_ + pace_timer, hub_.pacer().due());
 }
@@ -157,7 +159,7 @@ Nanos Shard::plan() noexcept {
     const Tick due = wheel_.next_due(sessions_.now() + ticks_of(units::s));
     const auto ticks = static_cast<Nanos>(static_cast<std::int32_t>(due - sessions_.now()));
     const Nanos base = tick_zero_ + static_cast<Nanos>(tick_now()) * tick_length;
-    return base + std::max<Nanos>(ticks, 1) * tick_length;
+    return std::min(base + std::max<Nanos>(ticks, 1) * tick_length, pump_.next_due());
 }
 
 void Shard::wait(Nanos until) noexcept {
@@ -279,6 +281,10 @@ void Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::answer:
             inquiries_.receive(mail);
             return;
+        case MailKind::presence:
+        case MailKind::presence_update:
+            presence_.receive(mail);
+            return;
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
@@ -389,6 +395,7 @@ void Shard::fire(std::uint32_t timer) noexcept {
     switch (static_cast<Timer>(timer - capacity_)) {
         case sweep_timer:
             hub_.sweep();
+            presence_.tick();
             reported_ = UINT64_MAX;  // what was given back counts within a second
             arm(sweep_timer, sweep_interval);
             return;
@@ -412,7 +419,7 @@ std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
     return sessions_.held_bytes() + topics_.held_bytes() + hub_.held_bytes() + lanes * lane_bytes +
-           inquiries_.held_bytes();
+           inquiries_.held_bytes() + presence_.held_bytes();
 }
 
 // Behind the pump: who can be sent to has got what is about to be shed.

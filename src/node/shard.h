@@ -44,6 +44,7 @@
 #include "node/hub.h"
 #include "node/inquiries.h"
 #include "node/mesh.h"
+#include "node/presence.h"
 #include "node/pump.h"
 #include "node/registry.h"
 #include "node/sessions.h"
@@ -163,9 +164,10 @@ class Shard final : private io::Handler {
     feed::TopicTable topics_;
     Pump pump_;
     Hub hub_;
-    Inquiries inquiries_;
     Registry registry_;
     Door door_;
+    Presence presence_;
+    Inquiries inquiries_;
     Dispatch dispatch_;
     std::unique_ptr<HostFeed> host_feed_;
     std::uint64_t events_ = 0;     // callbacks of the reactor so far

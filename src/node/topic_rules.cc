@@ -107,6 +107,9 @@ std::string check_together(const TopicRule& rule) {
             return problem_of(rule.pattern, std::string(name) + " needs keyed");
         }
     }
+    if (!rule.presence && is_set(rule, "presence-max")) {
+        return problem_of(rule.pattern, "presence-max needs presence");
+    }
     if (rule.keyed && rule.policy.has_value()) {
         return problem_of(rule.pattern,
                           "policy is not for keyed, whose slow readers skip what was superseded");

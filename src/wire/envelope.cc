@@ -167,6 +167,7 @@ constexpr TypeRow types[] = {
     {"ping", MessageType::ping, false, false, false},
     {"auth", MessageType::auth, false, false, true},
     {"history", MessageType::history, true, false, false},
+    {"presence", MessageType::presence, true, false, false},
     {"", MessageType::unknown, false, false, false},
 };
 
@@ -204,9 +205,10 @@ bool is_number(const dom::element& value) noexcept {
            type == dom::element_type::DOUBLE;
 }
 
-// Finds the text of values of the outermost object. simdjson's first stage left the place of every
-// bracket, colon, comma, and first character of a string or number; the second stage has checked
-// the grammar, so this walk needs neither checks nor a second look at the bytes in between.
+// Finds the text of values of the outermost object, and of objects in it. simdjson's first stage
+// left the place of every bracket, colon, comma, and first character of a string or number; the
+// second stage has checked the grammar, so this walk needs neither checks nor a second look at the
+// bytes in between.
 class Walker {
   public:
     Walker(const simdjson::internal::dom_parser_implementation& marks, Bytes message) noexcept
@@ -216,6 +218,7 @@ class Walker {
     std::string_view next_value() noexcept {
         const std::size_t value = at_ + 3;  // behind the bracket or comma: key, colon, value
         const std::size_t begin = marks_[value];
+        value_ = value;
         std::size_t after = value + 1;
         std::size_t depth = opens(value) ? 1 : 0;
         const bool nested = depth != 0;
@@ -230,6 +233,13 @@ class Walker {
         return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
     }
 
+    // Of the members of that value, an object.
+    [[nodiscard]] Walker within() const noexcept {
+        Walker walker = *this;
+        walker.at_ = value_;
+        return walker;
+    }
+
   private:
     [[nodiscard]] bool opens(std::size_t mark) const noexcept {
         const char c = message_[marks_[mark]];
@@ -242,7 +252,8 @@ class Walker {
 
     const std::uint32_t* marks_;
     std::string_view message_;
-    std::size_t at_ = 0;  // the mark of the bracket or comma in front of the next member
+    std::size_t at_ = 0;     // the mark of the bracket or comma in front of the next member
+    std::size_t value_ = 0;  // the mark with which the value begins that was found last
 };
 
 // The first thing that was wrong; what follows is read all the same, for the sake of the id.
@@ -321,6 +332,16 @@ bool read_policy(const dom::element& value, SubscribeOptions& options) noexcept 
     return read_name(value, policy_size_max, options.policy);
 }
 
+bool read_presence(const dom::element& value, SubscribeOptions& options) noexcept {
+    return read_bool(value, options.presence);
+}
+
+bool read_info(std::string_view text, SubscribeOptions& options) noexcept {
+    if (text.size() > info_size_max) return false;
+    options.info = text;
+    return true;
+}
+
 bool read_from(const dom::element& value, HistoryOptions& options) noexcept {
     std::int64_t from = 0;
     if (value.get_int64().get(from) != simdjson::SUCCESS || from < 1) return false;
@@ -340,6 +361,8 @@ template <typename Options>
 struct OptionRow {
     const char* name;
     bool (*read)(const dom::element& value, Options& options) noexcept;
+    // Instead, for what is handed on as it was written.
+    bool (*read_text)(std::string_view text, Options& options) noexcept = nullptr;
 };
 
 constexpr OptionRow<SubscribeOptions> subscribe_rows[] = {
@@ -348,6 +371,8 @@ constexpr OptionRow<SubscribeOptions> subscribe_rows[] = {
     {"snapshot", read_snapshot},
     {"max_rate", read_max_rate},
     {"policy", read_policy},
+    {"presence", read_presence},
+    {"info", nullptr, read_info},
 };
 
 constexpr OptionRow<HistoryOptions> history_rows[] = {
@@ -357,6 +382,7 @@ constexpr OptionRow<HistoryOptions> history_rows[] = {
 
 template <typename Options, std::size_t row_count>
 void read_options(const dom::element& payload,
+                  Walker walker,
                   const OptionRow<Options> (&rows)[row_count],
                   Options& options,
                   Verdict& verdict) noexcept {
@@ -366,11 +392,14 @@ void read_options(const dom::element& payload,
     }
     unsigned seen = 0;
     for (const dom::key_value_pair field : object) {
+        const std::string_view text = walker.next_value();
         unsigned bit = 1;
         for (const OptionRow<Options>& row : rows) {
             if (field.key == row.name) {
                 if ((seen & bit) != 0) verdict.note(EnvelopeError::duplicate_member, row.name);
-                if (!row.read(field.value, options)) {
+                const bool good = row.read_text != nullptr ? row.read_text(text, options)
+                                                           : row.read(field.value, options);
+                if (!good) {
                     verdict.note(EnvelopeError::bad_payload, row.name);
                 }
                 seen |= bit;
@@ -389,7 +418,10 @@ void read_token(const dom::element& payload, Inbound& inbound, Verdict& verdict)
 }
 
 // What each type asks for beyond the members themselves.
-void judge_type(const dom::element& payload, Inbound& inbound, Verdict& verdict) noexcept {
+void judge_type(const dom::element& payload,
+                const Walker& walker,
+                Inbound& inbound,
+                Verdict& verdict) noexcept {
     const TypeRow& type = find_type(inbound.type_text);
     inbound.type = type.type;
     if (inbound.type_text.empty()) verdict.note(EnvelopeError::missing_member, "type");
@@ -401,10 +433,10 @@ void judge_type(const dom::element& payload, Inbound& inbound, Verdict& verdict)
         verdict.note(EnvelopeError::missing_member, "payload");
     }
     if (type.type == MessageType::subscribe && inbound.has_payload) {
-        read_options(payload, subscribe_rows, inbound.subscribe, verdict);
+        read_options(payload, walker, subscribe_rows, inbound.subscribe, verdict);
     }
     if (type.type == MessageType::history && inbound.has_payload) {
-        read_options(payload, history_rows, inbound.history, verdict);
+        read_options(payload, walker, history_rows, inbound.history, verdict);
     }
     if (type.type == MessageType::auth && inbound.has_payload) {
         read_token(payload, inbound, verdict);
@@ -477,6 +509,7 @@ EnvelopeError EnvelopeParser::parse(Bytes message, Inbound& inbound) noexcept {
     Walker walker(*state_->parser.implementation, message);
     Verdict verdict;
     dom::element payload;
+    Walker within = walker;  // the payload
     unsigned seen = 0;
     for (const dom::key_value_pair field : object) {
         const std::string_view value_text = walker.next_value();
@@ -488,11 +521,12 @@ EnvelopeError EnvelopeParser::parse(Bytes message, Inbound& inbound) noexcept {
         if (!read_member(row.member, field.value, inbound)) verdict.note(row.error, row.name);
         if (row.member != Member::payload) continue;
         payload = field.value;
+        within = walker.within();
         inbound.payload = as_bytes(value_text);
         inbound.has_payload = true;
     }
 
-    judge_type(payload, inbound, verdict);
+    judge_type(payload, within, inbound, verdict);
     inbound.member = verdict.member;
     return verdict.error;
 }

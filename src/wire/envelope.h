@@ -29,6 +29,7 @@ constexpr std::size_t id_size_max = 64;
 constexpr std::size_t topic_size_max = 255;
 constexpr std::size_t key_size_max = 255;
 constexpr std::size_t type_size_max = 64;
+constexpr std::size_t info_size_max = 256;
 
 // What a client may send. `unknown` is any other well-formed type: a registered handler may know
 // it.
@@ -41,6 +42,7 @@ enum class MessageType : std::uint8_t {
     ack,
     ping,
     history,
+    presence,
 };
 
 // What is wrong with an envelope. The names (envelope_error_name) are the codes on the wire.
@@ -73,6 +75,9 @@ struct SubscribeOptions {
     std::uint64_t offset = 0;   // at most 2^63 - 1
     std::uint64_t epoch = 0;    // 0 (never a real one) if the text is none of our epochs
     std::string_view policy{};  // empty: the topic's own; at most 32 bytes
+    bool presence = false;      // wants to be told who comes and goes
+    std::string_view info{};    // what others may know of this client: JSON text as it was written,
+                                // at most info_size_max; empty if there is none
 };
 
 // What `history` may say in its payload.

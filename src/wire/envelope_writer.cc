@@ -317,6 +317,52 @@ void write(Sink& sink, const History& message) noexcept {
 }
 
 template <typename Sink>
+void write_clients(Sink& sink, std::span<const Present> clients) noexcept {
+    std::string_view begin = R"({"client_id":)";
+    for (const Present& client : clients) {
+        sink.text(begin);
+        quoted(sink, client.client_id);
+        number(sink, R"(,"since":)", client.since_s);
+        sink.text(R"(,"info":)");
+        sink.text(client.info.empty() ? "null" : client.info);
+        sink.text("}");
+        begin = R"(,{"client_id":)";
+    }
+}
+
+template <typename Sink>
+void write(Sink& sink, const Presence& message) noexcept {
+    begin(sink, R"({"type":"presence")", message.id, message.wall_ns, message.topic);
+    number(sink, R"(,"payload":{"count":)", message.count);
+    if (message.listed) {
+        sink.text(R"(,"clients":[)");
+        write_clients(sink, message.clients);
+        sink.text(message.more ? R"(],"more":true)" : R"(],"more":false)");
+    }
+    sink.text("}}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const PresenceUpdate& message) noexcept {
+    begin(sink, R"({"type":"presence_update")", {}, message.wall_ns, message.topic);
+    sink.text(R"(,"payload":{)");
+    if (!message.truncated) {
+        sink.text(R"("joined":[)");
+        write_clients(sink, message.joined);
+        sink.text(R"(],"left":[)");
+        std::string_view comma;
+        for (const std::string_view client : message.left) {
+            sink.text(comma);
+            quoted(sink, client);
+            comma = ",";
+        }
+        sink.text("],");
+    }
+    number(sink, R"("count":)", message.count);
+    sink.text(message.truncated ? R"(,"truncated":true}})" : "}}");
+}
+
+template <typename Sink>
 void write(Sink& sink, const Pong& message) noexcept {
     begin(sink, R"({"type":"pong")", message.id, message.wall_ns, {});
     sink.text("}");
@@ -396,6 +442,10 @@ template std::size_t encoded_size(const Gap&) noexcept;
 template void encode(const Gap&, MutBytes) noexcept;
 template std::size_t encoded_size(const History&) noexcept;
 template void encode(const History&, MutBytes) noexcept;
+template std::size_t encoded_size(const Presence&) noexcept;
+template void encode(const Presence&, MutBytes) noexcept;
+template std::size_t encoded_size(const PresenceUpdate&) noexcept;
+template void encode(const PresenceUpdate&, MutBytes) noexcept;
 
 std::size_t encoded_size(const JsonPayload& payload) noexcept {
     return body_size(payload);

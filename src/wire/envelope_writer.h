@@ -98,6 +98,34 @@ struct History {
     bool more = false;                 // there is more behind the last of them
 };
 
+struct Present {
+    std::string_view client_id{};
+    std::uint64_t since_s = 0;  // Unix time
+    std::string_view info{};    // JSON text; empty: null
+};
+
+// payload {"count":N,"clients":[{"client_id":C,"since":N,"info":I}],"more":B}, or {"count":N} where
+// nobody is listed.
+struct Presence {
+    std::string_view id{};
+    std::int64_t wall_ns = 0;
+    std::string_view topic{};
+    std::uint64_t count = 0;
+    bool listed = false;
+    std::span<const Present> clients{};
+    bool more = false;  // than these
+};
+
+// id ""; payload {"joined":[as above],"left":[C,C],"count":N}, or {"count":N,"truncated":true}
+struct PresenceUpdate {
+    std::int64_t wall_ns = 0;
+    std::string_view topic{};
+    std::uint64_t count = 0;
+    bool truncated = false;
+    std::span<const Present> joined{};
+    std::span<const std::string_view> left{};
+};
+
 struct Pong {
     std::string_view id{};
     std::int64_t wall_ns = 0;
@@ -125,10 +153,10 @@ struct Gap {
 
 // What the server says: the structs above that are a whole message.
 template <typename T>
-concept Outbound =
-    std::same_as<T, DataUpdate> || std::same_as<T, Welcome> || std::same_as<T, Subscribed> ||
-    std::same_as<T, Unsubscribed> || std::same_as<T, Ack> || std::same_as<T, Pong> ||
-    std::same_as<T, ErrorReply> || std::same_as<T, Gap> || std::same_as<T, History>;
+concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
+    std::same_as<T, Subscribed> || std::same_as<T, Unsubscribed> || std::same_as<T, Ack> ||
+    std::same_as<T, Pong> || std::same_as<T, ErrorReply> || std::same_as<T, Gap> ||
+    std::same_as<T, History> || std::same_as<T, Presence> || std::same_as<T, PresenceUpdate>;
 
 template <Outbound Message>
 [[nodiscard]] std::size_t encoded_size(const Message& message) noexcept;

@@ -69,6 +69,13 @@ void answer(std::string_view id, std::string_view topic, std::string_view text) 
     const std::string_view name = topic.empty() ? "t" : topic;
     demand_readable(
         History{.id = id, .topic = name, .next = number, .records = records}, inbound, again);
+    const std::vector<Present> clients(
+        number % 3, Present{.client_id = text, .since_s = number, .info = record});
+    demand_readable(
+        Presence{.id = id, .topic = name, .listed = true, .clients = clients}, inbound, again);
+    const std::vector<std::string_view> left(number % 3, text);
+    demand_readable(
+        PresenceUpdate{.topic = topic, .joined = clients, .left = left}, inbound, again);
     demand_readable(Pong{.id = id, .wall_ns = -ns}, inbound, again);
     demand_readable(Gap{.topic = topic, .to = number, .reason = text}, inbound, again);
     demand_readable(
@@ -115,6 +122,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     test::demand(!type.empty(), "there is a type");
     test::demand(inbound.history.limit >= 1 && inbound.history.limit <= 1000,
                  "a limit that was read is in its range");
+    if (!inbound.subscribe.info.empty()) {
+        const std::string info = padded(inbound.subscribe.info);
+        const Bytes raw = as_bytes(info).first(inbound.subscribe.info.size());
+        test::demand(raw.size() <= info_size_max, "info is as long as it may be");
+        test::demand(payload.find(inbound.subscribe.info) != std::string::npos,
+                     "info is a part of the payload");
+        test::demand(parser().payload_form(raw, true) == PayloadForm::json, "info is JSON");
+    }
     test::demand(topic.empty() || topic_valid(topic), "a topic that was read is valid");
     if (inbound.has_payload) {
         const std::string copy = padded(payload);

@@ -71,3 +71,33 @@ TEST_CASE("lanes: a topic is kept for its history, and forgotten a minute after 
     cluster.advance(75 * nanos_per_s);
     CHECK_FALSE(recovers(cluster, 1, epoch));
 }
+
+TEST_CASE("lanes: a rule's flush interval holds records back, and the shard sleeps until then") {
+    for (std::uint32_t shard = 0; shard < 2; shard++) {
+        Config config = open_config();
+        TopicRule rule;
+        rule.pattern = ">";
+        rule.flush_interval = 3 * units::ms;
+        config.topic.push_back(rule);
+        Cluster cluster(config, 2);
+        const std::string topic = cluster.topic_at(0);
+        Client& reader = cluster.greet(shard);
+        reader.say(R"({"type":"subscribe","topic":")" + topic + R"("})");
+        cluster.settle();
+        static_cast<void>(reader.take());
+        Client& publisher = cluster.greet(0);
+        const std::string publish = R"({"type":"publish","topic":")" + topic + R"(","payload":1})";
+        const Nanos began = cluster.clock.now;
+        publisher.say(publish);
+        cluster.settle();
+        CHECK(reader.take().empty());
+        CHECK(cluster.reactors[shard]->deadline() <= began + 3 * nanos_per_ms);
+        cluster.clock.advance(nanos_per_ms);
+        publisher.say(publish);
+        cluster.settle();
+        CHECK(reader.take().empty());
+        cluster.clock.advance(2 * nanos_per_ms);
+        cluster.settle();
+        CHECK(reader.take().size() == 2);
+    }
+}

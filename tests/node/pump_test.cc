@@ -553,3 +553,82 @@ TEST_CASE("pump: a walk may outlive its lane") {
     rig.turn();
     CHECK(rig.pump.idle());
 }
+
+TEST_CASE("pump: a lane with a flush interval gathers, and who catches up does not wait") {
+    Rig rig{Config()};
+    feed::Topic& topic = rig.topic("t", 65536);
+    feed::Lane& lane = *topic.lane(LaneKind::envelope);
+    lane.walk.interval = 5 * nanos_per_ms;
+    FakeSocket& socket = rig.connect_open();
+    FakeSocket& slow = rig.connect_open();
+    rig.subscribe(socket, topic, LaneKind::envelope);
+    rig.subscribe(slow, topic, LaneKind::envelope);
+    rig.settle();
+    CHECK(rig.pump.next_due() == INT64_MAX);
+    const Nanos began = rig.reactor.now();
+    rig.publish(topic, LaneKind::envelope, "one,");
+    rig.settle();
+    CHECK(rig.pump.next_due() == began + 5 * nanos_per_ms);
+    rig.clock.advance(3 * nanos_per_ms);
+    rig.settle();
+    rig.publish(topic, LaneKind::envelope, "two,");
+    rig.sessions.mark_ready(slow.conn);  // as if it had caught up
+    rig.settle();
+    CHECK(socket.take().empty());
+    CHECK(slow.take() == "one,two,");
+    rig.clock.advance(2 * nanos_per_ms);
+    rig.settle();
+    CHECK(socket.take() == "one,two,");
+    CHECK(socket.sends == 1);
+    CHECK(slow.take().empty());
+    CHECK(rig.pump.next_due() == INT64_MAX);
+}
+
+TEST_CASE("pump: a random walk of lanes that gather: everything comes, in time and in order") {
+    for (std::uint64_t seed = 1; seed <= 100; seed++) {
+        CAPTURE(seed);
+        ringcast::Random random(seed);
+        Rig rig(Config(), seed);
+        std::vector<feed::Topic*> topics;
+        std::vector<std::vector<FakeSocket*>> readers(3);
+        for (std::size_t i = 0; i < 3; i++) {
+            topics.push_back(&rig.topic("t" + std::to_string(i), 65536));
+            topics[i]->lane(LaneKind::envelope)->walk.interval =
+                static_cast<Nanos>(random.below(3)) * 4 * nanos_per_ms;
+            for (std::uint64_t n = random.between(1, 5); n > 0; n--) {
+                readers[i].push_back(&rig.connect_open());
+                rig.subscribe(*readers[i].back(), *topics[i], LaneKind::envelope);
+            }
+        }
+        std::vector<std::string> published(3);
+        std::vector<std::vector<std::string>> got(3);
+        std::vector<std::vector<std::pair<Nanos, std::size_t>>> moments(3);
+        for (std::size_t i = 0; i < 3; i++)
+            got[i].resize(readers[i].size());
+        for (int step = 0; step < 300; step++) {
+            const std::size_t at = random.below(3);
+            if (random.chance(1, 2)) {
+                const std::string text = std::to_string(step) + ",";
+                rig.publish(*topics[at], LaneKind::envelope, text);
+                published[at] += text;
+                moments[at].emplace_back(rig.reactor.now(), published[at].size());
+            } else if (random.chance(1, 2)) {
+                rig.turn();
+            } else {
+                rig.clock.advance(static_cast<Nanos>(random.below(5)) * nanos_per_ms);
+            }
+            rig.settle();
+            for (std::size_t i = 0; i < 3; i++) {
+                const Nanos interval = topics[i]->lane(LaneKind::envelope)->walk.interval;
+                std::size_t owed = 0;
+                for (const auto& [when, size] : moments[i])
+                    if (when + interval <= rig.reactor.now()) owed = size;
+                for (std::size_t n = 0; n < readers[i].size(); n++) {
+                    got[i][n] += readers[i][n]->take();
+                    REQUIRE(published[i].starts_with(got[i][n]));
+                    REQUIRE(got[i][n].size() >= owed);
+                }
+            }
+        }
+    }
+}

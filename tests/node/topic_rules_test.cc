@@ -91,9 +91,10 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
         const char* problem;
     };
     const std::string words =
-        "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, keyed, "
+        "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
+        "presence-max=, keyed, "
         "presence, durable, policy=";
-    for (const Row& row : std::array<Row, 22>{{
+    for (const Row& row : std::array<Row, 23>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},
              {": keyed", "'': a pattern has 1 to 255 bytes"},
@@ -115,6 +116,7 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
              {"a: keyed, history=5", "history is not for keyed"},
              {"a: history-age=5s", "history-age needs history"},
              {"a: keys-max=5", "keys-max needs keyed"},
+             {"a: presence-max=5", "presence-max needs presence"},
              {"a: keyed, policy=close", "policy is not for keyed"},
          }}) {
         CAPTURE(row.text);

@@ -398,6 +398,35 @@ TEST_CASE("envelope: what subscribe may ask for") {
               .inbound.subscribe.epoch == 0);
 }
 
+TEST_CASE("envelope: what a subscriber says of itself is handed on as it was written") {
+    const std::string values[] = {R"({ "a" : [1, {"b":"]}"}] ,"c":null})",
+                                  "[ ]",
+                                  "1e9999",
+                                  "123456789012345678901234567890",
+                                  R"("\u00e9\"")",
+                                  "null"};
+    for (const std::string& value : values) {
+        CAPTURE(value);
+        const std::string message =
+            R"({"key":[{"x":1}],"payload" : {"presence": true ,"x":{"info":[]}, "info" :  )" +
+            value + R"( , "y":[[]]} ,"type":"subscribe","topic":"t"})";
+        const Read good = read(message);
+        CHECK(good.error == EnvelopeError::bad_key);  // what follows is read all the same
+        CHECK(good.inbound.subscribe.presence);
+        CHECK(good.inbound.subscribe.info == value);
+    }
+    const auto with = [](const std::string& member) {
+        return R"({"type":"subscribe","topic":"t","payload":{)" + member + "}}";
+    };
+    CHECK(error_of(with(R"("info":")" + std::string(254, 'x') + '"')) == "none");
+    CHECK(error_of(with(R"("info":")" + std::string(255, 'x') + '"')) == "bad_payload info");
+    CHECK(error_of(with(R"("info":1,"info":1)")) == "duplicate_member info");
+    CHECK(error_of(with(R"("presence":1)")) == "bad_payload presence");
+    CHECK(read(with("")).inbound.subscribe.info.empty());
+    CHECK(error_of(R"({"type":"presence","topic":"t"})") == "none");
+    CHECK(error_of(R"({"type":"presence"})") == "missing_member topic");
+}
+
 TEST_CASE("envelope: what history may ask for") {
     const Read plain = read(R"({"type":"history","topic":"t"})");
     REQUIRE(plain.error == EnvelopeError::none);

@@ -111,6 +111,35 @@ TEST_CASE("writer: history holds records as they are") {
                            R"("records":[{"a":1},{"b": "]"}],"more":true}})");
 }
 
+TEST_CASE("writer: who is there, and who came and went") {
+    const std::vector<Present> clients{{.client_id = "a\"", .since_s = 17, .info = "[1, 2]"},
+                                       {.client_id = "b", .since_s = 18}};
+    const std::string list = R"([{"client_id":"a\"","since":17,"info":[1, 2]})"
+                             R"(,{"client_id":"b","since":18,"info":null}])";
+    CHECK(body(Presence{.id = "1", .wall_ns = wall, .topic = "t", .count = 3}) ==
+          R"({"type":"presence","id":"1","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"count":3}})");
+    CHECK(body(Presence{.id = "1",
+                        .wall_ns = wall,
+                        .topic = "t",
+                        .count = 3,
+                        .listed = true,
+                        .clients = clients,
+                        .more = true}) ==
+          R"({"type":"presence","id":"1","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"count":3,"clients":)" +
+              list + R"(,"more":true}})");
+    const std::vector<std::string_view> left{"x", "y"};
+    CHECK(body(PresenceUpdate{
+              .wall_ns = wall, .topic = "t", .count = 9, .joined = clients, .left = left}) ==
+          R"({"type":"presence_update","id":"","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"joined":)" +
+              list + R"(,"left":["x","y"],"count":9}})");
+    CHECK(body(PresenceUpdate{.wall_ns = wall, .topic = "t", .count = 9, .truncated = true}) ==
+          R"({"type":"presence_update","id":"","timestamp":1700000000.123,"topic":"t",)"
+          R"("payload":{"count":9,"truncated":true}})");
+}
+
 TEST_CASE("writer: a size near every header size is exact") {
     for (std::size_t size = 0; size < 200; size++) {
         const std::string payload(size, '1');
