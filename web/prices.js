@@ -16,6 +16,7 @@ export function show_prices(client) {
       for (const key of rows.keys()) if (!state.has(key)) remove(key);
       for (const [key, value] of state) show(key, value);
     });
+    prices.on("error", () => { by_id("prices").hidden = true; }); // a rate is for topics with keys
     prices.on("subscribed", ({ keyed }) => {
       by_id("prices").hidden = !keyed;
       if (!keyed) prices.unsubscribe(); // nobody here keeps prices

@@ -80,19 +80,20 @@ ANY = set(KINDS)
 COMMON = {'type': ('string', 'bad_type'), 'id': ('string', 'bad_id'),
           'timestamp': ('number', 'bad_timestamp'), 'topic': ('string', 'bad_topic'),
           'key': ('string', 'bad_key'), 'ack_required': ('bool', 'bad_ack_required')}
-PLACE = {'.offset': 'number', '.epoch': 'string', '.snapshot': 'bool', '.max_rate': 'number',
-         '.policy': 'string'}
+PLACE = {'.offset': 'number', '.epoch': 'string', '.snapshot': 'bool', '.policy': 'string'}
+PAGE = {'.from': 'number', '.limit': 'number'}
 GOOD = {'type': None, 'id': 'm', 'timestamp': 1.5, 'topic': 'b.m', 'key': 'k',
         'ack_required': True}
 MESSAGES = {
-    'subscribe': ({'offset': 0, 'epoch': '0', 'snapshot': True, 'max_rate': 5, 'policy': 'gap'},
+    'subscribe': ({'offset': 0, 'epoch': '0', 'snapshot': True, 'policy': 'gap'},
                   {'topic'}, ['subscribed', 'gap']),
     'unsubscribe': ({}, {'topic'}, 'not_subscribed'),
     'publish': ({'any': 1}, {'topic', 'payload', 'id'}, ['ack']),
     'ack': ({'offset': 1}, {'id'}, 'not_supported'),
     'auth': ({'token': 't'}, {'payload'}, 'not_supported'),
     'ping': ({}, set(), ['pong']),
-    'history': ({}, set(), 'unknown_type'),
+    'history': ({'from': 1, 'limit': 10}, {'topic'}, ['history']),
+    'presence': ({}, {'topic'}, ['presence']),
     'data_update': ({}, set(), 'unknown_type'),
 }
 
@@ -126,7 +127,8 @@ def missing(kind, name, needed, answer):
 
 def replaced(kind, name, shape, answer):
     if name == 'payload':
-        fits = {'subscribe': {'object': ['subscribed']}, 'auth': {}}.get(kind)
+        fits = {'subscribe': {'object': ['subscribed']}, 'history': {'object': ['history']},
+                'auth': {}}.get(kind)
         return answer if fits is None else fits.get(shape, 'bad_payload')
     if shape != COMMON[name][0]:
         return COMMON[name][1]
@@ -134,8 +136,13 @@ def replaced(kind, name, shape, answer):
 
 
 def payload_variants(kind, good, payload, answer):
-    """Only `subscribe` and `auth` look into it."""
-    rules = {'subscribe': PLACE, 'auth': {'.token': 'string'}}.get(kind, {})
+    """Only `subscribe`, `history` and `auth` look into it."""
+    rules = {'subscribe': PLACE, 'history': PAGE, 'auth': {'.token': 'string'}}.get(kind, {})
+    if kind == 'subscribe':  # the topic keeps no keys
+        for shape, other in KINDS.items():
+            whole = {n: json.dumps(v) for n, v in {**good, 'payload': {'max_rate': other}}.items()}
+            yield (f'payload.max_rate is {shape}', encode(whole.items()),
+                   'not_keyed' if shape == 'number' else 'bad_payload')
     for name in payload:
         rest = [(n, json.dumps(v)) for n, v in payload.items() if n != name]
         rule = rules.get(f'.{name}')
@@ -152,7 +159,7 @@ def payload_variants(kind, good, payload, answer):
                    'bad_payload' if rule and shape != rule else answer)
         value = (name, json.dumps(payload[name]))
         yield (f'payload.{name} twice', message(value, value),
-               'duplicate_member' if kind == 'subscribe' else answer)
+               'duplicate_member' if kind in ('subscribe', 'history') else answer)
 
 
 class BadInput:
