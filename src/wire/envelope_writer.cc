@@ -344,7 +344,7 @@ void write(Sink& sink, const Presence& message) noexcept {
 
 template <typename Sink>
 void write(Sink& sink, const PresenceUpdate& message) noexcept {
-    begin(sink, R"({"type":"presence_update")", {}, message.wall_ns, message.topic);
+    begin(sink, R"({"type":"presence_update")", "presence", message.wall_ns, message.topic);
     sink.text(R"(,"payload":{)");
     if (!message.truncated) {
         sink.text(R"("joined":[)");

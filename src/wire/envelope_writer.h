@@ -116,7 +116,8 @@ struct Presence {
     bool more = false;  // than these
 };
 
-// id ""; payload {"joined":[as above],"left":[C,C],"count":N}, or {"count":N,"truncated":true}
+// id "presence"; payload {"joined":[as above],"left":[C,C],"count":N}, or
+// {"count":N,"truncated":true}
 struct PresenceUpdate {
     std::int64_t wall_ns = 0;
     std::string_view topic{};

@@ -132,11 +132,11 @@ TEST_CASE("writer: who is there, and who came and went") {
     const std::vector<std::string_view> left{"x", "y"};
     CHECK(body(PresenceUpdate{
               .wall_ns = wall, .topic = "t", .count = 9, .joined = clients, .left = left}) ==
-          R"({"type":"presence_update","id":"","timestamp":1700000000.123,"topic":"t",)"
+          R"({"type":"presence_update","id":"presence","timestamp":1700000000.123,"topic":"t",)"
           R"("payload":{"joined":)" +
               list + R"(,"left":["x","y"],"count":9}})");
     CHECK(body(PresenceUpdate{.wall_ns = wall, .topic = "t", .count = 9, .truncated = true}) ==
-          R"({"type":"presence_update","id":"","timestamp":1700000000.123,"topic":"t",)"
+          R"({"type":"presence_update","id":"presence","timestamp":1700000000.123,"topic":"t",)"
           R"("payload":{"count":9,"truncated":true}})");
 }
 
