@@ -213,7 +213,7 @@ inline void Lane::advance(std::uint32_t row,
     Subscriber& at = rows_[row];
     Log::Place place = taken == slice.bytes.size() ? Log::Place{.seq = slice.end, .sent = 0}
                                                    : place_within(at, slice, taken);
-    if (RC_PLANT(29) && slice.latest && place.sent == 0) place.seq = next_;
+    if (RC_PLANT(28) && slice.latest && place.sent == 0) place.seq = next_;
     RC_CHECK(place.seq >= at.seq);
     RC_CHECK(place.seq <= next_);
     inside_ +=
