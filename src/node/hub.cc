@@ -290,7 +290,8 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
     pacer_.remove(session.serial, at.topic);
     session.subscriptions.remove(link);
     relink(session, link);
-    const feed::Lane* lane = topic.lane(at.lane);
+    // While home's answer is under way the lane may be there in part: whoever else waits needs it.
+    const feed::Lane* lane = started(topic, at.lane);
     if (lane != nullptr && lane->size() == 0) give_up(topic, at.lane);
 }
 

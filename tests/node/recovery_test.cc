@@ -189,6 +189,32 @@ TEST_CASE("recovery: more history than one piece of mail goes to another shard w
         REQUIRE(Json(frames[i].payload).number("offset") == i);
 }
 
+TEST_CASE("recovery: who leaves while history is under way takes nothing from who waits") {
+    for (int turns = 1; turns < 12; turns++) {
+        CAPTURE(turns);
+        Cluster cluster(history_config(100'000, 4 * units::mib), 2, 1, 200, 16 * 1024 * 1024);
+        const std::string topic = cluster.topic_at(0);
+        Client& publisher = cluster.greet(0);
+        Client& leaver = cluster.greet(1);
+        Client& reader = cluster.greet(1);
+        const std::string filler(1000, 'x');
+        for (int i = 0; i < 1000; i++)
+            publisher.say(publish(topic, '"' + filler + '"'));
+        cluster.settle();
+        leaver.say(subscribe(topic));
+        reader.say(subscribe(topic));
+        cluster.turn(1);
+        for (int i = 0; i < turns; i++)
+            cluster.turn(static_cast<std::uint32_t>(i % 2));
+        leaver.say(R"({"type":"unsubscribe","topic":")" + topic + R"("})");
+        cluster.settle();
+        static_cast<void>(reader.take());
+        publisher.say(publish(topic, "1"));
+        cluster.settle();
+        CHECK(Json(reader.take_one()).number("offset") == 1001);
+    }
+}
+
 TEST_CASE("recovery: a random walk of clients that go and come back") {
     std::uint64_t recovered = 0;
     std::uint64_t gaps = 0;
