@@ -1,37 +1,26 @@
 // The log of a topic with keys: what an append costs with the sweep behind it, and what it adds to
 // a delivery: to those who are fast, and to those who want the whole state.
 
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
 #include "base/random.h"
+#include "bench/arena.h"
 #include "feed/lane.h"
 
 namespace {
 
 using namespace ringcast;
+using namespace ringcast::bench;
 using feed::Lane;
 using feed::Slice;
 
-struct Free {
-    void operator()(std::byte* memory) const noexcept { std::free(memory); }
-};
-
-constexpr std::size_t arena_size = std::size_t{64} << 20;
-constexpr std::size_t record_size = 256;
-
-void ignore_tail(void*, feed::Reader, Bytes) noexcept {}
-
 struct Topic {
-    std::unique_ptr<std::byte, Free> bytes{
-        static_cast<std::byte*>(std::aligned_alloc(feed::page_size, arena_size))};
-    feed::SegmentPool pool{{.base = bytes.get(), .size = arena_size}};
-    Lane lane{pool,
+    Arena arena;
+    Lane lane{arena.pool,
               1,
               {.keys_max = 1'000'000, .bytes_max = std::size_t{16} << 20},
               1,

@@ -1,33 +1,22 @@
 // The fan-out without its sends: what the log itself adds to a delivery.
 
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 
 #include <benchmark/benchmark.h>
 
+#include "bench/arena.h"
 #include "feed/lane.h"
 
 namespace {
 
 using namespace ringcast;
+using namespace ringcast::bench;
 using feed::Lane;
 using feed::Slice;
 
-struct Free {
-    void operator()(std::byte* memory) const noexcept { std::free(memory); }
-};
-
-constexpr std::size_t arena_size = std::size_t{64} << 20;
-constexpr std::size_t record_size = 256;
-
-void ignore_tail(void*, feed::Reader, Bytes) noexcept {}
-
 struct Crowd {
-    std::unique_ptr<std::byte, Free> bytes{
-        static_cast<std::byte*>(std::aligned_alloc(feed::page_size, arena_size))};
-    feed::SegmentPool pool{{.base = bytes.get(), .size = arena_size}};
-    Lane lane{pool, 1, arena_size, {.save_tail = &ignore_tail}};
+    Arena arena;
+    Lane lane{arena.pool, 1, arena_size, {.save_tail = &ignore_tail}};
 
     explicit Crowd(std::int64_t rows) {
         for (std::int64_t i = 0; i < rows; i++) {

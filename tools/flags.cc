@@ -98,13 +98,18 @@ void add_paths(CLI::App& app, BenchOptions& o) {
                    "a subscriber is ready when a message holds this text");
 }
 
-void add_load(CLI::App& app, BenchOptions& o, std::string& rate) {
+// What is published, and on how many topics.
+void add_messages(CLI::App& app, BenchOptions& o) {
     app.add_option("-t,--topics", o.topics, "each has one publisher")
         ->check(between(1, 10'000))
         ->capture_default_str();
     app.add_option("-s,--size", o.size, "bytes of payload")
         ->check(between(payload_size_min, 16 << 20))
         ->capture_default_str();
+}
+
+void add_load(CLI::App& app, BenchOptions& o, std::string& rate) {
+    add_messages(app, o);
     app.add_option("-r,--rate", rate, "messages a second in all, or max")->capture_default_str();
     app.add_option("--burst", o.burst, "messages published at once")
         ->check(between(1, 100'000))
@@ -188,12 +193,7 @@ void add_recover(CLI::App& app, BenchOptions& o, std::string& rate) {
     add_common(app, o);
     app.add_option("--topic-prefix", o.topic_prefix, "topics are this and a number")
         ->capture_default_str();
-    app.add_option("-t,--topics", o.topics, "each has one publisher")
-        ->check(between(1, 10'000))
-        ->capture_default_str();
-    app.add_option("-s,--size", o.size, "bytes of payload")
-        ->check(between(payload_size_min, 16 << 20))
-        ->capture_default_str();
+    add_messages(app, o);
     app.add_option("-r,--rate", rate, "messages a second in all")->required();
     app.add_option("-d,--duration", o.duration_s, "seconds of publishing (10)")
         ->check(between(0.01, seconds_max, false));
