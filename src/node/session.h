@@ -67,7 +67,9 @@ struct Subscription {
     std::uint32_t topic = no_topic;  // id in the shard's table
     std::uint32_t row = no_row;      // in the lane
     feed::LaneKind lane = feed::LaneKind::envelope;
+    bool brought = false;  // by a pattern of the client, and not asked for by name
 };
+static_assert(sizeof(Subscription) == 12);
 
 // A client's subscriptions: nearly everybody has one, so one needs no memory of its own.
 class SubscriptionList {

@@ -638,8 +638,10 @@ TEST_CASE("hub: a lane that goes with its last reader leaves no memory behind") 
         REQUIRE(node.hub.subscribe(socket.conn, "t", LaneKind::envelope, {}) ==
                 Hub::Subscribing::asked);
         node.publish("t", "1");
-        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
-        CHECK(!node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
+        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope) ==
+              Hub::Unsubscribing::done);
+        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope) ==
+              Hub::Unsubscribing::not_subscribed);
     }
     CHECK(node.rig.pool.bytes_in_use() == 0);
     CHECK(node.hub.to_sweep() == 1);  // one topic, listed once
