@@ -89,3 +89,21 @@ TEST_CASE("pattern index: places and memory are used again") {
     }
     CHECK(index.held_bytes() <= 3 * held);
 }
+
+TEST_CASE("pattern index: what patterns hold stays below what is reckoned for each") {
+    Random random(1);
+    const PatternIndex none(1);
+    PatternIndex index(1);
+    std::size_t most = 4096;  // of tables that begin with some places
+    for (int i = 0; i < 2000; i++) {
+        std::string text;
+        for (std::size_t level = 0; level < pattern_levels_max; level++)
+            text += std::to_string(i) + std::string(random.below(15), 'x') + ".";
+        text.back() = 'x';
+        text.replace(text.rfind('.') + 1, std::string::npos, random.chance(1, 2) ? "*" : ">");
+        static_cast<void>(index.add(text));
+        most += PatternIndex::bytes_max(text.size());
+        REQUIRE(index.held_bytes() <= most);
+    }
+    CHECK(index.held_bytes() > none.held_bytes());
+}
