@@ -449,3 +449,50 @@ TEST_CASE("patterns: durable topics come from their first record on, and again a
         CHECK(about(brought, "subscribed", topic).at(0).text("payload.epoch") == epoch);
     }
 }
+
+TEST_CASE("patterns: without memory for the keys of a new topic its readers are let go") {
+    for (const bool asked : {false, true}) {
+        Config config = keyed_config();
+        Cluster cluster(config, 2, 1, 200, 64 * 1024);
+        Client& filler = cluster.greet(1);
+        const std::string full = cluster.topic_at(1, "full");
+        const std::string topic = cluster.topic_at(0, "p.");
+        const std::string body = '"' + std::string(1500, 'x') + '"';
+        for (int i = 0; i < 60; i++)
+            filler.say(update(full, std::to_string(i), body));
+        cluster.settle();
+        std::vector<Json> refused = read(filler);
+        REQUIRE(!refused.empty());
+        CHECK(refused.back().text("payload.code") == "no_memory");
+
+        Client& reader = cluster.greet(1);
+        CHECK(ask(cluster, reader, request("subscribe", "p.*")).size() == 1);
+        Client& named = cluster.greet(1);
+        Client& publisher = cluster.greet(0);
+        if (asked) {  // its request is under way when the topic is made
+            named.say(request("subscribe", topic));
+            cluster.turn(1);
+        }
+        for (int i = 0; i < 15; i++)
+            publisher.say(update(topic, std::to_string(i), body));
+        cluster.turn(0);
+        cluster.settle();
+        CHECK(reader.close_code() == 1013);
+        CHECK(named.close_code() == (asked ? 1013 : 0));
+
+        // Who comes then is told so, by a pattern or by name.
+        Client& later = cluster.greet(1);
+        const std::vector<Json> heard = ask(cluster, later, request("subscribe", "p.*"));
+        REQUIRE(heard.size() == 2);
+        CHECK(heard[1].text("topic") == topic);
+        CHECK(heard[1].text("id").empty());
+        CHECK(heard[1].text("payload.code") == "no_memory");
+        const std::vector<Json> answer = ask(cluster, later, request("subscribe", topic));
+        REQUIRE(answer.size() == 1);
+        CHECK(answer[0].text("id") == "i");
+        CHECK(answer[0].text("payload.code") == "no_memory");
+        // Home goes on without them.
+        CHECK(!about(ask(cluster, publisher, request("subscribe", topic)), "data_update", topic)
+                   .empty());
+    }
+}
