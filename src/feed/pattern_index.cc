@@ -1,5 +1,7 @@
 #include "feed/pattern_index.h"
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
@@ -163,8 +165,17 @@ std::size_t PatternIndex::held_bytes() const noexcept {
            texts_.size() * text_bytes + 2 * texts_size_;
 }
 
-std::size_t PatternIndex::bytes_max(std::size_t pattern_size) noexcept {
-    return pattern_levels_max * (2 * sizeof(Node) + slot_bytes) + text_bytes + 2 * pattern_size;
+std::size_t PatternIndex::cost(std::size_t levels, std::size_t size) noexcept {
+    return levels * (2 * sizeof(Node) + slot_bytes) + text_bytes + 2 * size;
+}
+
+std::size_t PatternIndex::cost_of(std::string_view pattern) noexcept {
+    const auto dots = static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), '.'));
+    return cost(dots + 1, pattern.size());
+}
+
+std::size_t PatternIndex::cost_max(std::size_t pattern_size) noexcept {
+    return cost(pattern_levels_max, pattern_size);
 }
 
 }  // namespace ringcast::feed

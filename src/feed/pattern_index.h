@@ -53,8 +53,10 @@ class PatternIndex {
     }
     [[nodiscard]] std::size_t count() const noexcept { return count_; }
     [[nodiscard]] std::size_t held_bytes() const noexcept;
-    // What a pattern of `pattern_size` bytes adds to that at most: no token of it is another's.
-    [[nodiscard]] static std::size_t bytes_max(std::size_t pattern_size) noexcept;
+    // What a pattern adds to that at most, since no token of it need be another's; and one of
+    // `pattern_size` bytes, whatever it is.
+    [[nodiscard]] static std::size_t cost_of(std::string_view pattern) noexcept;
+    [[nodiscard]] static std::size_t cost_max(std::size_t pattern_size) noexcept;
 
   private:
     struct Node {
@@ -63,6 +65,7 @@ class PatternIndex {
         std::uint32_t passing = 0;     // patterns whose path goes through here; 0: a free place
         std::uint32_t pattern = none;  // the one whose path ends here
     };
+    [[nodiscard]] static std::size_t cost(std::size_t levels, std::size_t size) noexcept;
     struct Step {
         std::uint32_t node = none;
         std::size_t begin = 0;  // of the name's next token

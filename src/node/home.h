@@ -129,8 +129,7 @@ class Home final : private Durable::Owner {
     void stop_taking() noexcept { taking_ = false; }
     [[nodiscard]] bool stored() const noexcept { return !durable_.has_value() || durable_->idle(); }
     [[nodiscard]] std::uint64_t held_bytes() const noexcept {
-        const std::uint64_t waiting = durable_.has_value() ? durable_->held_bytes() : 0;
-        return waiting + watched_.held_bytes() + watchers_.size() * sizeof(std::uint64_t);
+        return durable_.has_value() ? durable_->held_bytes() : 0;
     }
 
   private:

@@ -118,9 +118,7 @@ class Hub {
 
     // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
-    [[nodiscard]] std::uint64_t held_bytes() const noexcept {
-        return home_.held_bytes() + patterns_.held_bytes();
-    }
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return home_.held_bytes(); }
     [[nodiscard]] std::size_t to_sweep() const noexcept { return lanes_.to_sweep(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
     [[nodiscard]] std::uint32_t home_of(std::uint64_t hash) const noexcept {

@@ -39,9 +39,12 @@ void Patterns::add(io::ConnIndex conn,
     const auto place = static_cast<std::uint32_t>(entry.readers.size());
     entry.readers.push_back(conn);
     std::vector<Held>& held = held_[conn];
-    held.push_back({.pattern = number, .place = place, .id = std::string(id), .resume = resume});
-    held_count_++;
-    infos_size_ += resume.info.size();
+    held.push_back({.pattern = number,
+                    .place = place,
+                    .keeps = place == 0,
+                    .id = std::string(id),
+                    .resume = resume});
+    charge(conn, bytes_of(held.back()), true);
     if (entry.unanswered == 0) begin(conn, held.back());
 }
 
@@ -108,7 +111,7 @@ bool Patterns::remove(io::ConnIndex conn, std::string_view pattern) noexcept {
     });
     if (at == held.end()) return false;
     const std::uint32_t number = at->pattern;
-    take_out(*at);
+    take_out(conn, *at);
     held.erase(at);
     if (held.empty()) held_.erase(found);
     drop_if_unused(number);
@@ -121,13 +124,13 @@ void Patterns::forget(io::ConnIndex conn) noexcept {
     const std::vector<Held> all = std::move(found->second);
     held_.erase(found);
     for (const Held& held : all) {
-        take_out(held);
+        take_out(conn, held);
         drop_if_unused(held.pattern);
     }
 }
 
 // Its place goes to the last reader.
-void Patterns::take_out(const Held& held) noexcept {
+void Patterns::take_out(io::ConnIndex conn, const Held& held) noexcept {
     std::vector<io::ConnIndex>& readers = entries_[held.pattern].readers;
     RC_CHECK(held.place < readers.size());
     const io::ConnIndex last = readers.back();
@@ -136,9 +139,12 @@ void Patterns::take_out(const Held& held) noexcept {
         held_by(last, held.pattern).place = held.place;
     }
     readers.pop_back();
-    RC_CHECK(held_count_ > 0);
-    held_count_--;
-    infos_size_ -= held.resume.info.size();
+    charge(conn, bytes_of(held), false);
+    if (!held.keeps || readers.empty()) return;
+    Held& heir = held_by(readers.front(), held.pattern);
+    const std::uint32_t before = bytes_of(heir);
+    heir.keeps = true;
+    charge(readers.front(), bytes_of(heir) - before, true);
 }
 
 void Patterns::drop_if_unused(std::uint32_t pattern) noexcept {
@@ -198,15 +204,25 @@ const std::vector<io::ConnIndex>& Patterns::readers_of(std::string_view topic) n
     return readers_;
 }
 
-std::size_t Patterns::held_bytes() const noexcept {
-    return index_.held_bytes() + entries_.capacity() * sizeof(Entry) + held_count_ * reader_bytes +
-           infos_size_;
+std::uint64_t Patterns::bytes_max(std::uint64_t shards, std::uint64_t name_size_max) noexcept {
+    return reader_bytes + wire::info_size_max +
+           pattern_bytes(shards, feed::PatternIndex::cost_max(name_size_max));
 }
 
-std::uint64_t Patterns::bytes_max(std::uint64_t shards, std::uint64_t name_size_max) noexcept {
-    const std::uint64_t indexed = feed::PatternIndex::bytes_max(name_size_max);
-    return reader_bytes + wire::info_size_max + 2 * sizeof(Entry) + indexed +
-           shards * (indexed + 2 * sizeof(std::uint64_t));
+std::uint32_t Patterns::bytes_of(const Held& held) const noexcept {
+    std::uint64_t bytes = reader_bytes + held.resume.info.size();
+    if (held.keeps) {
+        bytes += pattern_bytes(mesh_.shard_count(),
+                               feed::PatternIndex::cost_of(index_.text(held.pattern)));
+    }
+    return static_cast<std::uint32_t>(bytes);
+}
+
+void Patterns::charge(io::ConnIndex conn, std::uint32_t bytes, bool more) noexcept {
+    std::uint32_t& held = sessions_[conn].pattern_bytes;
+    RC_CHECK(more || held >= bytes);
+    held = more ? held + bytes : held - bytes;
+    sessions_.recount(conn);
 }
 
 }  // namespace ringcast::node

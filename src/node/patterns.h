@@ -8,6 +8,9 @@
 // topics are there already. A request stands until it is answered, even when all who waited have
 // left, so that no answer is mistaken for another.
 //
+// What a pattern holds, here and at the homes, counts as held by one of its readers (keeps), and
+// goes over to another when that one leaves: so the largest clients are found when memory is short.
+//
 // What a reader gets is an ordinary subscription to each topic, which the hub makes
 // (node/hub_patterns.cc).
 //
@@ -74,7 +77,6 @@ class Patterns {
              std::uint64_t from) noexcept;
     void on_watched(const Mail& mail) noexcept;
 
-    [[nodiscard]] std::size_t held_bytes() const noexcept;
     // What one pattern of one client may take of memory, here and at the homes.
     [[nodiscard]] static std::uint64_t bytes_max(std::uint64_t shards,
                                                  std::uint64_t name_size_max) noexcept;
@@ -83,6 +85,7 @@ class Patterns {
     struct Held {  // by a session
         std::uint32_t pattern = 0;
         std::uint32_t place = 0;  // in Entry::readers
+        bool keeps = false;       // the pattern itself is held for this session
         std::string id;           // of its request, until all homes watch
         Resume resume;
     };
@@ -94,10 +97,17 @@ class Patterns {
         std::vector<io::ConnIndex> readers;
         std::uint32_t unanswered = 0;  // homes that have not said yet that they watch
     };
+    // ... and the pattern, which takes `indexed` of each index, at every home.
+    [[nodiscard]] static constexpr std::uint64_t pattern_bytes(std::uint64_t shards,
+                                                               std::uint64_t indexed) noexcept {
+        return 2 * sizeof(Entry) + indexed + shards * (indexed + 2 * sizeof(std::uint64_t));
+    }
 
     [[nodiscard]] Held& held_by(io::ConnIndex conn, std::uint32_t pattern) noexcept;
     void begin(io::ConnIndex conn, Held& held) noexcept;
-    void take_out(const Held& held) noexcept;
+    void take_out(io::ConnIndex conn, const Held& held) noexcept;
+    [[nodiscard]] std::uint32_t bytes_of(const Held& held) const noexcept;
+    void charge(io::ConnIndex conn, std::uint32_t bytes, bool more) noexcept;
     void watch(std::uint32_t pattern, bool wanted) noexcept;
     void drop_if_unused(std::uint32_t pattern) noexcept;
 
@@ -109,8 +119,6 @@ class Patterns {
     feed::PatternIndex index_;
     std::vector<Entry> entries_;  // by the index's numbers
     std::unordered_map<io::ConnIndex, std::vector<Held>> held_;
-    std::size_t held_count_ = 0;
-    std::size_t infos_size_ = 0;           // of what they say of themselves
     std::vector<std::uint32_t> matching_;  // scratch
     std::vector<io::ConnIndex> readers_;   // scratch
 };

@@ -102,7 +102,8 @@ TEST_CASE("pattern index: what patterns hold stays below what is reckoned for ea
         text.back() = 'x';
         text.replace(text.rfind('.') + 1, std::string::npos, random.chance(1, 2) ? "*" : ">");
         static_cast<void>(index.add(text));
-        most += PatternIndex::bytes_max(text.size());
+        most += PatternIndex::cost_of(text);
+        REQUIRE(PatternIndex::cost_of(text) <= PatternIndex::cost_max(text.size()));
         REQUIRE(index.held_bytes() <= most);
     }
     CHECK(index.held_bytes() > none.held_bytes());
