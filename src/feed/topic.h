@@ -39,6 +39,7 @@ struct Topic {
     std::array<std::uint64_t, lane_kind_count> interest{};  // bit n: shard n wants this encoding
     std::uint32_t used = 0;        // when last, by the owner's clock; the table does not look at it
     std::uint16_t rule = no_rule;  // the owner's number of what the operator decided for it
+    bool appearing = false;  // kept from its first record on for readers who have yet to be brought
 
     [[nodiscard]] std::string_view name() const noexcept { return {name_.get(), name_size_}; }
     [[nodiscard]] std::uint32_t id() const noexcept { return id_; }

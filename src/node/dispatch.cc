@@ -7,6 +7,7 @@
 #include "base/plant.h"
 #include "base/scratch.h"
 #include "feed/pattern.h"
+#include "feed/pattern_index.h"
 #include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/replies.h"
@@ -257,11 +258,17 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         error(conn, inbound, "bad_payload", "offset and epoch go together");
         return;
     }
-    if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
-        error(conn, inbound, "not_supported", "this server knows no wildcards");
+    const feed::NameKind kind = feed::kind_of(inbound.topic);
+    const bool pattern = kind == feed::NameKind::pattern;
+    if (kind == feed::NameKind::broken || (pattern && !feed::PatternIndex::fits(inbound.topic))) {
+        error(conn, inbound, "bad_topic", "> comes last; at most 16 levels, four of them *");
         return;
     }
-    if (options.has_max_rate &&
+    if (pattern && options.has_offset) {
+        error(conn, inbound, "bad_payload", "a pattern has no offset: first its topics, by name");
+        return;
+    }
+    if (options.has_max_rate && !pattern &&
         !numbered_rule(config_, rule_number(config_, inbound.topic)).keyed) {
         error(
             conn, inbound, "not_keyed", "max_rate is for topics that keep the latest of each key");
@@ -278,7 +285,10 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
                         .snapshot = !options.has_snapshot || options.snapshot,
                         .interval = options.has_max_rate ? interval_of(options.max_rate) : 0,
                         .info = std::string(options.info)};
-    switch (hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume)) {
+    const auto result =
+        pattern ? hub_.subscribe_pattern(conn, inbound.topic, inbound.id, resume)
+                : hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume);
+    switch (result) {
         case Hub::Subscribing::asked:
             return;  // the hub answers
         case Hub::Subscribing::duplicate:
@@ -294,8 +304,19 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
 }
 
 void Dispatch::handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    if (!hub_.unsubscribe(conn, inbound.topic, feed::LaneKind::envelope)) {
+    auto result = Hub::Unsubscribing::done;
+    if (feed::kind_of(inbound.topic) == feed::NameKind::pattern) {
+        const bool there = hub_.unsubscribe_pattern(conn, inbound.topic);
+        if (!there) result = Hub::Unsubscribing::not_subscribed;
+    } else {
+        result = hub_.unsubscribe(conn, inbound.topic, feed::LaneKind::envelope);
+    }
+    if (result == Hub::Unsubscribing::not_subscribed) {
         error(conn, inbound, "not_subscribed", "there is no such subscription");
+        return;
+    }
+    if (result == Hub::Unsubscribing::covered) {
+        error(conn, inbound, "covered", "a pattern brings this topic: unsubscribe that");
         return;
     }
     reply(sessions_,

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
 #include "base/copy.h"
 #include "base/plant.h"
+#include "feed/pattern.h"
 #include "node/backlog.h"
 
 namespace ringcast::node {
@@ -27,6 +29,10 @@ constexpr std::size_t chunk_size_max = std::size_t{256} * 1024;
 constexpr Durable::Limits durable_limits{};
 // Whoever is asked for history by a shard that never catches up lets it begin with the next record.
 constexpr std::uint64_t chunks_max = 4096;
+// An answer to `list`: names, and topics looked at, a tenth of a millisecond. The asking shard
+// makes a request for each name, so these are as many as may be under way beyond its credit.
+constexpr std::uint32_t list_names = 32;
+constexpr std::uint32_t list_visits = 1024;
 
 // What deletes its key: a payload that is nothing but null.
 [[nodiscard]] bool is_tombstone(const Publication& publication) noexcept {
@@ -64,7 +70,8 @@ Home::Home(const Config& config,
       counters_(counters),
       published_(static_cast<std::uint32_t>(config.dedup_max),
                  std::max<Tick>(ticks_of(config.dedup_window), 1)),
-      storage_(storage) {
+      storage_(storage),
+      watched_(hash_seed) {
     RC_CHECK(shard < mesh.shard_count());
     RC_CHECK(mesh.shard_count() <= feed::shard_count_max);  // Topic::interest is a bit per shard
     if (storage == nullptr) return;
@@ -82,9 +89,93 @@ feed::Topic* Home::find_or_create(std::string_view name, std::uint64_t hash) noe
         if (lanes_.keeps_state(*topic, LaneKind::envelope)) {
             open_lane(*topic, LaneKind::envelope);
         }
+        announce(*topic);
     }
     topic->used = sessions_.now();
     return topic;
+}
+
+// A new topic counts as read by whoever may have readers for it, and they are told before anything
+// of it comes: so these miss nothing. For this shard itself, where no mail keeps what is published
+// until they are here, the lane does.
+void Home::announce(feed::Topic& topic) noexcept {
+    watched_.match(topic.name(), matching_);
+    std::uint64_t shards = 0;
+    for (const std::uint32_t pattern : matching_) {
+        shards |= watchers_[pattern];
+    }
+    if (shards == 0 || RC_PLANT(29)) return;
+    if ((shards & bit_of(shard_)) != 0) {
+        if (topic.lane(LaneKind::envelope) == nullptr) open_lane(topic, LaneKind::envelope);
+        lanes_.hold(topic);
+        topic.appearing = true;
+    }
+    topic.interest[index_of(LaneKind::envelope)] |= shards;
+    for (std::uint32_t shard = 0; shards != 0; shard++, shards >>= 1) {
+        if ((shards & 1) == 0) continue;
+        auto mail = std::make_unique<Mail>();
+        mail->kind = MailKind::appeared;
+        mail->from = shard_;
+        mail->hash = topic.hash;
+        mail->offset = topic.next;
+        mail->epoch = topic.epoch;
+        mail->name = topic.name();
+        mesh_.post(shard, std::move(mail));
+    }
+}
+
+void Home::watch(std::string_view pattern, std::uint32_t shard, bool wanted) noexcept {
+    std::uint32_t number = watched_.find(pattern);
+    if (number == feed::PatternIndex::none) {
+        RC_CHECK(wanted);
+        number = watched_.add(pattern);
+        if (number >= watchers_.size()) watchers_.resize(number + 1);
+    }
+    std::uint64_t& shards = watchers_[number];
+    RC_CHECK(((shards & bit_of(shard)) != 0) != wanted);
+    shards ^= bit_of(shard);
+    if (shards == 0) watched_.remove(number);
+}
+
+void Home::on_watch(const Mail& mail) noexcept {
+    watch(mail.name, mail.from, mail.flag);
+    if (!mail.flag) return;
+    auto answer = std::make_unique<Mail>();
+    answer->kind = MailKind::watched;
+    answer->from = shard_;
+    answer->name = mail.name;
+    mesh_.post(mail.from, std::move(answer));
+}
+
+// Whoever asks watches the pattern already, so a topic that is made while the table is walked is
+// told of anyhow, wherever it gets its place.
+std::uint32_t Home::on_list(const Mail& mail) noexcept {
+    std::string names;
+    std::uint32_t found = 0;
+    std::uint32_t visits = 0;
+    auto at = static_cast<std::uint32_t>(mail.offset);
+    for (; at < topics_.id_end() && visits < list_visits && found < list_names; at++, visits++) {
+        const feed::Topic* topic = topics_.get(at);
+        if (topic == nullptr || !is_here(topic->hash)) continue;
+        if (!feed::matches(mail.name, topic->name())) continue;
+        names += topic->name();
+        names += name_end;
+        found++;
+    }
+    auto answer = std::make_unique<Mail>();
+    answer->kind = MailKind::listed;
+    answer->from = shard_;
+    answer->conn = mail.conn;
+    answer->serial = mail.serial;
+    answer->name = mail.name;
+    answer->offset = at;
+    answer->more = at < topics_.id_end();
+    if (!names.empty()) {
+        answer->bytes[0] = Parcel::make(names.size());
+        copy_bytes(answer->bytes[0].bytes().data(), as_bytes(names).data(), names.size());
+    }
+    mesh_.post(mail.from, std::move(answer));
+    return visits;
 }
 
 void Home::open_lane(feed::Topic& topic, LaneKind kind) noexcept {
@@ -95,7 +186,7 @@ void Home::open_lane(feed::Topic& topic, LaneKind kind) noexcept {
 void Home::close_lane(feed::Topic& topic, LaneKind kind) noexcept {
     RC_CHECK(topic.lane(kind)->size() == 0);
     topic.used = sessions_.now();
-    if (lanes_.keeps_state(topic, kind)) return;
+    if (lanes_.keeps_state(topic, kind) || topic.appearing) return;
     topic.lanes[index_of(kind)].reset();
     topic.interest[index_of(kind)] &= ~bit_of(shard_);
 }
@@ -345,7 +436,7 @@ void Home::sweep() noexcept {
 }
 
 bool Home::needed(const feed::Topic& topic) const noexcept {
-    if (readers_abroad(topic) != 0) return true;
+    if (readers_abroad(topic) != 0 || topic.appearing) return true;
     // What waits for the disk has the topic's epoch.
     if (is_durable(topic) && (topic.next != 1 || !stored())) return true;
     for (const LaneKind kind : all_lanes) {

@@ -13,6 +13,10 @@
 // the same again (client and id) within the dedup window it is told the same, and nothing is
 // published.
 //
+// A shard with readers of a pattern watches it at every home. Home then tells it of each topic that
+// it makes and that matches, in front of its first record, and from then on the shard counts as a
+// reader. What was there before is listed on demand, a few names at a time.
+//
 // A topic whose rule says `durable` has its number and epoch in the store (node/storage.h), and as
 // many records as its rule keeps. A publication is taken in, committed by a worker, and only then
 // numbered, seen and acknowledged (durable_home.cc). Such a topic is never forgotten once it has a
@@ -28,10 +32,12 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "ringcast/config.h"
 
 #include "feed/dedup_window.h"
+#include "feed/pattern_index.h"
 #include "feed/topic.h"
 #include "io/reactor.h"
 #include "node/counters.h"
@@ -52,6 +58,9 @@ struct Sender {
     std::uint64_t serial = 0;
     std::uint32_t shard = 0;
 };
+
+// Behind each name of a list: names have no control characters (wire::topic_valid).
+constexpr char name_end = '\n';
 
 // Final, so nobody deletes it as anything else.
 // NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor)
@@ -94,9 +103,15 @@ class Home final : private Durable::Owner {
     // The other shards with readers, a bit each.
     [[nodiscard]] std::uint64_t readers_abroad(const feed::Topic& topic) const noexcept;
 
-    // Mail of the kinds publish and interest.
+    // Shard `shard` has its first reader of a pattern, or has lost its last.
+    void watch(std::string_view pattern, std::uint32_t shard, bool wanted) noexcept;
+
+    // Mail of the kinds publish, interest, watch and list.
     void on_publish(const Mail& mail) noexcept;
     void on_interest(const Mail& mail) noexcept;
+    void on_watch(const Mail& mail) noexcept;
+    // How many topics were looked at.
+    std::uint32_t on_list(const Mail& mail) noexcept;
 
     // Forgets what nobody needs. Once a second.
     void sweep() noexcept;
@@ -136,6 +151,7 @@ class Home final : private Durable::Owner {
     void post_records(const feed::Topic& topic,
                       const Record& record,
                       const std::array<Parcel, 2>& parcels) noexcept;
+    void announce(feed::Topic& topic) noexcept;
     void grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept;
     void answer(const Sender& sender, const Outcome& outcome) noexcept;
     [[nodiscard]] bool needed(const feed::Topic& topic) const noexcept;
@@ -179,6 +195,9 @@ class Home final : private Durable::Owner {
     std::uint32_t trim_next_ = 0;  // the topic that trim_old() looks at next
     Tick trim_began_ = 0;          // when it looked at the first
     bool taking_ = true;
+    feed::PatternIndex watched_;
+    std::vector<std::uint64_t> watchers_;  // shards of each watched pattern, a bit each
+    std::vector<std::uint32_t> matching_;  // scratch
 };
 
 }  // namespace ringcast::node

@@ -17,53 +17,6 @@ namespace ringcast::node {
 
 using feed::LaneKind;
 
-namespace {
-
-[[nodiscard]] std::uint64_t request_key(std::uint32_t topic, LaneKind kind) noexcept {
-    return std::uint64_t{topic} * 2 + index_of(kind);
-}
-
-// Where a reader begins, and what it has to be told that it missed.
-struct Begin {
-    feed::Seq seq = 0;
-    bool recovered = false;
-    bool snapshot = false;         // with keys: the latest of each first
-    const char* reason = nullptr;  // of the gap, if there is one ...
-    feed::Seq from = 0;            // ... that begins here
-};
-
-[[nodiscard]] Begin begin_of(const feed::Topic& topic,
-                             const feed::Lane& lane,
-                             const Resume& resume) noexcept {
-    const feed::Seq next = lane.next();
-    const bool same = resume.wanted && resume.epoch == topic.epoch && resume.offset < next;
-    if (lane.keyed() && same && lane.compact().recoverable(resume.offset + 1)) {
-        return {.seq = resume.offset + 1, .recovered = true};
-    }
-    if (lane.keyed() && resume.snapshot) return {.seq = 1, .snapshot = true};
-    if (!resume.wanted) return {.seq = next};
-    if (resume.epoch != topic.epoch) return {.seq = next, .reason = "new_epoch", .from = 1};
-    if (resume.offset >= next) return {.seq = next, .reason = "unknown_offset", .from = next};
-    const feed::Seq wanted = resume.offset + 1;
-    if (lane.keyed() || (wanted < lane.recoverable_from() && !RC_PLANT(27))) {
-        return {.seq = next, .reason = "history", .from = wanted};
-    }
-    return {.seq = std::max(wanted, lane.log().first()), .recovered = true};
-}
-
-// The subscription for which home has not answered yet, or no_link.
-[[nodiscard]] std::uint32_t waiting_link(Session& session,
-                                         std::uint32_t topic,
-                                         LaneKind kind) noexcept {
-    for (std::uint32_t link = 0; link < session.subscriptions.size(); link++) {
-        const Subscription& at = session.subscriptions[link];
-        if (at.topic == topic && at.lane == kind && at.row == no_row) return link;
-    }
-    return no_link;
-}
-
-}  // namespace
-
 Hub::Hub(const Config& config,
          std::uint32_t shard,
          std::uint64_t hash_seed,
@@ -96,10 +49,24 @@ Hub::Hub(const Config& config,
             feed::Log::record_size_max(pool),
             parser,
             counters,
-            storage) {}
+            storage),
+      patterns_(shard, hash_seed, reactor, mesh, sessions, home_) {}
 
 std::uint64_t Hub::hash_of(std::string_view name) const noexcept {
     return hash_bytes(as_bytes(name), hash_seed_);
+}
+
+std::uint64_t Hub::request_key(std::uint32_t topic, LaneKind kind) noexcept {
+    return std::uint64_t{topic} * 2 + index_of(kind);
+}
+
+// Its subscription to this lane of a topic, or no_link.
+std::uint32_t Hub::link_of(Session& session, std::uint32_t topic, LaneKind kind) noexcept {
+    for (std::uint32_t link = 0; link < session.subscriptions.size(); link++) {
+        const Subscription& at = session.subscriptions[link];
+        if (at.topic == topic && at.lane == kind) return link;
+    }
+    return no_link;
 }
 
 feed::Topic& Hub::topic_of(const Subscription& subscription) noexcept {
@@ -116,9 +83,15 @@ feed::Topic* Hub::find_or_create(std::string_view name, std::uint64_t hash) noex
 
 feed::Lane* Hub::started(const feed::Topic& topic, LaneKind kind) noexcept {
     feed::Lane* lane = topic.lane(kind);
+    if (lane == nullptr) return nullptr;
     // History comes in pieces: until the last one is here, the lane has no readers.
-    const bool whole = lane != nullptr && !requests_.contains(request_key(topic.id(), kind));
-    return whole ? lane : nullptr;
+    const auto request = requests_.find(request_key(topic.id(), kind));
+    return request == requests_.end() || request->second.live ? lane : nullptr;
+}
+
+bool Hub::is_full(io::ConnIndex conn) noexcept {
+    const std::uint32_t patterns = patterns_.count_of(conn);
+    return sessions_[conn].subscriptions.size() + patterns >= config_.topics_per_client_max;
 }
 
 Hub::Subscribing Hub::subscribe(io::ConnIndex conn,
@@ -130,14 +103,14 @@ Hub::Subscribing Hub::subscribe(io::ConnIndex conn,
     RC_CHECK(session.state == State::open);
     const std::uint64_t hash = hash_of(name);
     feed::Topic* topic = topics_.find(name, hash);
-    for (std::uint32_t link = 0; topic != nullptr && link < session.subscriptions.size(); link++) {
-        const Subscription& at = session.subscriptions[link];
-        if (at.topic == topic->id() && at.lane == kind) return Subscribing::duplicate;
+    if (topic != nullptr) {
+        if (topic->appearing) appear(*topic);  // this client may be one of those who wait for it
+        const std::uint32_t known = link_of(session, topic->id(), kind);
+        if (known != no_link) return ask_again(conn, known, id, resume);
     }
-    if (session.subscriptions.size() >= config_.topics_per_client_max) {
-        return Subscribing::too_many_of_client;
-    }
-    if (topic == nullptr) topic = find_or_create(name, hash);
+    if (is_full(conn)) return Subscribing::too_many_of_client;
+    const bool fresh = topic == nullptr;
+    if (fresh) topic = find_or_create(name, hash);
     if (topic == nullptr) {
         tell(sessions_,
              reactor_,
@@ -151,6 +124,8 @@ Hub::Subscribing Hub::subscribe(io::ConnIndex conn,
     if (topic->lane(kind) == nullptr && home_.is_here(hash)) home_.open_lane(*topic, kind);
     if (started(*topic, kind) != nullptr) {
         join(conn, link, *topic, kind, id, resume);
+        const bool announced = topic->appearing || home_.readers_abroad(*topic) != 0;
+        if (fresh && announced) pause_without_credit(conn);
     } else {
         ask_home(*topic,
                  kind,
@@ -173,50 +148,72 @@ void Hub::join(io::ConnIndex conn,
     const feed::Seq next = lane.next();
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
-    if (lane.keyed() && resume.interval != 0) {
-        lane.set_latest_only(at.row, true);
-        pacer_.add({.interval = resume.interval,
-                    .conn = conn,
-                    .topic = topic.id(),
-                    .serial = sessions_[conn].serial},
-                   sessions_.now());
-    }
+    set_pace(conn, topic, lane, at.row, resume.interval);
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
     if (reader_hook_.joined != nullptr) {
         reader_hook_.joined(reader_hook_.context, conn, topic, resume);
     }
     if (kind != LaneKind::envelope) return;
-    counters_.recovered += begin.recovered ? 1 : 0;
+    // A pattern resumes nothing, though what it brings may begin with what is there.
+    const std::string_view pattern =
+        at.brought ? patterns_.covering(conn, topic.name()).pattern : std::string_view();
+    RC_CHECK(at.brought != pattern.empty());
+    const bool recovered = begin.recovered && !at.brought;
+    const bool from_there = begin.recovered || (at.brought && resume.wanted);
+    counters_.recovered += recovered ? 1 : 0;
     reply(sessions_,
           conn,
           wire::Subscribed{.id = id,
                            .wall_ns = reactor_.wall_now(),
                            .topic = topic.name(),
-                           .offset = begin.recovered  ? resume.offset
+                           .offset = from_there       ? resume.offset
                                      : begin.snapshot ? 0
                                                       : next - 1,
                            .epoch = topic.epoch,
-                           .recovered = begin.recovered,
+                           .recovered = recovered,
                            .keyed = lane.keyed(),
                            .snapshot = begin.snapshot,
-                           .head = next - 1});
-    if (begin.reason == nullptr) return;
+                           .head = next - 1,
+                           .pattern = pattern});
+    if (begin.reason != nullptr) tell_gap(conn, topic.name(), begin, next);
+}
+
+// What it missed on its way to record `next`.
+void Hub::tell_gap(io::ConnIndex conn,
+                   std::string_view topic,
+                   const Begin& begin,
+                   feed::Seq next) noexcept {
     counters_.gaps++;
     reply(sessions_,
           conn,
           wire::Gap{.wall_ns = reactor_.wall_now(),
-                    .topic = topic.name(),
+                    .topic = topic,
                     .from = begin.from,
                     .to = next - 1,
                     .reason = begin.reason,
                     .next = next});
 }
 
+// With keys: no more than a batch in `interval`; 0: whatever comes.
+void Hub::set_pace(io::ConnIndex conn,
+                   const feed::Topic& topic,
+                   feed::Lane& lane,
+                   std::uint32_t row,
+                   Tick interval) noexcept {
+    if (!lane.keyed()) return;
+    const std::uint64_t serial = sessions_[conn].serial;
+    pacer_.remove(serial, topic.id());
+    lane.hold(row, false);
+    lane.set_latest_only(row, interval != 0);
+    if (interval == 0) return;
+    pacer_.add({.interval = interval, .conn = conn, .topic = topic.id(), .serial = serial},
+               sessions_.now());
+}
+
 void Hub::ask_home(feed::Topic& topic, LaneKind kind, Waiter waiter) noexcept {
-    std::vector<Waiter>& waiters = requests_[request_key(topic.id(), kind)];
-    waiters.push_back(std::move(waiter));
-    if (waiters.size() > 1) return;
-    tell_home(topic, kind, true);
+    const auto [request, fresh] = requests_.try_emplace(request_key(topic.id(), kind));
+    request->second.waiters.push_back(std::move(waiter));
+    if (fresh) tell_home(topic, kind, true);
 }
 
 // `from`, `chunk`: with which record history goes on, and how many pieces of it are here.
@@ -239,22 +236,22 @@ void Hub::tell_home(const feed::Topic& topic,
     mesh_.post(home_.of(topic.hash), std::move(mail));
 }
 
-bool Hub::unsubscribe(io::ConnIndex conn, std::string_view name, LaneKind kind) noexcept {
-    Session& session = sessions_[conn];
+Hub::Unsubscribing Hub::unsubscribe(io::ConnIndex conn,
+                                    std::string_view name,
+                                    LaneKind kind) noexcept {
     const feed::Topic* topic = topics_.find(name, hash_of(name));
-    if (topic == nullptr) return false;
-    for (std::uint32_t link = 0; link < session.subscriptions.size(); link++) {
-        const Subscription& at = session.subscriptions[link];
-        if (at.topic != topic->id() || at.lane != kind) continue;
-        leave(conn, link);
-        return true;
-    }
-    return false;
+    if (topic == nullptr) return Unsubscribing::not_subscribed;
+    const std::uint32_t link = link_of(sessions_[conn], topic->id(), kind);
+    if (link == no_link) return Unsubscribing::not_subscribed;
+    if (!patterns_.covering(conn, name).pattern.empty()) return Unsubscribing::covered;
+    leave(conn, link);
+    return Unsubscribing::done;
 }
 
 void Hub::forget(io::ConnIndex conn) noexcept {
     Session* session = sessions_.find(conn);
     if (session == nullptr) return;
+    patterns_.forget(conn);
     while (session->subscriptions.size() > 0) {
         leave(conn, session->subscriptions.size() - 1);
     }
@@ -277,22 +274,41 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
     const Subscription at = session.subscriptions[link];
     feed::Topic& topic = topic_of(at);
     if (at.row != no_row) {
-        if (reader_hook_.left != nullptr) reader_hook_.left(reader_hook_.context, conn, topic);
-        feed::Lane& lane = *topic.lane(at.lane);
-        lane.unsubscribe(at.row);
-        if (at.row < lane.size()) {
-            const feed::Subscriber& moved = lane.row(at.row);
-            if (!RC_PLANT(6)) sessions_[moved.reader].subscriptions[moved.link].row = at.row;
-        }
+        take_row(conn, link);
     } else {
         stop_waiting(topic, at.lane, session.serial);
     }
-    pacer_.remove(session.serial, at.topic);
     session.subscriptions.remove(link);
     relink(session, link);
-    // While home's answer is under way the lane may be there in part: whoever else waits needs it.
-    const feed::Lane* lane = started(topic, at.lane);
-    if (lane != nullptr && lane->size() == 0) give_up(topic, at.lane);
+    settle(topic, at.lane);
+}
+
+// The subscription stands, but reads nothing any more.
+void Hub::take_row(io::ConnIndex conn, std::uint32_t link) noexcept {
+    Session& session = sessions_[conn];
+    Subscription& at = session.subscriptions[link];
+    feed::Topic& topic = topic_of(at);
+    if (reader_hook_.left != nullptr) reader_hook_.left(reader_hook_.context, conn, topic);
+    feed::Lane& lane = *topic.lane(at.lane);
+    lane.unsubscribe(at.row);
+    if (at.row < lane.size()) {
+        const feed::Subscriber& moved = lane.row(at.row);
+        if (!RC_PLANT(6)) sessions_[moved.reader].subscriptions[moved.link].row = at.row;
+    }
+    at.row = no_row;
+    pacer_.remove(session.serial, at.topic);
+}
+
+// Gives a lane up that nobody reads, unless its answer is under way: then home is still to count
+// us, or has just begun to.
+void Hub::settle(feed::Topic& topic, LaneKind kind) noexcept {
+    if (requests_.contains(request_key(topic.id(), kind))) return;
+    const feed::Lane* lane = topic.lane(kind);
+    if (lane != nullptr && lane->size() == 0) {
+        give_up(topic, kind);
+    } else if (lane == nullptr) {
+        drop_if_unused(topic);
+    }
 }
 
 // The request stands, but its answer is not for this client: it may ask again before that is here,
@@ -300,7 +316,7 @@ void Hub::leave(io::ConnIndex conn, std::uint32_t link) noexcept {
 void Hub::stop_waiting(const feed::Topic& topic, LaneKind kind, std::uint64_t serial) noexcept {
     const auto found = requests_.find(request_key(topic.id(), kind));
     RC_CHECK(found != requests_.end());
-    for (Waiter& waiter : found->second) {
+    for (Waiter& waiter : found->second.waiters) {
         if (waiter.serial == serial) waiter.conn = io::no_conn;
     }
 }
@@ -341,7 +357,8 @@ void Hub::publish(io::ConnIndex from, const Publication& publication) noexcept {
     }
     const feed::Topic* topic =
         home_.publish(known, hash, {.conn = from, .serial = serial, .shard = shard_});
-    if (topic != nullptr && home_.readers_abroad(*topic) != 0) pause_without_credit(from);
+    if (topic == nullptr) return;
+    if (home_.readers_abroad(*topic) != 0 || topic->appearing) pause_without_credit(from);
 }
 
 void Hub::post_publication(io::ConnIndex from,
@@ -396,23 +413,35 @@ void Hub::sweep() noexcept {
     home_.sweep();
 }
 
-void Hub::receive(const Mail& mail) noexcept {
+std::uint32_t Hub::receive(const Mail& mail) noexcept {
     switch (mail.kind) {
         case MailKind::publish:
             home_.on_publish(mail);
-            return;
+            return 1;
         case MailKind::record:
             on_record(mail);
-            return;
+            return 1;
         case MailKind::interest:
             home_.on_interest(mail);
-            return;
+            return 1;
         case MailKind::started:
             on_started(mail);
-            return;
+            return 1;
+        case MailKind::watch:
+            home_.on_watch(mail);
+            return 1;
+        case MailKind::watched:
+            patterns_.on_watched(mail);
+            return 1;
+        case MailKind::list:
+            return 1 + home_.on_list(mail) / 8;
+        case MailKind::listed:
+            return on_listed(mail);
+        case MailKind::appeared:
+            return on_appeared(mail);
         case MailKind::outcome:
             on_outcome(mail);
-            return;
+            return 1;
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
@@ -427,6 +456,7 @@ void Hub::receive(const Mail& mail) noexcept {
             break;
     }
     RC_CHECK(false);
+    return 0;
 }
 
 void Hub::on_record(const Mail& mail) noexcept {
@@ -454,6 +484,7 @@ void Hub::on_record(const Mail& mail) noexcept {
 // what they would be told from now on is not the state of the topic. With the last of them the lane
 // is given up, and so may be the topic.
 void Hub::lose_lane(feed::Topic& topic, LaneKind kind) noexcept {
+    const auto request = requests_.find(request_key(topic.id(), kind));
     for (std::uint32_t left = topic.lane(kind)->size(); left > 0; left--) {
         const feed::Subscriber reader = topic.lane(kind)->row(0);
         leave(reader.reader, reader.link);
@@ -461,6 +492,12 @@ void Hub::lose_lane(feed::Topic& topic, LaneKind kind) noexcept {
                         wire::close_code::try_again_later,
                         "there is no memory for the keys of a topic");
     }
+    // The topic was made while a request was under way: its answer ends this, so nobody joins now.
+    if (request == requests_.end()) return;
+    RC_CHECK(request->second.live);
+    request->second.live = false;
+    request->second.lost = true;
+    topic.lanes[index_of(kind)].reset();
 }
 
 // Home's answer: history, if it keeps any, and when all of that is here those who waited begin, or
@@ -469,18 +506,29 @@ void Hub::on_started(const Mail& mail) noexcept {
     const auto kind = static_cast<LaneKind>(mail.lane);
     feed::Topic* topic = topics_.find(mail.name, mail.hash);
     RC_CHECK(topic != nullptr);  // kept by the request
-    RC_CHECK(requests_.contains(request_key(topic->id(), kind)));
+    const auto found = requests_.find(request_key(topic->id(), kind));
+    RC_CHECK(found != requests_.end());
+    Request& request = found->second;
+    RC_CHECK(mail.flag || !request.live);
+    auto verdict = Verdict::taken;
     if (!mail.flag) {
-        end_waiting(*topic, kind, Verdict::too_many_topics);
-    } else if (!take_history(*topic, kind, mail)) {
+        topic->lanes[index_of(kind)].reset();  // home has forgotten what it began to send
+        verdict = Verdict::too_many_topics;
+    } else if (request.lost) {
+        tell_home(*topic, kind, false);
+        verdict = Verdict::no_memory;
+    } else if (!request.live && !take_history(*topic, kind, mail)) {
         topic->lanes[index_of(kind)].reset();
         if (!mail.more) tell_home(*topic, kind, false);  // what it began to send is not wanted
-        end_waiting(*topic, kind, Verdict::no_memory);
-    } else if (mail.more) {
+        verdict = Verdict::no_memory;
+    } else if (!request.live && mail.more) {
         tell_home(*topic, kind, true, topic->lane(kind)->next(), mail.serial);
-    } else {
-        end_waiting(*topic, kind, Verdict::taken);
+        return;
     }
+    const std::vector<Waiter> waiters = std::move(found->second.waiters);
+    requests_.erase(found);
+    end_waiting(*topic, kind, waiters, verdict);
+    settle(*topic, kind);
 }
 
 // False: there is no memory for it.
@@ -507,31 +555,29 @@ bool Hub::take_history(feed::Topic& topic, LaneKind kind, const Mail& mail) noex
     return true;
 }
 
-void Hub::end_waiting(feed::Topic& topic, LaneKind kind, Verdict verdict) noexcept {
-    const auto found = requests_.find(request_key(topic.id(), kind));
-    const std::vector<Waiter> waiters = std::move(found->second);
-    requests_.erase(found);
+void Hub::end_waiting(feed::Topic& topic,
+                      LaneKind kind,
+                      const std::vector<Waiter>& waiters,
+                      Verdict verdict) noexcept {
     for (const Waiter& waiter : waiters) {
         if (waiter.conn == io::no_conn) continue;  // it left meanwhile
         Session* session = sessions_.find(waiter.conn, waiter.serial);
         if (session == nullptr) continue;
-        const std::uint32_t link = waiting_link(*session, topic.id(), kind);
-        if (link == no_link) continue;
+        const std::uint32_t link = link_of(*session, topic.id(), kind);
+        if (link == no_link || session->subscriptions[link].row != no_row) continue;
         if (verdict == Verdict::taken) {
             join(waiter.conn, link, topic, kind, waiter.id, waiter.resume);
-        } else {
-            session->subscriptions.remove(link);
-            relink(*session, link);
-            tell(sessions_,
-                 reactor_,
-                 waiter.conn,
-                 {.verdict = verdict, .id = waiter.id, .topic = topic.name()});
+            continue;
         }
-    }
-    if (verdict == Verdict::taken && topic.lane(kind)->size() == 0) {
-        give_up(topic, kind);
-    } else {
-        drop_if_unused(topic);
+        const bool brought = session->subscriptions[link].brought;
+        session->subscriptions.remove(link);
+        relink(*session, link);
+        // The topic is gone, so nothing is missed of it.
+        if (brought && verdict == Verdict::too_many_topics) continue;
+        tell(sessions_,
+             reactor_,
+             waiter.conn,
+             {.verdict = verdict, .id = waiter.id, .topic = topic.name()});
     }
 }
 

@@ -8,6 +8,11 @@
 // answered, even when all who waited have left, so there is never more than one and no answer is
 // mistaken for another.
 //
+// Patterns (node/patterns.h) bring topics: a subscription like any other, but that it is marked,
+// for it ends with the last pattern of its client that covers it. A topic that is made while a
+// pattern is there is announced by its home in front of its first record; one that was there before
+// is listed, and then asked for like one that a client names.
+//
 // Who makes mail without credit for it (node/mesh.h) is not read from any more: publishers and
 // subscribers, whether home is here or elsewhere. The server's own feed leaves a sample out.
 //
@@ -28,26 +33,14 @@
 #include "node/lanes.h"
 #include "node/mesh.h"
 #include "node/pacer.h"
+#include "node/patterns.h"
 #include "node/pump.h"
 #include "node/record.h"
+#include "node/resume.h"
 #include "node/sessions.h"
 #include "wire/envelope.h"
 
 namespace ringcast::node {
-
-// Where a client that comes back stopped: it wants every record after `offset` of that epoch. And
-// what it wants of presence, and says of itself there (node/presence.h).
-struct Resume {
-    bool wanted = false;
-    bool presence = false;
-    feed::Seq offset = 0;
-    std::uint64_t epoch = 0;
-    // Of a topic with keys: the latest of each first, where it cannot go on; and, if not 0, how
-    // much time lies between two batches at least.
-    bool snapshot = true;
-    Tick interval = 0;
-    std::string info = {};  // JSON text
-};
 
 // Who is to know of subscriptions that began, and of those that are about to end. Must not
 // subscribe or unsubscribe anybody.
@@ -88,19 +81,30 @@ class Hub {
                                         feed::LaneKind lane,
                                         std::string_view id,
                                         const Resume& resume = {}) noexcept;
-    // False: it was not subscribed.
-    [[nodiscard]] bool unsubscribe(io::ConnIndex conn,
-                                   std::string_view topic,
-                                   feed::LaneKind lane) noexcept;
-    // Takes a session out of all its topics.
+    enum class Unsubscribing : std::uint8_t { done, not_subscribed, covered };
+
+    // `covered`: nothing has changed, since a pattern of the client brings this topic.
+    [[nodiscard]] Unsubscribing unsubscribe(io::ConnIndex conn,
+                                            std::string_view topic,
+                                            feed::LaneKind lane) noexcept;
+    // The same for all topics that match, now and later, on lane envelope. `asked`: `subscribed`
+    // comes, and then the topics, each as `resume` says. Preconditions: it does not say from where
+    // on (resume.wanted); feed::PatternIndex::fits(pattern).
+    [[nodiscard]] Subscribing subscribe_pattern(io::ConnIndex conn,
+                                                std::string_view pattern,
+                                                std::string_view id,
+                                                const Resume& resume = {}) noexcept;
+    // Ends what no other pattern of the client brings. False: it was not subscribed.
+    [[nodiscard]] bool unsubscribe_pattern(io::ConnIndex conn, std::string_view pattern) noexcept;
+    // Takes a session out of all its topics and patterns.
     void forget(io::ConnIndex conn) noexcept;
 
     // Numbers and spreads a record, or has its home do so. `from`: told what came of it when it
     // asked for an ack, or when home refuses it.
     void publish(io::ConnIndex from, const Publication& publication) noexcept;
 
-    // Mail of the kinds publish, record, interest, started, outcome.
-    void receive(const Mail& mail) noexcept;
+    // Mail of all kinds about topics. How much work it was, in microseconds or so.
+    std::uint32_t receive(const Mail& mail) noexcept;
 
     // Lets those have their next batch whose time has come; when that is next, if ever.
     void pace() noexcept;
@@ -130,7 +134,17 @@ class Hub {
         std::string id;
         Resume resume;
     };
+    struct Request {
+        std::vector<Waiter> waiters;
+        bool live = false;  // the lane is here before the answer: the topic was made meanwhile
+        bool lost = false;  // ... and is not any more: there was no memory for its keys
+    };
 
+    [[nodiscard]] static std::uint64_t request_key(std::uint32_t topic,
+                                                   feed::LaneKind kind) noexcept;
+    [[nodiscard]] static std::uint32_t link_of(Session& session,
+                                               std::uint32_t topic,
+                                               feed::LaneKind kind) noexcept;
     [[nodiscard]] feed::Topic& topic_of(const Subscription& subscription) noexcept;
     [[nodiscard]] feed::Topic* find_or_create(std::string_view name, std::uint64_t hash) noexcept;
     // Its lane, once home has answered.
@@ -141,6 +155,16 @@ class Hub {
               feed::LaneKind kind,
               std::string_view id,
               const Resume& resume) noexcept;
+    [[nodiscard]] bool is_full(io::ConnIndex conn) noexcept;
+    void set_pace(io::ConnIndex conn,
+                  const feed::Topic& topic,
+                  feed::Lane& lane,
+                  std::uint32_t row,
+                  Tick interval) noexcept;
+    void tell_gap(io::ConnIndex conn,
+                  std::string_view topic,
+                  const Begin& begin,
+                  feed::Seq next) noexcept;
     void tell_home(const feed::Topic& topic,
                    feed::LaneKind kind,
                    bool wanted,
@@ -150,6 +174,7 @@ class Hub {
     void ask_home(feed::Topic& topic, feed::LaneKind kind, Waiter waiter) noexcept;
     void stop_waiting(const feed::Topic& topic, feed::LaneKind kind, std::uint64_t serial) noexcept;
     void leave(io::ConnIndex conn, std::uint32_t link) noexcept;
+    void take_row(io::ConnIndex conn, std::uint32_t link) noexcept;
     void give_up(feed::Topic& topic, feed::LaneKind kind) noexcept;
     void post_publication(io::ConnIndex from,
                           const Publication& publication,
@@ -162,9 +187,29 @@ class Hub {
     [[nodiscard]] bool take_history(feed::Topic& topic,
                                     feed::LaneKind kind,
                                     const Mail& mail) noexcept;
-    void end_waiting(feed::Topic& topic, feed::LaneKind kind, Verdict verdict) noexcept;
+    void end_waiting(feed::Topic& topic,
+                     feed::LaneKind kind,
+                     const std::vector<Waiter>& waiters,
+                     Verdict verdict) noexcept;
+    void settle(feed::Topic& topic, feed::LaneKind kind) noexcept;
     void on_outcome(const Mail& mail) noexcept;
     void drop_if_unused(feed::Topic& topic) noexcept;
+
+    // node/hub_patterns.cc
+    [[nodiscard]] Subscribing ask_again(io::ConnIndex conn,
+                                        std::uint32_t link,
+                                        std::string_view id,
+                                        const Resume& resume) noexcept;
+    void go_on(io::ConnIndex conn,
+               std::uint32_t link,
+               std::string_view id,
+               const Resume& resume,
+               const Begin& begin) noexcept;
+    void too_many(io::ConnIndex conn, std::string_view topic) noexcept;
+    std::uint32_t appear(feed::Topic& topic) noexcept;
+    std::uint32_t on_appeared(const Mail& mail) noexcept;
+    std::uint32_t on_listed(const Mail& mail) noexcept;
+    [[nodiscard]] bool bring(io::ConnIndex conn, std::string_view name) noexcept;
 
     const Config& config_;
     std::uint32_t shard_;
@@ -178,7 +223,8 @@ class Hub {
     Lanes lanes_;
     Pacer pacer_;
     Home home_;
-    std::unordered_map<std::uint64_t, std::vector<Waiter>> requests_;  // to home, by request_key()
+    Patterns patterns_;
+    std::unordered_map<std::uint64_t, Request> requests_;  // to home, by request_key()
 };
 
 }  // namespace ringcast::node

@@ -84,6 +84,21 @@ bool Lanes::append_keyed(feed::Topic& topic, const feed::CompactLog::Record& rec
     return true;
 }
 
+void Lanes::hold(const feed::Topic& topic) noexcept {
+    feed::Lane& lane = *topic.lane(LaneKind::envelope);
+    if (lane.keyed()) return;
+    lane.keep_history({.records = UINT64_MAX, .bytes = config_.topic_log_max});
+}
+
+void Lanes::let_go(const feed::Topic& topic) noexcept {
+    feed::Lane& lane = *topic.lane(LaneKind::envelope);
+    if (lane.keyed()) return;
+    const TopicRule& rule = rule_of(topic);
+    feed::Lane::History history;
+    if (rule.history != 0) history = {.records = rule.history, .bytes = rule.history_bytes};
+    lane.keep_history(history);
+}
+
 void Lanes::sweep() noexcept {
     holding_.keep_if([this](std::uint32_t id) {
         const feed::Topic* topic = topics_.get(id);

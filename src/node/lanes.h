@@ -60,6 +60,12 @@ class Lanes {
     [[nodiscard]] bool append_keyed(feed::Topic& topic,
                                     const feed::CompactLog::Record& record) noexcept;
 
+    // From hold() to let_go() the envelopes' lane keeps all its records, for readers who are on
+    // their way, as if they were history. They may be taken when memory is short. One with keys
+    // keeps what it always does.
+    void hold(const feed::Topic& topic) noexcept;
+    void let_go(const feed::Topic& topic) noexcept;
+
     // Drained logs give their memory back, and history that is too old goes. Once a second.
     void sweep() noexcept;
     [[nodiscard]] std::size_t to_sweep() const noexcept { return holding_.size(); }

@@ -11,6 +11,7 @@
 #include "node/durable.h"
 #include "node/history.h"
 #include "node/mesh.h"
+#include "node/patterns.h"
 #include "node/presence.h"
 #include "node/sessions.h"
 #include "wire/framer.h"
@@ -176,6 +177,11 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
         row_of("subscriptions",
                clients,
                config.topics_per_client_max * subscription_bytes,
+               "topics-per-client-max"),
+        row_of("patterns",
+               clients,
+               times(config.topics_per_client_max,
+                     Patterns::bytes_max(config.shards, config.topic_name_max)),
                "topics-per-client-max"),
         row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
     };

@@ -75,6 +75,11 @@ enum class MailKind : std::uint8_t {
     interest,  // to home: this shard has its first reader of a lane / has lost its last
     started,   // from home: the answer to interest, with history; every later record follows, or
                // there is more, which must be asked for
+    watch,     // to all: this shard has its first reader of a pattern / has lost its last
+    watched,   // the answer: whoever makes a topic there that matches says so from now on
+    list,      // to all: which topics match a pattern of this client, from this place on
+    listed,    // the answer: some of them, and where to go on
+    appeared,  // from home: a topic was made that somebody there may wait for; its records follow
     outcome,   // to the shard of a client: what came of its message (node/outcome.h)
     claim,     // to the registry's home: a client connected under an id of its own choice
     release,   // to the registry's home: it is gone
@@ -92,33 +97,56 @@ enum class MailKind : std::uint8_t {
 enum class Channel : std::uint8_t { request, news };
 
 [[nodiscard]] constexpr Channel channel_of(MailKind kind) noexcept {
-    const bool request = kind == MailKind::publish || kind == MailKind::interest ||
-                         kind == MailKind::settling || kind == MailKind::question ||
-                         kind == MailKind::presence;
-    return request ? Channel::request : Channel::news;
+    switch (kind) {
+        case MailKind::publish:
+        case MailKind::interest:
+        case MailKind::watch:
+        case MailKind::list:
+        case MailKind::settling:
+        case MailKind::question:
+        case MailKind::presence:
+            return Channel::request;
+        case MailKind::record:
+        case MailKind::started:
+        case MailKind::watched:
+        case MailKind::listed:
+        case MailKind::appeared:
+        case MailKind::outcome:
+        case MailKind::claim:
+        case MailKind::release:
+        case MailKind::evict:
+        case MailKind::settled:
+        case MailKind::counters:
+        case MailKind::answer:
+        case MailKind::presence_update:
+        case MailKind::finished:
+            break;
+    }
+    return Channel::news;
 }
 
 struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
     std::uint8_t lane = 0;        // feed::LaneKind; outcome: the Verdict; question: the Question
-    bool flag = false;            // interest: wanted or not; started: granted or not; publish: text
+    bool flag = false;            // interest, watch: wanted or not; started: granted; publish: text
     bool json = false;            // publish: the payload is JSON text that was validated
     bool ack = false;             // publish: the sender wants to know
-    bool more = false;            // started: there is more history than this
+    bool more = false;            // started, listed: there is more than this
     bool tombstone = false;       // record, of a topic with keys: its key is gone
     std::uint32_t from = 0;       // shard
     std::uint32_t conn = 0;       // the client concerned, with its serial
     std::uint64_t serial = 0;     // interest, started: how many pieces of history there were
     std::uint64_t hash = 0;       // of the topic's name
-    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count
+    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count; list,
+                                  // listed: the number of the topic to go on with
     std::uint64_t epoch = 0;      // question: how many records
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
-    std::string name;             // topic or client id
+    std::string name;             // topic, pattern or client id
     std::string id;               // of the client's message
     std::string key;              // publish; record, of a topic with keys
     std::string client;           // publish with ack: who that is
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
-    Parcel bytes[2];                            // one per lane; started: history; answer
+    Parcel bytes[2];                            // one per lane; started: history; listed: names
     std::unique_ptr<Job> job;                   // finished
 };
 

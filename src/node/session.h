@@ -67,7 +67,9 @@ struct Subscription {
     std::uint32_t topic = no_topic;  // id in the shard's table
     std::uint32_t row = no_row;      // in the lane
     feed::LaneKind lane = feed::LaneKind::envelope;
+    bool brought = false;  // by a pattern of the client, and not asked for by name
 };
+static_assert(sizeof(Subscription) == 12);
 
 // A client's subscriptions: nearly everybody has one, so one needs no memory of its own.
 class SubscriptionList {
@@ -112,6 +114,7 @@ struct Session {
     Excess excess_messages;
     Excess excess_controls;
     std::uint32_t counted = 0;        // bytes that Sessions::held_bytes() has of it
+    std::uint32_t pattern_bytes = 0;  // that its patterns hold, here and at the homes
     std::uint16_t counted_links = 0;  // subscriptions that it has of it
     std::uint16_t torn = no_link;     // the subscription inside one of whose records we stand
     std::uint16_t next_link = 0;      // the subscription that is served first next time

@@ -248,7 +248,7 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     const std::uint32_t links = session.subscriptions.size();
     std::size_t held = session.framer.held_bytes() + session.outbox.held_bytes();
-    held += links * subscription_bytes;
+    held += links * subscription_bytes + session.pattern_bytes;
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
     if (session.client_id != nullptr) held += name_bytes;
     if (session.publish_topic != nullptr) held += name_bytes;

@@ -242,8 +242,8 @@ void Shard::drain_mail() noexcept {
         while (left > 0) {
             const std::unique_ptr<Mail> mail = (mesh_.*take)(setup_.index);
             if (mail == nullptr) break;
-            on_mail(*mail);
-            left = stint.over() ? 0 : left - 1;
+            const std::uint32_t work = on_mail(*mail);
+            left = stint.over(work) ? 0 : left - 1;
         }
         sleepless_ = sleepless_ || left == 0;
     }
@@ -268,42 +268,47 @@ void Shard::fire_timers() noexcept {
     sleepless_ = sleepless_ || firing.over;
 }
 
-void Shard::on_mail(const Mail& mail) noexcept {
+std::uint32_t Shard::on_mail(const Mail& mail) noexcept {
     switch (mail.kind) {
         case MailKind::publish:
         case MailKind::record:
         case MailKind::interest:
         case MailKind::started:
+        case MailKind::watch:
+        case MailKind::watched:
+        case MailKind::list:
+        case MailKind::listed:
+        case MailKind::appeared:
         case MailKind::outcome:
-            hub_.receive(mail);
-            return;
+            return hub_.receive(mail);
         case MailKind::question:
         case MailKind::answer:
             inquiries_.receive(mail);
-            return;
+            break;
         case MailKind::presence:
         case MailKind::presence_update:
             presence_.receive(mail);
-            return;
+            break;
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
             registry_.receive(mail);
-            return;
+            break;
         case MailKind::settling:
         case MailKind::settled:
             on_settled(mail.offset);
-            return;
+            break;
         case MailKind::finished:
             mail.job->done();
-            return;
+            break;
         case MailKind::counters:
-            if (host_feed_ == nullptr) return;
+            if (host_feed_ == nullptr) break;
             host_feed_->set(
                 mail.from,
                 {.connections = mail.serial, .delivered = mail.offset, .published = mail.epoch});
-            return;
+            break;
     }
+    return 1;
 }
 
 // A topic's last reader takes its log along, whose pages may have to be punched out: 5 ms for 64

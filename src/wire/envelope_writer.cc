@@ -275,7 +275,14 @@ void write(Sink& sink, const Subscribed& message) noexcept {
                                    : R"(,"keyed":true,"snapshot":false)");
         number(sink, R"(,"head":)", message.head);
     }
+    optional_text(sink, R"(,"pattern":)", message.pattern);
     sink.text("}}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const PatternSubscribed& message) noexcept {
+    begin(sink, R"({"type":"subscribed")", message.id, message.wall_ns, message.topic);
+    sink.text(R"(,"payload":{"pattern":true}})");
 }
 
 template <typename Sink>
@@ -430,6 +437,8 @@ template std::size_t encoded_size(const Welcome&) noexcept;
 template void encode(const Welcome&, MutBytes) noexcept;
 template std::size_t encoded_size(const Subscribed&) noexcept;
 template void encode(const Subscribed&, MutBytes) noexcept;
+template std::size_t encoded_size(const PatternSubscribed&) noexcept;
+template void encode(const PatternSubscribed&, MutBytes) noexcept;
 template std::size_t encoded_size(const Unsubscribed&) noexcept;
 template void encode(const Unsubscribed&, MutBytes) noexcept;
 template std::size_t encoded_size(const Ack&) noexcept;

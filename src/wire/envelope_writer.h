@@ -58,7 +58,7 @@ struct Welcome {
 };
 
 // payload {"offset":N,"epoch":"0123456789abcdef","recovered":B,
-//          with keys: "keyed":true,"snapshot":B,"head":N}
+//          with keys: "keyed":true,"snapshot":B,"head":N, brought by a pattern: "pattern":P}
 struct Subscribed {
     std::string_view id{};
     std::int64_t wall_ns = 0;
@@ -69,6 +69,14 @@ struct Subscribed {
     bool keyed = false;
     bool snapshot = false;   // the latest of each key comes first ...
     std::uint64_t head = 0;  // ... and is whole with the first record from this offset on; 0: empty
+    std::string_view pattern{};  // that brought the topic; empty: it was asked for by name
+};
+
+// payload {"pattern":true}
+struct PatternSubscribed {
+    std::string_view id{};
+    std::int64_t wall_ns = 0;
+    std::string_view topic{};  // the pattern
 };
 
 struct Unsubscribed {
@@ -154,8 +162,9 @@ struct Gap {
 
 // What the server says: the structs above that are a whole message.
 template <typename T>
-concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
-    std::same_as<T, Subscribed> || std::same_as<T, Unsubscribed> || std::same_as<T, Ack> ||
+concept Outbound =
+    std::same_as<T, DataUpdate> || std::same_as<T, Welcome> || std::same_as<T, Subscribed> ||
+    std::same_as<T, PatternSubscribed> || std::same_as<T, Unsubscribed> || std::same_as<T, Ack> ||
     std::same_as<T, Pong> || std::same_as<T, ErrorReply> || std::same_as<T, Gap> ||
     std::same_as<T, History> || std::same_as<T, Presence> || std::same_as<T, PresenceUpdate>;
 

@@ -47,6 +47,7 @@ FLAGS = {
     'pong_timeout': '--pong-timeout',
     'topic': '--topic',
     'topic_log_max': '--topic-log-max',
+    'topics_per_client_max': '--topics-per-client-max',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
 COMPLAINTS = re.compile(

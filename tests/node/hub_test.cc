@@ -638,8 +638,10 @@ TEST_CASE("hub: a lane that goes with its last reader leaves no memory behind") 
         REQUIRE(node.hub.subscribe(socket.conn, "t", LaneKind::envelope, {}) ==
                 Hub::Subscribing::asked);
         node.publish("t", "1");
-        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
-        CHECK(!node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope));
+        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope) ==
+              Hub::Unsubscribing::done);
+        CHECK(node.hub.unsubscribe(socket.conn, "t", LaneKind::envelope) ==
+              Hub::Unsubscribing::not_subscribed);
     }
     CHECK(node.rig.pool.bytes_in_use() == 0);
     CHECK(node.hub.to_sweep() == 1);  // one topic, listed once
@@ -647,4 +649,41 @@ TEST_CASE("hub: a lane that goes with its last reader leaves no memory behind") 
     CHECK(node.hub.to_sweep() == 0);
     node.rig.settle();
     CHECK(node.rig.topics.count() == 1);  // its offset is remembered
+}
+
+TEST_CASE("hub: what a pattern holds counts for one of its readers, and then for the next") {
+    HubRig node{Config()};
+    Sessions& sessions = node.rig.sessions;
+    const io::ConnIndex first = node.rig.connect_open().conn;
+    const io::ConnIndex second = node.rig.connect_open().conn;
+    std::vector<std::string> patterns;
+    for (int i = 0; i < 50; i++)
+        patterns.push_back("a" + std::to_string(i) + ".b.*");
+    const auto subscribe = [&](io::ConnIndex conn) {
+        for (const std::string& pattern : patterns)
+            REQUIRE(node.hub.subscribe_pattern(conn, pattern, "1") == Hub::Subscribing::asked);
+    };
+    subscribe(first);
+    const std::uint32_t whole = sessions[first].pattern_bytes;
+    CHECK(whole >= 50 * 2 * feed::PatternIndex::cost_of(patterns[0]));
+    CHECK(sessions.held_bytes() >= whole);
+    subscribe(second);
+    const std::uint32_t part = sessions[second].pattern_bytes;
+    CHECK(part < whole);
+    CHECK(part > 0);
+    for (const std::string& pattern : patterns)
+        REQUIRE(node.hub.unsubscribe_pattern(first, pattern));
+    CHECK(sessions[first].pattern_bytes == 0);
+    CHECK(sessions[second].pattern_bytes == whole);
+    subscribe(first);
+    CHECK(sessions[first].pattern_bytes == part);
+    node.hub.forget(second);
+    CHECK(sessions[second].pattern_bytes == 0);
+    CHECK(sessions[first].pattern_bytes == whole);
+    // Other words for itself are its own.
+    REQUIRE(node.hub.subscribe_pattern(first, "c.>", "1", {.info = std::string(200, '1')}) ==
+            Hub::Subscribing::asked);
+    CHECK(sessions[first].pattern_bytes >= whole + 200);
+    node.hub.forget(first);
+    CHECK(sessions[first].pattern_bytes == 0);
 }

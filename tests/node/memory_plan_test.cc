@@ -2,6 +2,7 @@
 
 #include "node/memory_plan.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -9,6 +10,7 @@
 
 #include "base/random.h"
 #include "node/durable.h"
+#include "node/patterns.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -154,4 +156,20 @@ TEST_CASE("memory plan: what waits for the disk is set aside where a rule says d
     CHECK(std::string(plan.fixed.back().name) == "records for the disk");
     CHECK(plan.fixed.back().bytes > 2 * 2 * (Durable::Limits().bytes + config.message_max));
     CHECK(plan.growing.back().bytes > before.growing.back().bytes);
+}
+
+TEST_CASE("memory plan: every place of a client may be a pattern, which every home knows too") {
+    for (const std::uint64_t shards : {1U, 4U}) {
+        Config config = with_shards(shards);
+        config.connections_max = 10;
+        config.topics_per_client_max = 7;
+        const MemoryPlan plan = plan_of(config, 2 * units::gib);
+        const auto row =
+            std::find_if(plan.growing.begin(), plan.growing.end(), [](const MemoryRow& each) {
+                return std::string(each.name) == "patterns";
+            });
+        REQUIRE(row != plan.growing.end());
+        CHECK(row->bytes == 10 * 7 * Patterns::bytes_max(shards, config.topic_name_max));
+        CHECK(row->bytes > 10 * 7 * (shards + 1) * config.topic_name_max);
+    }
 }

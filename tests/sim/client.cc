@@ -89,6 +89,9 @@ void Client::dial() {
     std::string target = plan_.raw ? "/raw?" : "/ws?";
     if (plan_.raw) {
         for (const std::uint32_t topic : plan_.topics) {
+            world_.oracle().touch(topic, world_.now());
+        }
+        for (const std::uint32_t topic : plan_.topics) {
             target += "topic=" + world_.oracle().topic_name(topic) + "&";
         }
         if (plan_.publishes) {
@@ -240,9 +243,11 @@ void Client::on_open() {
             reading.state = Reading::State::on;
         }
     } else {
+        // Behind a pattern's back: what it knows, from where it stopped.
         for (Reading& reading : readings_) {
-            request(reading, true);
+            if (plan_.pattern.empty() || reading.next != 0) request(reading, true);
         }
+        if (!plan_.pattern.empty()) request_pattern(true);
         repeat_unanswered();
     }
     if (plan_.act_every > 0) alarm_in(Alarm::act, plan_.act_every);
@@ -333,6 +338,10 @@ void Client::on_envelope(std::string_view text) {
         on_ack(envelope);
         return;
     }
+    if (!plan_.pattern.empty() && envelope.topic == plan_.pattern) {
+        on_pattern(envelope);
+        return;
+    }
     Reading* reading = reading_of(envelope.topic);
     if (reading == nullptr) {
         fail("about a topic that was not asked for: " + std::string(text.substr(0, 200)));
@@ -342,12 +351,16 @@ void Client::on_envelope(std::string_view text) {
     if (envelope.type == "data_update") {
         problem = world_.oracle().record(*reading, envelope);
     } else if (envelope.type == "gap") {
-        const bool owed = reading->owed.from != 0;
+        // Too much was published on a new topic before those it was made for could be brought.
+        const bool kept = plan_.pattern.empty() || member(envelope.payload, "reason") != "history";
+        const bool owed = reading->owed.from != 0 || !kept;
         if (!owed && world_.options().config.slow_policy != SlowPolicy::gap) {
             problem = "a gap by policy";
         }
         if (problem.empty())
             problem = world_.oracle().gap(*reading, envelope.payload, world_.now());
+    } else if (!plan_.pattern.empty() && envelope.id.empty()) {
+        on_brought(*reading, envelope);
     } else {
         on_answer(envelope);
     }
@@ -385,10 +398,49 @@ void Client::on_answer(const Envelope& envelope) {
     reading.expected.pop_front();
     if (!subscribed) {
         reading.end();
+        if (pattern_.state == Reading::State::on) fail("unsubscribed what a pattern brings");
+        return;
+    }
+    Oracle& oracle = world_.oracle();
+    const std::string problem =
+        reading.state == Reading::State::on
+            ? oracle.named(reading, envelope.payload, world_.now())
+            : oracle.subscribed(reading, envelope.payload, resumes, world_.now());
+    reading.by_name = true;
+    if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading.topic) + ")");
+}
+
+void Client::on_pattern(const Envelope& envelope) {
+    const bool subscribed = envelope.type == "subscribed";
+    if (pattern_.expected.empty() || number(envelope.id) != pattern_.expected.front().id ||
+        pattern_.expected.front().subscribe != subscribed) {
+        fail("an answer to no pattern: " + std::string(envelope.type));
+        return;
+    }
+    pattern_.expected.pop_front();
+    pattern_.state = subscribed ? Reading::State::on : Reading::State::off;
+    confirmed_ = subscribed ? world_.now() : never;
+    if (subscribed && member(envelope.payload, "pattern") != "true") fail("not as a pattern");
+    for (Reading& reading : readings_) {
+        if (!subscribed && !reading.by_name) reading.end();
+    }
+}
+
+void Client::on_brought(Reading& reading, const Envelope& envelope) {
+    const bool anew = world_.oracle().keyed() && reading.state == Reading::State::on &&
+                      member(envelope.payload, "pattern").empty();
+    if (anew) {  // it was too far behind
+        on_answer(envelope);
+        return;
+    }
+    const bool due = pattern_.state == Reading::State::on && reading.state == Reading::State::off;
+    const bool ours = member(envelope.payload, "pattern") == plan_.pattern;
+    if (envelope.type != "subscribed" || !envelope.id.empty() || !due || !ours) {
+        fail("not brought by a pattern: " + std::string(envelope.type));
         return;
     }
     const std::string problem =
-        world_.oracle().subscribed(reading, envelope.payload, resumes, world_.now());
+        world_.oracle().brought(reading, envelope.payload, confirmed_, world_.now());
     if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading.topic) + ")");
 }
 
@@ -420,12 +472,16 @@ void Client::on_error(const Envelope& envelope) {
     const bool keys = code == "too_many_keys" || code == "keys_full" || code == "no_memory";
     const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
     const bool unstored = stored && world_.options().durable != 0;
-    const bool usual = limited || crowded || many || unstored || (keys && world_.oracle().keyed());
+    const bool covered = code == "covered" && pattern_.state == Reading::State::on;
+    const bool usual =
+        limited || crowded || many || unstored || covered || (keys && world_.oracle().keyed());
     if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
         fail("error " + std::string(code));
         return;
     }
     if (!envelope.id.empty() && forget_unanswered(id)) return;
+    lacks_place_ = lacks_place_ || (envelope.id.empty() && !limited);
+    std::erase_if(pattern_.expected, [&](const Reading::Expected& each) { return each.id == id; });
     // A refused request leaves its topic as it was.
     for (Reading& reading : readings_) {
         for (std::size_t i = 0; i < reading.expected.size(); i++) {
@@ -553,6 +609,11 @@ void Client::check_restart() {
     }
 }
 
+bool Client::has_all() const {
+    return pattern_.state == Reading::State::on && pattern_.expected.empty() && !lacks_place_ &&
+           !world_.may_refuse_messages() && world_.options().config.topics_per_client_max == 128;
+}
+
 std::string Client::pending() {
     const std::string name = "client " + std::to_string(index_);
     if (state_ == State::asking && plan_.kind != Kind::slow_handshake && !excused()) {
@@ -579,6 +640,7 @@ std::string Client::pending() {
                    std::to_string(reading.topic);
         }
     }
+    if (!pattern_.expected.empty()) return name + " waits for the answer to its pattern";
     if (!unanswered_.empty()) return name + " waits for ack N" + std::to_string(unanswered_[0]);
     if (!out_.empty()) return name + " cannot say all it wants";
     return {};

@@ -38,6 +38,7 @@ struct Plan {
     std::uint32_t reactor = 0;
     std::uint32_t who = none;  // number of its client_id
     std::vector<std::uint32_t> topics;
+    std::string pattern = {};  // that stands for all topics; empty: they are named
     std::uint32_t publish_topic = 0;
     std::uint32_t variant = 0;  // of a liar, a leaver, ...
     Nanos act_every = 0;
@@ -90,6 +91,8 @@ class Client {
     // An open connection from which everything may be expected.
     [[nodiscard]] bool healthy() const;
     [[nodiscard]] Nanos opened_at() const { return opened_at_; }
+    // Its pattern has been confirmed, and neither a limit nor memory keeps a topic from it.
+    [[nodiscard]] bool has_all() const;
     // What is still missing here; empty if nothing.
     [[nodiscard]] std::string pending();
     [[nodiscard]] std::uint16_t close_code() const { return close_code_; }
@@ -116,6 +119,8 @@ class Client {
     void on_close(const Frame& frame);
     void on_envelope(std::string_view text);
     void on_answer(const Envelope& envelope);
+    void on_pattern(const Envelope& envelope);
+    void on_brought(Reading& reading, const Envelope& envelope);
     void on_error(const Envelope& envelope);
     void on_ack(const Envelope& envelope);
     [[nodiscard]] bool forget_unanswered(std::uint64_t id);
@@ -127,6 +132,8 @@ class Client {
     void check_code(std::uint16_t code);
     void check_restart();
     void request(Reading& reading, bool subscribe);
+    void request_pattern(bool subscribe);
+    void ask_about_pattern();
     [[nodiscard]] Reading* reading_of(std::string_view topic);
     [[nodiscard]] bool excused() const;
     void finish(bool orderly);
@@ -145,6 +152,9 @@ class Client {
     Unsent out_;
     std::uint64_t said_ = 0;  // bytes, those in out_ included
     std::vector<Reading> readings_;
+    Reading pattern_;  // only its state and what is expected
+    Nanos confirmed_ = never;
+    bool lacks_place_ = false;  // a topic could not be brought
     std::vector<std::uint32_t> unanswered_;  // publications, one entry for each time they were said
     std::uint64_t next_id_;
     std::uint32_t pongs_asked_ = 0;

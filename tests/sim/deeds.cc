@@ -19,6 +19,7 @@ constexpr Nanos slack = 700 * ms;  // as in client.cc
 
 void Client::request(Reading& reading, bool subscribe) {
     const std::uint64_t id = next_id_++;
+    world_.oracle().touch(reading.topic, world_.now());
     // What is asked before an unsubscribe may never be answered.
     if (!subscribe) {
         for (Reading::Expected& each : reading.expected) {
@@ -43,6 +44,35 @@ void Client::request(Reading& reading, bool subscribe) {
     }
     if (!wish.empty()) text += ",\"payload\":{" + wish + "}";
     say_frame(Op::text, text + "}");
+}
+
+void Client::request_pattern(bool subscribe) {
+    const std::uint64_t id = next_id_++;
+    pattern_.expected.push_back({.id = id, .subscribe = subscribe});
+    std::string text = std::string("{\"type\":\"") + (subscribe ? "subscribe" : "unsubscribe") +
+                       "\",\"id\":\"" + std::to_string(id) + "\",\"topic\":\"" + plan_.pattern +
+                       "\"";
+    if (subscribe && world_.oracle().keyed() && again_.chance(1, 8)) {
+        text += ",\"payload\":{\"max_rate\":" + std::to_string(again_.between(20, 100)) + "}";
+    }
+    say_frame(Op::text, text + "}");
+}
+
+// One request at a time: what is taken back before it counts is not answered. What is brought may
+// be asked for by name, too, and cannot be left by name.
+void Client::ask_about_pattern() {
+    if (!pattern_.expected.empty()) return;
+    if (pattern_.state == Reading::State::off) {
+        request_pattern(true);
+        return;
+    }
+    Reading& reading = readings_[random_.below(readings_.size())];
+    const bool on = reading.state == Reading::State::on && reading.expected.empty();
+    if (random_.chance(1, 6)) {
+        request_pattern(false);
+    } else if (on && again_.chance(1, 4)) {
+        request(reading, reading.by_name ? false : again_.chance(3, 4));
+    }
 }
 
 void Client::publish() {
@@ -130,6 +160,10 @@ void Client::ask_something() {
     if (random_.chance(1, 4) || readings_.empty()) {
         pongs_asked_++;
         say_frame(Op::text, R"({"type":"ping"})");
+        return;
+    }
+    if (!plan_.pattern.empty()) {
+        ask_about_pattern();
         return;
     }
     Reading& reading = readings_[random_.below(readings_.size())];

@@ -58,10 +58,11 @@ class Disk final : public node::Worker {
         queue_.release(strand);
         arm();
     }
-    // It is as quick and as good as a disk can be.
+    // It is as quick and as good as a disk can be: a stall that has begun ends, too.
     void calm_down() {
         calm_ = true;
         store_.fail(io::StoreFault::none, 0);
+        on_alarm();
     }
     [[nodiscard]] const node::Storage& storage() const { return storage_; }
     [[nodiscard]] const test::FakeStore& store() const { return store_; }

@@ -123,6 +123,15 @@ void draw_disk(Options& options) {
     }
 }
 
+// Clients that subscribe to all topics by a pattern, in one world out of four. On a stream of its
+// own, too.
+void draw_wildcards(Options& options) {
+    io::SimRandom random(options.seed ^ 0x9a77e4, options.tape);
+    if (random.chance(1, 4)) {
+        options.wildcards = static_cast<std::uint32_t>(random.between(200, 1024));
+    }
+}
+
 }  // namespace
 
 Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
@@ -166,6 +175,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     draw_company(options);
     draw_recovery(options);
     draw_disk(options);
+    draw_wildcards(options);
     return options;
 }
 

@@ -69,8 +69,9 @@ struct Options {
     std::uint32_t disk_fault = 0;
     std::uint32_t disk_stall = 0;
 
-    bool keyed = false;    // topics keep the latest record of each key
-    bool repeats = false;  // publishers say again what was not acknowledged
+    std::uint32_t wildcards = 0;  // of 1024 who may: those who subscribe to a pattern
+    bool keyed = false;           // topics keep the latest record of each key
+    bool repeats = false;         // publishers say again what was not acknowledged
     bool stop_under_load = false;
     bool trace = false;
     io::SimTape* tape = nullptr;

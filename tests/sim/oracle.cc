@@ -64,6 +64,7 @@ void Reading::begin(std::uint64_t next_offset, Nanos now) {
 // Where it stood is remembered, for those who come back.
 void Reading::end() {
     state = State::off;
+    by_name = false;
     owed = {};
 }
 
@@ -99,6 +100,7 @@ std::uint32_t Oracle::topic_of(std::string_view name) const {
 std::uint32_t Oracle::add(const Publication& publication) {
     const std::uint32_t index = count();
     publications_.push_back(publication);
+    touch(publication.topic, publication.sent_at);
     const std::size_t place = std::size_t{publication.client} * topics_.size() + publication.topic;
     if (place >= latest_.size()) latest_.resize(place + topics_.size(), none);
     publications_.back().before = std::exchange(latest_[place], index);
@@ -158,6 +160,26 @@ std::string Oracle::subscribed(Reading& reading,
     reading.epoch = epoch;
     if (resumes) reading.owed = {.from = missed_from, .to = offset};
     return {};
+}
+
+std::string Oracle::brought(Reading& reading, std::string_view payload, Nanos since, Nanos now) {
+    if (member(payload, "recovered") != "false") return "recovered by a pattern";
+    std::string problem = subscribed(reading, payload, false, now);
+    if (!problem.empty() || topics_[reading.topic].touched <= since) return problem;
+    if (reading.next != 1) return "a new topic not from its first record on";
+    reading.clear_since = since;
+    brought_anew++;
+    return {};
+}
+
+std::string Oracle::named(Reading& reading, std::string_view payload, Nanos now) {
+    if (keyed_) return subscribed(reading, payload, false, now);
+    if (number(member(payload, "offset")) + 1 != reading.next) return "not the same subscription";
+    return member(payload, "recovered") == "false" ? "" : "recovered by name";
+}
+
+void Oracle::touch(std::uint32_t topic, Nanos now) {
+    topics_[topic].touched = std::min(topics_[topic].touched, now);
 }
 
 std::string Oracle::acknowledged(std::uint32_t publication, const Envelope& ack) {

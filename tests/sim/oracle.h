@@ -72,7 +72,8 @@ struct Reading {
     Nanos clear_since = never;  // all that was sent later must come
     std::vector<std::pair<std::uint32_t, std::uint32_t>> last_of;  // client, its publication
     std::deque<Expected> expected;
-    Owed owed;  // the gap that must come next
+    Owed owed;             // the gap that must come next
+    bool by_name = false;  // and not only brought by a pattern
     std::vector<std::uint64_t>
         latest;  // with keys: by key, the offset of the last record that came
     std::uint64_t received = 0;
@@ -121,6 +122,17 @@ class Oracle {
                                          std::string_view payload,
                                          bool resumes,
                                          Nanos now);
+    // By a pattern that was confirmed at `since`: a topic that nobody had named by then was made
+    // behind that, so it comes from its first record on.
+    [[nodiscard]] std::string brought(Reading& reading,
+                                      std::string_view payload,
+                                      Nanos since,
+                                      Nanos now);
+    // Asked for by name while a pattern brings it: the same subscription goes on, or begins with
+    // the latest of all keys anew.
+    [[nodiscard]] std::string named(Reading& reading, std::string_view payload, Nanos now);
+    // Somebody says something from which the server may make a topic.
+    void touch(std::uint32_t topic, Nanos now);
     [[nodiscard]] std::string acknowledged(std::uint32_t publication, const Envelope& ack);
     // Of the epoch that the reading stands in.
     [[nodiscard]] const std::string& epoch_name(const Reading& reading) const {
@@ -137,6 +149,7 @@ class Oracle {
     std::uint64_t checked = 0;  // deliveries
     std::uint64_t gaps = 0;
     std::uint64_t recovered = 0;
+    std::uint64_t brought_anew = 0;  // from the first record on
 
   private:
     struct Epoch {
@@ -145,6 +158,7 @@ class Oracle {
     };
     struct Topic {
         std::string name;
+        Nanos touched = never;      // when it was first named
         std::vector<Epoch> epochs;  // more than one: nobody needed it for a minute
     };
 

@@ -34,6 +34,7 @@ World::World(const Options& options)
       faults_(options.seed ^ 0xfa17, options.tape),
       client_random_(options.seed ^ 0xc11e47, options.tape),
       company_(options.seed ^ 0xc0117, options.tape),
+      wildcards_(options.seed ^ 0x3a8d5, options.tape),
       oracle_(options.topics, options.keyed),
       mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
       disk_(options_, net_, *mesh_, disk_alarm),
@@ -118,6 +119,15 @@ Plan World::draw_plan() {
     plan.publish_topic = static_cast<std::uint32_t>(random.below(options_.topics));
     plan.variant = static_cast<std::uint32_t>(random.below(64));
     plan.act_every = static_cast<Nanos>(random.between(2, 300)) * ms;
+    const bool may =
+        plan.kind == Kind::good || plan.kind == Kind::slow || plan.kind == Kind::leaver;
+    if (may && !plan.raw && options_.wildcards > 0 && wildcards_.chance(options_.wildcards, 1024)) {
+        plan.pattern = wildcards_.chance(1, 2) ? ">" : "*";
+        plan.topics.clear();
+        for (std::uint32_t topic = 0; topic < options_.topics; topic++) {
+            plan.topics.push_back(topic);
+        }
+    }
     return plan;
 }
 
@@ -432,7 +442,9 @@ bool World::lacks(std::uint32_t client, std::uint32_t final) {
     if (!clients_[what.client].healthy() || !reader.healthy())
         return false;  // it may have been lost
     for (const Reading& reading : reader.readings()) {
-        if (reading.topic != what.topic || reading.state != Reading::State::on) continue;
+        if (reading.topic != what.topic) continue;
+        if (reading.state != Reading::State::on && reader.has_all()) return true;
+        if (reading.state != Reading::State::on) continue;
         if (options_.keyed) continue;  // Client::pending() sees to it
         // A raw client is not told when its subscription begins.
         const bool fresh = reader.plan().raw && reader.opened_at() + settled_after > what.sent_at;

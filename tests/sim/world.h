@@ -134,6 +134,7 @@ class World {
     io::SimRandom faults_;
     io::SimRandom client_random_;
     io::SimRandom company_;
+    io::SimRandom wildcards_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     Disk disk_;

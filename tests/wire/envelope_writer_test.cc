@@ -79,6 +79,13 @@ TEST_CASE("writer: every other message") {
     CHECK(body(Subscribed{.wall_ns = wall, .topic = "t", .epoch = UINT64_MAX}) ==
           R"({"type":"subscribed","id":"","timestamp":1700000000.123,"topic":"t",)"
           R"("payload":{"offset":0,"epoch":"ffffffffffffffff","recovered":false}})");
+    CHECK(body(Subscribed{.wall_ns = wall, .topic = "a.b", .epoch = 1, .pattern = "a.*"}) ==
+          R"({"type":"subscribed","id":"","timestamp":1700000000.123,"topic":"a.b",)"
+          R"("payload":{"offset":0,"epoch":"0000000000000001","recovered":false,)"
+          R"("pattern":"a.*"}})");
+    CHECK(body(PatternSubscribed{.id = "6", .wall_ns = wall, .topic = "a.>"}) ==
+          R"({"type":"subscribed","id":"6","timestamp":1700000000.123,"topic":"a.>",)"
+          R"("payload":{"pattern":true}})");
     CHECK(body(Unsubscribed{.id = "2", .wall_ns = wall, .topic = "t"}) ==
           R"({"type":"unsubscribed","id":"2","timestamp":1700000000.123,"topic":"t"})");
     CHECK(body(Ack{.id = "3", .wall_ns = wall, .topic = "t", .offset = 10, .epoch = 255}) ==
