@@ -96,7 +96,8 @@ Hub::Hub(const Config& config,
             feed::Log::record_size_max(pool),
             parser,
             counters,
-            storage) {}
+            storage),
+      acks_(config, shard, reactor, mesh, sessions, topics, home_, counters) {}
 
 std::uint64_t Hub::hash_of(std::string_view name) const noexcept {
     return hash_bytes(as_bytes(name), hash_seed_);
@@ -181,6 +182,8 @@ void Hub::join(io::ConnIndex conn,
                     .serial = sessions_[conn].serial},
                    sessions_.now());
     }
+    const bool acks = resume.acks && kind == LaneKind::envelope && !lane.keyed();
+    const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
     if (reader_hook_.joined != nullptr) {
         reader_hook_.joined(reader_hook_.context, conn, topic, resume);
@@ -199,7 +202,10 @@ void Hub::join(io::ConnIndex conn,
                            .recovered = begin.recovered,
                            .keyed = lane.keyed(),
                            .snapshot = begin.snapshot,
-                           .head = next - 1});
+                           .head = next - 1,
+                           .acks = acks,
+                           .session = resume.session,
+                           .open = open});
     if (begin.reason == nullptr) return;
     counters_.gaps++;
     reply(sessions_,
@@ -360,6 +366,7 @@ void Hub::post_publication(io::ConnIndex from,
     mail->json = publication.json;
     mail->flag = publication.text;
     mail->ack = publication.ack;
+    mail->report = publication.report;
     mail->client = publication.client;
     mail->sender_key = publication.sender_key;
     mail->offset = publication.payload.size();
@@ -413,6 +420,11 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::outcome:
             on_outcome(mail);
             return;
+        case MailKind::missed:
+            home_.on_missed(mail);
+            return;
+        case MailKind::park:
+        case MailKind::resume:
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
@@ -545,7 +557,8 @@ void Hub::on_outcome(const Mail& mail) noexcept {
                 .id = mail.id,
                 .topic = mail.name,
                 .offset = mail.offset,
-                .epoch = mail.epoch});
+                .epoch = mail.epoch,
+                .clients = mail.hash});
 }
 
 }  // namespace ringcast::node

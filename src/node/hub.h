@@ -23,6 +23,7 @@
 
 #include "feed/topic.h"
 #include "io/reactor.h"
+#include "node/acks.h"
 #include "node/counters.h"
 #include "node/home.h"
 #include "node/lanes.h"
@@ -46,7 +47,9 @@ struct Resume {
     // much time lies between two batches at least.
     bool snapshot = true;
     Tick interval = 0;
-    std::string info = {};  // JSON text
+    std::string info = {};     // JSON text
+    bool acks = false;         // it acknowledges records, ...
+    std::string session = {};  // ... and is told its token
 };
 
 // Who is to know of subscriptions that began, and of those that are about to end. Must not
@@ -99,7 +102,7 @@ class Hub {
     // asked for an ack, or when home refuses it.
     void publish(io::ConnIndex from, const Publication& publication) noexcept;
 
-    // Mail of the kinds publish, record, interest, started, outcome.
+    // Mail of the kinds publish, record, interest, started, outcome, missed.
     void receive(const Mail& mail) noexcept;
 
     // Lets those have their next batch whose time has come; when that is next, if ever.
@@ -107,6 +110,7 @@ class Hub {
     [[nodiscard]] const Pacer& pacer() const noexcept { return pacer_; }
 
     [[nodiscard]] Home& home() noexcept { return home_; }
+    [[nodiscard]] Acks& acks() noexcept { return acks_; }
     // The shard of a topic's home.
     [[nodiscard]] std::uint32_t home_of(std::string_view name) const noexcept {
         return home_.of(hash_of(name));
@@ -114,7 +118,9 @@ class Hub {
 
     // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
-    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return home_.held_bytes(); }
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept {
+        return home_.held_bytes() + acks_.held_bytes();
+    }
     [[nodiscard]] std::size_t to_sweep() const noexcept { return lanes_.to_sweep(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
     [[nodiscard]] std::uint32_t home_of(std::uint64_t hash) const noexcept {
@@ -178,6 +184,7 @@ class Hub {
     Lanes lanes_;
     Pacer pacer_;
     Home home_;
+    Acks acks_;
     std::unordered_map<std::uint64_t, std::vector<Waiter>> requests_;  // to home, by request_key()
 };
 
