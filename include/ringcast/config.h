@@ -56,6 +56,12 @@ struct Config {
     std::uint64_t store_size_max = 0;
     std::uint64_t dedup_window = 0;
     std::uint64_t dedup_max = 0;
+    std::uint64_t ack_timeout = 0;
+    std::uint64_t ack_timeout_max = 0;
+    std::uint64_t ack_attempts = 0;
+    std::uint64_t ack_expiry = 0;
+    std::uint64_t session_time = 0;
+    std::uint64_t session_memory = 0;
     std::uint64_t outbox_max = 0;
     std::uint64_t messages_per_second = 0;
     std::uint64_t messages_burst = 0;
@@ -83,7 +89,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 28> number_flags{{
+inline constexpr std::array<NumberFlag, 34> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -230,6 +236,43 @@ inline constexpr std::array<NumberFlag, 28> number_flags{{
      0,
      1 << 24,
      "of these ids, how many a shard knows; the oldest go first"},
+    {"ack-timeout",
+     &Config::ack_timeout,
+     Unit::nanos,
+     5 * units::s,
+     10 * units::ms,
+     units::hour,
+     "a record that a subscriber has not acknowledged for so long is sent again, each time after "
+     "twice the wait"},
+    {"ack-timeout-max",
+     &Config::ack_timeout_max,
+     Unit::nanos,
+     30 * units::s,
+     10 * units::ms,
+     units::hour,
+     "the longest of these waits"},
+    {"ack-attempts", &Config::ack_attempts, Unit::count, 5, 0, 1000, "how often it is sent again"},
+    {"ack-expiry",
+     &Config::ack_expiry,
+     Unit::nanos,
+     120 * units::s,
+     10 * units::ms,
+     24 * units::hour,
+     "how long after its publication at most"},
+    {"session-time",
+     &Config::session_time,
+     Unit::nanos,
+     60 * units::s,
+     0,
+     24 * units::hour,
+     "how long what a client has not acknowledged is known after its connection is gone"},
+    {"session-memory",
+     &Config::session_memory,
+     Unit::bytes,
+     16 * units::mib,
+     64 * units::kib,
+     1024 * units::gib,
+     "memory of that, for all clients; past it the sessions that would end first end at once"},
     {"outbox-max",
      &Config::outbox_max,
      Unit::bytes,

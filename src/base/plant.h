@@ -10,7 +10,7 @@
 
 namespace ringcast {
 
-constexpr std::uint32_t plants_max = 29;
+constexpr std::uint32_t plants_max = 40;
 #ifdef RC_PLANTS
 inline std::uint32_t planted = 0;  // 0: none
 #endif

@@ -38,6 +38,7 @@ std::uint32_t Lane::subscribe(Reader reader, std::uint32_t link, Seq from) noexc
     RC_CHECK(!keyed() || from == 1 || compact_->recoverable(from));
     if (keyed() && compact_->empty()) from = next_;  // nothing is there to wait for
     rows_.push_back({.seq = from, .sent = 0, .reader = reader, .link = link});
+    if (acks_ != nullptr) acks_->add_row();
     if (walk.queued) walk.left = size();  // or the new row would be visited instead of another
     if (from == next_) return size() - 1;
     behind_++;
@@ -55,6 +56,7 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
     if (gone.seq < next_) behind_--;
     rows_[row] = rows_.back();
     rows_.pop_back();
+    if (acks_ != nullptr) acks_->remove_row(row);
     if (walk.queued) walk.left = size();  // rows changed places: all of them once more
     // A topic that was crowded once must not hold the rows for ever.
     if (rows_.capacity() > 64 && rows_.size() < rows_.capacity() / 4) rows_.shrink_to_fit();
@@ -65,12 +67,43 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
 MutBytes Lane::reserve(std::size_t size) noexcept {
     RC_CHECK(!keyed());
     check_counts();
-    if (behind_ == 0 && history_.records == 0) {
+    if (behind_ == 0 && history_.records == 0 && keep_from() == UINT64_MAX) {
         log_.drop_all();
     } else if (!log_.has_room(size)) {
-        log_.trim(std::min(slowest(), history_begin()));  // rather than grow
+        log_.trim(needed_from());  // rather than grow
     }
     return log_.reserve(size);
+}
+
+AckWindow& Lane::open_acks() noexcept {
+    RC_CHECK(!keyed());
+    if (acks_ == nullptr) acks_ = std::make_unique<AckWindow>(size());
+    return *acks_;
+}
+
+std::uint32_t Lane::ask_acks(std::uint32_t row, std::span<const Seq> open, Tick now) noexcept {
+    rows_[row].limited = true;
+    return open_acks().ask(row, rows_[row].seq, open, now);
+}
+
+// What is out goes to the end of the record before the one that has to wait.
+Slice Lane::cut_at_limit(std::uint32_t row, Slice slice) const noexcept {
+    const Seq limit = acks_->limit(row);
+    if (limit >= slice.end) return slice;
+    const Subscriber& at = rows_[row];
+    if (limit <= at.seq && at.sent == 0) return {};
+    const Seq end = std::max(limit, at.seq + 1);  // what is begun is ended
+    if (end >= slice.end) return slice;
+    const Slice behind = log_.slice_from(end, 0);
+    RC_CHECK(behind.segment == slice.segment);
+    slice.bytes = slice.bytes.first(slice.bytes.size() - behind.bytes.size());
+    slice.end = end;
+    return slice;
+}
+
+// What readers, those who come back, and records to be sent again need of the log.
+Seq Lane::needed_from() const noexcept {
+    return std::min({slowest(), history_begin(), keep_from()});
 }
 
 Seq Lane::commit() noexcept {
@@ -89,6 +122,7 @@ void Lane::skip_to(std::uint32_t row, Seq seq) noexcept {
     at.seq = seq;
     at.lost = false;
     if (seq == next_) at.catches_up = false;
+    if (acks_ != nullptr) acks_->skip(row, seq);
 }
 
 void Lane::restart(std::uint32_t row) noexcept {
@@ -107,10 +141,10 @@ void Lane::release_if_drained() noexcept {
     if (behind_ != 0) return;
     if (keyed()) {
         compact_->settle();
-    } else if (history_.records == 0) {
+    } else if (history_.records == 0 && keep_from() == UINT64_MAX) {
         log_.release();
     } else {
-        log_.trim(history_begin());
+        log_.trim(needed_from());
     }
 }
 
@@ -124,7 +158,7 @@ void Lane::keep_history(const History& history) noexcept {
 void Lane::forget_before(Seq seq) noexcept {
     RC_CHECK(seq <= log_.next());
     history_floor_ = std::max(history_floor_, seq);
-    log_.trim(std::min(slowest(), history_begin()));
+    log_.trim(needed_from());
 }
 
 // The first record that history asks for, whether or not it is still there.

@@ -16,6 +16,9 @@
 // is retired first, the rest of it is handed to LaneSink::save_tail (copied there) and the cursor
 // moves on to the next record.
 //
+// Some readers confirm what they got (feed/ack_window.h). What they have not is kept for them, and
+// they get nothing beyond their window's limit.
+//
 // Invariants:
 // - row.seq <= log().next(). A row inside a record is never below log().first(); a row between
 //   records may be: it is lapped, and its owner must tell the reader (gap) and skip_to(). So is
@@ -26,11 +29,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/check.h"
 #include "base/plant.h"
 #include "base/time.h"
+#include "feed/ack_window.h"
 #include "feed/compact.h"
 #include "feed/log.h"
 
@@ -45,10 +50,11 @@ struct Subscriber {
     std::uint32_t link = 0;  // the owner's: which of the reader's subscriptions this is
     // Of lanes with keys: gets the latest of each key, for good or until it is at the head; and has
     // not seen what is forgotten.
-    bool latest_only = false;
-    bool catches_up = false;
-    bool lost = false;
-    bool held = false;  // the owner's: gets nothing for now
+    bool latest_only : 1 = false;
+    bool catches_up : 1 = false;
+    bool lost : 1 = false;
+    bool held : 1 = false;     // the owner's: gets nothing for now
+    bool limited : 1 = false;  // confirms what it gets
 };
 
 static_assert(sizeof(Subscriber) == 24);
@@ -113,6 +119,14 @@ class Lane {
     // row < size() afterwards). A cursor inside a record hands its rest to save_tail first.
     void unsubscribe(std::uint32_t row) noexcept;
 
+    // Who confirms what it got, once somebody does; null before. Not with keys.
+    [[nodiscard]] AckWindow* acks() const noexcept { return acks_.get(); }
+    AckWindow& open_acks() noexcept;
+    void close_acks() noexcept { acks_.reset(); }  // precondition: nobody confirms any more
+    // Row `row` confirms from now on (AckWindow::ask), or is not held to its window any more.
+    std::uint32_t ask_acks(std::uint32_t row, std::span<const Seq> open, Tick now) noexcept;
+    void lift_limit(std::uint32_t row) noexcept { rows_[row].limited = false; }
+
     // The reader's own number of this subscription has changed.
     void relink(std::uint32_t row, std::uint32_t link) noexcept { rows_[row].link = link; }
 
@@ -127,11 +141,13 @@ class Lane {
     }
     Seq commit() noexcept;
 
-    // What row `row` should get next; empty when it has everything or is lapped.
+    // What row `row` should get next; empty when it has everything, is lapped, or has to confirm
+    // something first.
     [[nodiscard, gnu::always_inline]] inline Slice peek(std::uint32_t row) const noexcept {
         const Subscriber& at = rows_[row];
         if (log_.holds(at.seq)) [[likely]] {
-            return log_.slice_from(at.seq, at.sent);
+            const Slice slice = log_.slice_from(at.seq, at.sent);
+            return at.limited ? cut_at_limit(row, slice) : slice;
         }
         return keyed() ? peek_latest(at) : Slice{};
     }
@@ -184,6 +200,8 @@ class Lane {
   private:
     static void on_retire(void* context, Seq first, Seq end) noexcept;
     static void on_forgotten(void* context, Seq last) noexcept;
+    [[nodiscard]] Slice cut_at_limit(std::uint32_t row, Slice slice) const noexcept;
+    [[nodiscard]] Seq needed_from() const noexcept;
     [[nodiscard]] Slice peek_latest(const Subscriber& at) const noexcept;
     [[nodiscard]] Log::Place place_within(const Subscriber& at,
                                           const Slice& slice,
@@ -192,6 +210,9 @@ class Lane {
     void save_tails(Seq first, Seq end) noexcept;
     [[nodiscard]] Seq slowest() const noexcept;
     [[nodiscard]] Seq history_begin() const noexcept;
+    [[nodiscard]] Seq keep_from() const noexcept {
+        return acks_ == nullptr ? UINT64_MAX : acks_->keep_from();
+    }
     void check_counts() const noexcept;
 
     Log log_;
@@ -203,6 +224,7 @@ class Lane {
     std::uint32_t inside_ = 0;  // rows with sent > 0: most retirements need not look at any row
     History history_;
     Seq history_floor_ = 0;  // what is older is forgotten
+    std::unique_ptr<AckWindow> acks_;
 };
 
 inline void Lane::advance(std::uint32_t row,

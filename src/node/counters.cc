@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 25> all{{
+constexpr std::array<Named, 28> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"handshake failures", &Counters::handshake_failures},
@@ -27,6 +27,9 @@ constexpr std::array<Named, 25> all{{
     {"repeats", &Counters::repeats},
     {"durable committed", &Counters::committed},
     {"durable refused", &Counters::uncommitted},
+    {"acks", &Counters::acks},
+    {"sent again", &Counters::sent_again},
+    {"acks missed", &Counters::acks_missed},
     {"slow closed", &Counters::slow_closed},
     {"memory cut", &Counters::memory_cut},
     {"rate limited", &Counters::rate_limited},

@@ -23,7 +23,10 @@ struct Counters {
     std::uint64_t repeats = 0;    // publications that were there already, here at their home
     std::uint64_t committed = 0;  // durable records that are on disk, here at their home
     std::uint64_t uncommitted =
-        0;  // ... publications that were refused, since it did not take them
+        0;                         // ... publications that were refused, since it did not take them
+    std::uint64_t acks = 0;        // records that subscribers acknowledged
+    std::uint64_t sent_again = 0;  // ... that they got once more
+    std::uint64_t acks_missed = 0;   // ... that they did not acknowledge in time
     std::uint64_t slow_closed = 0;   // clients closed for being slow
     std::uint64_t memory_cut = 0;    // clients cut for what they held, when memory was short
     std::uint64_t rate_limited = 0;  // messages refused by the rate

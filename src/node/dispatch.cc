@@ -278,13 +278,20 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         error(conn, inbound, "bad_payload", "max_rate: at least 0.1, batches a second");
         return;
     }
+    if (options.acks && !pattern &&
+        numbered_rule(config_, rule_number(config_, inbound.topic)).keyed) {
+        error(conn, inbound, "keyed", "acks are for topics that keep every record");
+        return;
+    }
     const Resume resume{.wanted = options.has_offset,
                         .presence = options.presence,
                         .offset = options.offset,
                         .epoch = options.epoch,
                         .snapshot = !options.has_snapshot || options.snapshot,
                         .interval = options.has_max_rate ? interval_of(options.max_rate) : 0,
-                        .info = std::string(options.info)};
+                        .info = std::string(options.info),
+                        .acks = options.acks,
+                        .session = options.acks ? door_.session_of(conn) : std::string()};
     const auto result =
         pattern ? hub_.subscribe_pattern(conn, inbound.topic, inbound.id, resume)
                 : hub_.subscribe(conn, inbound.topic, feed::LaneKind::envelope, inbound.id, resume);
@@ -342,6 +349,10 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
         error(conn, inbound, "missing_member", "an ack needs an id that it can name");
         return;
     }
+    if (inbound.report_expired && !inbound.ack_required) {
+        error(conn, inbound, "missing_member", "report_expired needs ack_required");
+        return;
+    }
     const std::string client = inbound.ack_required ? door_.client_id(conn) : std::string();
     hub_.publish(conn,
                  {.topic = inbound.topic,
@@ -350,12 +361,14 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
                   .payload = inbound.payload,
                   .json = true,
                   .ack = inbound.ack_required,
+                  .report = inbound.report_expired,
                   .client = client});
 }
 
-// Nothing is pushed with ack_required yet, so there is nothing an ack could be for.
+// One that comes twice, since the record did, is told so and does no harm.
 void Dispatch::handle_ack(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    error(conn, inbound, "not_supported", "no message asked for an ack");
+    if (hub_.acks().acknowledge(conn, inbound)) return;
+    error(conn, inbound, "not_awaited", "no such record waits for an ack of this client");
 }
 
 void Dispatch::handle_ping(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {

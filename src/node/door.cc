@@ -53,6 +53,7 @@ std::string content_policy(std::string_view host) noexcept {
 
 Door::Door(const Config& config,
            std::uint64_t id_prefix,
+           const wire::TokenKey& token_key,
            io::Reactor& reactor,
            Sessions& sessions,
            Hub& hub,
@@ -62,6 +63,7 @@ Door::Door(const Config& config,
       limits_{.head_size_max = static_cast<std::uint16_t>(config.header_max),
               .head_lines_max = static_cast<std::uint8_t>(config.header_lines_max)},
       id_prefix_(id_prefix),
+      token_key_(token_key),
       reactor_(reactor),
       sessions_(sessions),
       hub_(hub),
@@ -179,8 +181,20 @@ void Door::open_envelope(io::ConnIndex conn,
 
 void Door::claim(io::ConnIndex conn, Wishes& wishes) noexcept {
     if (wishes.client_id.empty()) return;
+    // Another one's token, or one of a server that is gone: then nothing is left of that session.
+    const bool back = !wishes.session.empty() &&
+                      wire::session_token_valid(token_key_, wishes.client_id, wishes.session);
     sessions_[conn].client_id = std::make_unique<std::string>(std::move(wishes.client_id));
-    registry_.claim(conn);
+    registry_.claim(conn, back);
+}
+
+std::string Door::session_of(io::ConnIndex conn) noexcept {
+    Session& session = sessions_[conn];
+    if (session.client_id == nullptr) {
+        session.client_id = std::make_unique<std::string>(client_id(conn));
+        registry_.claim(conn);
+    }
+    return wire::session_token(token_key_, *session.client_id);
 }
 
 void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept {
@@ -239,6 +253,10 @@ void Door::note_wish(const wire::QueryReader::Item& item, Wishes& wishes) const 
         if (!valid || item.value.size() > wire::id_size_max) {
             wishes.problem = "client_id has 1 to 64 bytes and no control characters";
         }
+        return;
+    }
+    if (item.name == "session") {
+        wishes.session = item.value;
         return;
     }
     const bool publish = item.name == "publish";

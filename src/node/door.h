@@ -25,6 +25,7 @@
 #include "node/sessions.h"
 #include "wire/handshake.h"
 #include "wire/http.h"
+#include "wire/session_token.h"
 
 namespace ringcast::node {
 
@@ -33,6 +34,7 @@ class Door {
     // `id_prefix`: what the ids begin with that this shard gives to clients.
     Door(const Config& config,
          std::uint64_t id_prefix,
+         const wire::TokenKey& token_key,
          io::Reactor& reactor,
          Sessions& sessions,
          Hub& hub,
@@ -47,6 +49,9 @@ class Door {
 
     // The id that the client goes by: its own choice or ours.
     [[nodiscard]] std::string client_id(io::ConnIndex conn) noexcept;
+    // The token with which the client comes back as itself. From now on its id is known everywhere,
+    // whoever chose it.
+    [[nodiscard]] std::string session_of(io::ConnIndex conn) noexcept;
     // Tells an envelope client who it is and what its limits are. `id`: of the message it answers.
     void welcome(io::ConnIndex conn, std::string_view id) noexcept;
 
@@ -55,6 +60,7 @@ class Door {
         std::vector<std::string> topics;
         std::string publish;
         std::string client_id;
+        std::string session;
         bool publishes = false;
         const char* problem = nullptr;
     };
@@ -76,6 +82,7 @@ class Door {
     const Config& config_;
     wire::RequestLimits limits_;
     std::uint64_t id_prefix_;
+    wire::TokenKey token_key_;
     io::Reactor& reactor_;
     Sessions& sessions_;
     Hub& hub_;

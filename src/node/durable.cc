@@ -35,7 +35,8 @@ Publication Durable::Pending::publication() const noexcept {
             .key = key,
             .payload = payload_of(*this),
             .json = json,
-            .text = form != io::StoreForm::binary};
+            .text = form != io::StoreForm::binary,
+            .ack = !client.empty()};
 }
 
 // A batch on its way to the store and back.

@@ -55,6 +55,7 @@ class Durable {
         std::size_t size = 0;
         io::StoreForm form = io::StoreForm::json;
         Nanos wall_ns = 0;
+        bool report = false;          // its first sender wants to know who misses it
         std::uint64_t offset = 0;     // committed(): its number
         std::vector<Sender> senders;  // one, and those who repeated it before it was committed
 

@@ -92,6 +92,7 @@ feed::Topic* Home::take_in(feed::Topic& topic,
         .size = publication.payload.size(),
         .form = form_of(publication),
         .wall_ns = reactor_.wall_now(),
+        .report = publication.report,
         .senders = {{.conn = sender.conn, .serial = sender.serial, .shard = sender.shard}}};
     RC_CHECK(publication.ack || record.client.empty());
     const io::Keep keep = keep_of(config_, lanes_.rule_of(topic));
@@ -121,6 +122,13 @@ void Home::committed(const Durable::Pending& record) noexcept {
         published_.add(key, record.offset, sessions_.now());
     }
     counters_.repeats += record.senders.size() - 1;
+    if (record.report) {
+        const Durable::Sender& first = record.senders.front();
+        open_report(*topic,
+                    record.publication(),
+                    record.offset,
+                    {.conn = first.conn, .serial = first.serial, .shard = first.shard});
+    }
     answer_all(record, {.verdict = Verdict::taken, .offset = record.offset, .epoch = topic->epoch});
 }
 
@@ -212,7 +220,8 @@ void Home::restore(const io::StoreRecord& stored) noexcept {
                                   .key = stored.key,
                                   .payload = Bytes(payload.bytes()).first(stored.payload.size()),
                                   .json = json,
-                                  .text = stored.form != io::StoreForm::binary};
+                                  .text = stored.form != io::StoreForm::binary,
+                                  .ack = !stored.client.empty()};
     const auto form = json ? wire::PayloadForm::json
                            : parser_.payload_form(publication.payload, publication.text);
     const Record record{.publication = publication,

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/copy.h"
+#include "base/hash.h"
 #include "base/plant.h"
 #include "feed/pattern.h"
 #include "node/backlog.h"
@@ -25,6 +26,8 @@ constexpr std::uint32_t forget_visits = 16 * 1024;
 // History goes to another shard in pieces of at most this size, a tenth of a millisecond, and of a
 // quarter of what mail may be under way.
 constexpr std::size_t chunk_size_max = std::size_t{256} * 1024;
+// Shards look for what is missed that often, and home once a second.
+constexpr std::uint64_t report_slack = 5 * units::s;
 // Of each of the two batches that wait for the disk; node/memory_plan.cc has it too.
 constexpr Durable::Limits durable_limits{};
 // Whoever is asked for history by a shard that never catches up lets it begin with the next record.
@@ -77,6 +80,10 @@ Home::Home(const Config& config,
     if (storage == nullptr) return;
     Durable::Owner& owner = *this;
     durable_.emplace(shard, durable_limits, storage->worker, storage->store, owner);
+}
+
+std::uint64_t Home::hash_of(std::string_view name) const noexcept {
+    return hash_bytes(as_bytes(name), hash_seed_);
 }
 
 feed::Topic* Home::find_or_create(std::string_view name, std::uint64_t hash) noexcept {
@@ -227,6 +234,11 @@ feed::Topic* Home::publish(const Publication& publication,
             return topic;
         }
     }
+    if (publication.report && reports_.full()) {
+        outcome.verdict = Verdict::too_many_reports;
+        answer(sender, outcome);
+        return nullptr;
+    }
     if (is_durable(*topic)) return take_in(*topic, publication, sender, payload);
     outcome.verdict = sequence(*topic, publication, reactor_.wall_now());
     if (outcome.verdict != Verdict::taken) {
@@ -235,6 +247,7 @@ feed::Topic* Home::publish(const Publication& publication,
     }
     if (publication.ack) {
         published_.add(key_of(*topic, publication), outcome.offset, sessions_.now());
+        if (publication.report) open_report(*topic, publication, outcome.offset, sender);
         answer(sender, outcome);
     }
     return topic;
@@ -345,12 +358,51 @@ void Home::on_publish(const Mail& mail) noexcept {
                                   .json = mail.json,
                                   .text = mail.flag,
                                   .ack = mail.ack,
+                                  .report = mail.report,
                                   .client = mail.client,
                                   .sender_key = mail.sender_key};
     publish(publication,
             mail.hash,
             {.conn = mail.conn, .serial = mail.serial, .shard = mail.from},
             mail.bytes[0]);
+}
+
+void Home::open_report(const feed::Topic& topic,
+                       const Publication& publication,
+                       feed::Seq offset,
+                       const Sender& sender) noexcept {
+    // A client may be gone just before the record expires, and not come back.
+    const Tick open = ticks_of(config_.ack_expiry) + ticks_of(config_.session_time);
+    reports_.open({.hash = topic.hash,
+                   .epoch = topic.epoch,
+                   .offset = offset,
+                   .topic = std::string(topic.name()),
+                   .id = std::string(publication.id),
+                   .conn = sender.conn,
+                   .serial = sender.serial,
+                   .shard = sender.shard,
+                   .ends = sessions_.now() + open + ticks_of(report_slack)});
+}
+
+void Home::on_missed(const Mail& mail) noexcept {
+    reports_.missed(mail.hash, mail.epoch, mail.offset, mail.serial);
+}
+
+void Home::tell_reports() noexcept {
+    reports_.sweep(sessions_.now(), [this](const Report& report) noexcept {
+        const Outcome outcome{.verdict = Verdict::expired,
+                              .id = report.id,
+                              .topic = report.topic,
+                              .offset = report.offset,
+                              .epoch = report.epoch,
+                              .clients = report.clients};
+        const Sender sender{.conn = report.conn, .serial = report.serial, .shard = report.shard};
+        if (report.shard == shard_) {
+            tell_later(sessions_, reactor_, sender.conn, sender.serial, outcome);
+        } else {
+            answer(sender, outcome);
+        }
+    });
 }
 
 void Home::on_interest(const Mail& mail) noexcept {
@@ -419,6 +471,7 @@ void Home::answer(const Sender& sender, const Outcome& outcome) noexcept {
     mail->name = outcome.topic;
     mail->offset = outcome.offset;
     mail->epoch = outcome.epoch;
+    mail->hash = outcome.clients;
     mesh_.post(sender.shard, std::move(mail));
 }
 
@@ -433,6 +486,7 @@ void Home::sweep() noexcept {
         if (now - topic->used >= ticks_of(forget_after)) forget(*topic);
     }
     trim_old();
+    tell_reports();
 }
 
 bool Home::needed(const feed::Topic& topic) const noexcept {

@@ -46,6 +46,7 @@
 #include "node/mesh.h"
 #include "node/outcome.h"
 #include "node/record.h"
+#include "node/reports.h"
 #include "node/sessions.h"
 #include "node/storage.h"
 #include "wire/envelope.h"
@@ -86,6 +87,7 @@ class Home final : private Durable::Owner {
         // The high half: the low bits choose the slot in the home's own table.
         return static_cast<std::uint32_t>((hash >> 32) % mesh_.shard_count());
     }
+    [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
     [[nodiscard]] bool is_here(std::uint64_t hash) const noexcept { return of(hash) == shard_; }
 
     // The topic; null when the server holds as many as it may. Precondition: is_here(hash).
@@ -106,8 +108,9 @@ class Home final : private Durable::Owner {
     // Shard `shard` has its first reader of a pattern, or has lost its last.
     void watch(std::string_view pattern, std::uint32_t shard, bool wanted) noexcept;
 
-    // Mail of the kinds publish, interest, watch and list.
+    // Mail of the kinds publish, interest, missed, watch and list.
     void on_publish(const Mail& mail) noexcept;
+    void on_missed(const Mail& mail) noexcept;
     void on_interest(const Mail& mail) noexcept;
     void on_watch(const Mail& mail) noexcept;
     // How many topics were looked at.
@@ -154,6 +157,11 @@ class Home final : private Durable::Owner {
     void announce(feed::Topic& topic) noexcept;
     void grant(feed::Topic& topic, const Mail& wish, Mail& answer) noexcept;
     void answer(const Sender& sender, const Outcome& outcome) noexcept;
+    void open_report(const feed::Topic& topic,
+                     const Publication& publication,
+                     feed::Seq offset,
+                     const Sender& sender) noexcept;
+    void tell_reports() noexcept;
     [[nodiscard]] bool needed(const feed::Topic& topic) const noexcept;
     void forget(feed::Topic& topic) noexcept;
 
@@ -189,6 +197,7 @@ class Home final : private Durable::Owner {
     wire::EnvelopeParser& parser_;
     Counters& counters_;
     feed::DedupWindow published_;
+    Reports reports_;
     std::uint32_t forget_next_ = 0;  // the topic that sweep() looks at next
     const Storage* storage_;
     std::optional<Durable> durable_;

@@ -50,6 +50,7 @@ Hub::Hub(const Config& config,
             parser,
             counters,
             storage),
+      acks_(config, shard, reactor, mesh, sessions, topics, home_, counters),
       patterns_(shard, hash_seed, reactor, mesh, sessions, home_) {}
 
 std::uint64_t Hub::hash_of(std::string_view name) const noexcept {
@@ -149,6 +150,8 @@ void Hub::join(io::ConnIndex conn,
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
     set_pace(conn, topic, lane, at.row, resume.interval);
+    const bool acks = resume.acks && kind == LaneKind::envelope && !lane.keyed();
+    const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
     if (reader_hook_.joined != nullptr) {
         reader_hook_.joined(reader_hook_.context, conn, topic, resume);
@@ -174,6 +177,9 @@ void Hub::join(io::ConnIndex conn,
                            .keyed = lane.keyed(),
                            .snapshot = begin.snapshot,
                            .head = next - 1,
+                           .acks = acks,
+                           .session = acks ? resume.session : std::string_view(),
+                           .open = open,
                            .pattern = pattern});
     if (begin.reason != nullptr) tell_gap(conn, topic.name(), begin, next);
 }
@@ -377,6 +383,7 @@ void Hub::post_publication(io::ConnIndex from,
     mail->json = publication.json;
     mail->flag = publication.text;
     mail->ack = publication.ack;
+    mail->report = publication.report;
     mail->client = publication.client;
     mail->sender_key = publication.sender_key;
     mail->offset = publication.payload.size();
@@ -442,6 +449,11 @@ std::uint32_t Hub::receive(const Mail& mail) noexcept {
         case MailKind::outcome:
             on_outcome(mail);
             return 1;
+        case MailKind::missed:
+            home_.on_missed(mail);
+            return 1;
+        case MailKind::park:
+        case MailKind::resume:
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
@@ -591,7 +603,8 @@ void Hub::on_outcome(const Mail& mail) noexcept {
                 .id = mail.id,
                 .topic = mail.name,
                 .offset = mail.offset,
-                .epoch = mail.epoch});
+                .epoch = mail.epoch,
+                .clients = mail.hash});
 }
 
 }  // namespace ringcast::node

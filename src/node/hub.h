@@ -28,6 +28,7 @@
 
 #include "feed/topic.h"
 #include "io/reactor.h"
+#include "node/acks.h"
 #include "node/counters.h"
 #include "node/home.h"
 #include "node/lanes.h"
@@ -111,6 +112,7 @@ class Hub {
     [[nodiscard]] const Pacer& pacer() const noexcept { return pacer_; }
 
     [[nodiscard]] Home& home() noexcept { return home_; }
+    [[nodiscard]] Acks& acks() noexcept { return acks_; }
     // The shard of a topic's home.
     [[nodiscard]] std::uint32_t home_of(std::string_view name) const noexcept {
         return home_.of(hash_of(name));
@@ -118,7 +120,9 @@ class Hub {
 
     // Drained logs give their memory back, and home forgets what nobody needs. Once a second.
     void sweep() noexcept;
-    [[nodiscard]] std::uint64_t held_bytes() const noexcept { return home_.held_bytes(); }
+    [[nodiscard]] std::uint64_t held_bytes() const noexcept {
+        return home_.held_bytes() + acks_.held_bytes();
+    }
     [[nodiscard]] std::size_t to_sweep() const noexcept { return lanes_.to_sweep(); }
     [[nodiscard]] std::uint64_t hash_of(std::string_view name) const noexcept;
     [[nodiscard]] std::uint32_t home_of(std::uint64_t hash) const noexcept {
@@ -223,6 +227,7 @@ class Hub {
     Lanes lanes_;
     Pacer pacer_;
     Home home_;
+    Acks acks_;
     Patterns patterns_;
     std::unordered_map<std::uint64_t, Request> requests_;  // to home, by request_key()
 };

@@ -72,6 +72,7 @@ Hub::Subscribing Hub::ask_again(io::ConnIndex conn,
     }
     const Begin begin = begin_of(topic, *topic.lane(at.lane), resume);
     if (begin.recovered || begin.snapshot) {
+        acks_.keep(conn, at);
         take_row(conn, link);
         join(conn, link, topic, at.lane, id, resume);
     } else {
@@ -94,6 +95,8 @@ void Hub::go_on(io::ConnIndex conn,
     if (reader_hook_.joined != nullptr) {
         reader_hook_.joined(reader_hook_.context, conn, topic, resume);
     }
+    const bool acks = resume.acks && !lane.keyed();
+    const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     const feed::Subscriber& row = lane.row(at.row);
     if (row.seq != lane.next()) sessions_.mark_ready(conn);
     // What is begun is ended in front of the answer.
@@ -106,7 +109,10 @@ void Hub::go_on(io::ConnIndex conn,
                            .offset = next - 1,
                            .epoch = topic.epoch,
                            .keyed = lane.keyed(),
-                           .head = lane.next() - 1});
+                           .head = lane.next() - 1,
+                           .acks = acks,
+                           .session = acks ? resume.session : std::string_view(),
+                           .open = open});
     if (begin.reason == nullptr) return;
     tell_gap(
         conn, topic.name(), {.reason = begin.reason, .from = std::min(begin.from, next)}, next);

@@ -7,6 +7,7 @@
 #include "base/copy.h"
 #include "base/plant.h"
 #include "node/topic_rules.h"
+#include "wire/envelope_writer.h"
 
 namespace ringcast::node {
 
@@ -68,6 +69,10 @@ void Lanes::append(feed::Topic& topic, LaneKind kind, Bytes record, feed::Seq of
     }
     const feed::Seq seq = lane.commit();
     RC_CHECK(seq == offset);  // one order everywhere, and no hole in it
+    feed::AckWindow* acks = lane.acks();
+    if (acks != nullptr && wire::wants_ack(lane.log().rest_of(seq, 0))) {
+        acks->demand(seq, sessions_.now() + ticks_of(config_.ack_expiry));
+    }
     pump_.mark(topic, kind);
     holding_.add(topic.id());
 }

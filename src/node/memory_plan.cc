@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "feed/ack_window.h"
 #include "feed/pattern.h"
 #include "feed/pool.h"
 #include "feed/topic.h"
@@ -13,6 +14,7 @@
 #include "node/mesh.h"
 #include "node/patterns.h"
 #include "node/presence.h"
+#include "node/reports.h"
 #include "node/sessions.h"
 #include "wire/framer.h"
 
@@ -184,6 +186,12 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                      Patterns::bytes_max(config.shards, config.topic_name_max)),
                "topics-per-client-max"),
         row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
+        row_of("what subscriptions owe",
+               times(clients, config.topics_per_client_max),
+               feed::AckWindow::row_bytes,
+               "topics-per-client-max"),
+        row_of("sessions", 1, config.session_memory, "session-memory"),
+        row_of("reports", config.shards, Reports::reports_max * Reports::report_bytes, "shards"),
     };
     const std::uint64_t keys = keys_bytes_of(config);
     if (keys > 0) {

@@ -41,6 +41,7 @@
 #include "io/reactor.h"
 #include "node/budget.h"
 #include "node/job.h"
+#include "node/owed.h"
 
 namespace ringcast::node {
 
@@ -84,6 +85,9 @@ enum class MailKind : std::uint8_t {
     claim,     // to the registry's home: a client connected under an id of its own choice
     release,   // to the registry's home: it is gone
     evict,     // to the shard of an older client of the same id
+    park,      // to the registry's home: what a client owes whose connection is gone
+    resume,    // from there: what a client owes that is back
+    missed,    // to a topic's home: a record was not acknowledged in time
     settling,  // to all, when stopping: what was asked of them before is before this
     settled,   // to all: what was published before the stop is before this
     counters,  // to shard 0: a snapshot, for the host.server feed
@@ -115,6 +119,9 @@ enum class Channel : std::uint8_t { request, news };
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
+        case MailKind::park:
+        case MailKind::resume:
+        case MailKind::missed:
         case MailKind::settled:
         case MailKind::counters:
         case MailKind::answer:
@@ -127,19 +134,22 @@ enum class Channel : std::uint8_t { request, news };
 
 struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
-    std::uint8_t lane = 0;        // feed::LaneKind; outcome: the Verdict; question: the Question
-    bool flag = false;            // interest, watch: wanted or not; started: granted; publish: text
-    bool json = false;            // publish: the payload is JSON text that was validated
-    bool ack = false;             // publish: the sender wants to know
-    bool more = false;            // started, listed: there is more than this
-    bool tombstone = false;       // record, of a topic with keys: its key is gone
-    std::uint32_t from = 0;       // shard
-    std::uint32_t conn = 0;       // the client concerned, with its serial
-    std::uint64_t serial = 0;     // interest, started: how many pieces of history there were
-    std::uint64_t hash = 0;       // of the topic's name
-    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count; list,
-                                  // listed: the number of the topic to go on with
-    std::uint64_t epoch = 0;      // question: how many records
+    std::uint8_t lane = 0;     // feed::LaneKind; outcome: the Verdict; question: the Question
+    bool flag = false;         // interest, watch: wanted or not; started: granted; publish: text;
+                               // claim: it comes back
+    bool json = false;         // publish: the payload is JSON text that was validated
+    bool ack = false;          // publish: the sender wants to know
+    bool report = false;       // publish: ... who does not acknowledge it, too
+    bool more = false;         // started, listed: there is more than this
+    bool tombstone = false;    // record, of a topic with keys: its key is gone
+    std::uint32_t from = 0;    // shard
+    std::uint32_t conn = 0;    // the client concerned, with its serial
+    std::uint64_t serial = 0;  // interest, started: how many pieces of history there were; missed:
+                               // by how many
+    std::uint64_t hash = 0;    // of the topic's name; outcome: how many missed it
+    std::uint64_t offset = 0;  // question: the first wanted record; answer: a count; list, listed:
+                               // the number of the topic to go on with
+    std::uint64_t epoch = 0;   // question: how many records
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
     std::string name;             // topic, pattern or client id
     std::string id;               // of the client's message
@@ -148,6 +158,7 @@ struct Mail : MpscNode {
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
     Parcel bytes[2];                            // one per lane; started: history; listed: names
     std::unique_ptr<Job> job;                   // finished
+    std::vector<Owed> owed;                     // park, resume
 };
 
 // What two shards write at once lies a cache line apart.

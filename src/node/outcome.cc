@@ -19,7 +19,7 @@ struct Words {
     std::uint16_t close_code;  // of a raw client
 };
 
-constexpr std::array<Words, 9> all_words{{
+constexpr std::array<Words, 10> all_words{{
     {Verdict::too_many_topics,
      "too_many_topics",
      "the server holds as many topics as it may (--topics-max)",
@@ -55,6 +55,10 @@ constexpr std::array<Words, 9> all_words{{
     {Verdict::store_failed,
      "store_failed",
      "the store cannot be written: try again later, with the same id",
+     wire::close_code::try_again_later},
+    {Verdict::too_many_reports,
+     "busy",
+     "too many records wait for a report: try again later, with the same id",
      wire::close_code::try_again_later},
 }};
 
@@ -102,6 +106,17 @@ void tell(Sessions& sessions,
                         .topic = outcome.topic,
                         .offset = outcome.offset,
                         .epoch = outcome.epoch});
+        return;
+    }
+    if (outcome.verdict == Verdict::expired) {
+        reply(sessions,
+              conn,
+              wire::Expired{.id = outcome.id,
+                            .wall_ns = reactor.wall_now(),
+                            .topic = outcome.topic,
+                            .offset = outcome.offset,
+                            .epoch = outcome.epoch,
+                            .clients = outcome.clients});
         return;
     }
     const Words& words = words_of(outcome.verdict);

@@ -12,16 +12,18 @@
 namespace ringcast::node {
 
 enum class Verdict : std::uint8_t {
-    taken,            // published; only told to those who asked for an ack
-    too_many_topics,  // --topics-max
-    too_large,        // for the log: --log-memory
-    missing_key,      // the topic keeps the latest record of each key
-    too_many_keys,    // keys-max of its rule
-    keys_full,        // keys-bytes of its rule
-    no_memory,        // --log-memory, of which half is for keys at most
-    busy,             // durable: too much waits for the disk
-    store_full,       // durable: the disk is, or --store-size-max is reached
-    store_failed,     // durable: the disk does not do
+    taken,             // published; only told to those who asked for an ack
+    too_many_topics,   // --topics-max
+    too_large,         // for the log: --log-memory
+    missing_key,       // the topic keeps the latest record of each key
+    too_many_keys,     // keys-max of its rule
+    keys_full,         // keys-bytes of its rule
+    no_memory,         // --log-memory, of which half is for keys at most
+    busy,              // durable: too much waits for the disk
+    store_full,        // durable: the disk is, or --store-size-max is reached
+    store_failed,      // durable: the disk does not do
+    too_many_reports,  // records whose publishers want to know who does not acknowledge them
+    expired,           // published, but so many subscribers did not acknowledge it
 };
 
 struct Outcome {
@@ -31,6 +33,7 @@ struct Outcome {
     std::string_view topic{};
     feed::Seq offset = 0;  // taken: under which number, in which epoch
     std::uint64_t epoch = 0;
+    std::uint64_t clients = 0;  // expired: how many
 };
 
 // A publisher whose answer comes later, since home is elsewhere or the disk comes first. One that

@@ -225,13 +225,20 @@ bool Pump::offer_records(io::ConnIndex conn, Session& session) noexcept {
         feed::Lane& lane = lane_of(topic, at.lane);
         if (lane.row(at.row).seq == lane.next()) continue;
         // Whoever ends gets the rest at once.
-        if (lane.row(at.row).held && (sessions_.gate_of(conn) & gate::ends) == 0) continue;
-        session.next_link = static_cast<std::uint16_t>(link + 1);
+        if ((sessions_.gate_of(conn) & gate::ends) != 0) {
+            lane.lift_limit(at.row);
+        } else if (lane.row(at.row).held) {
+            continue;
+        }
         if (lane.lapped(at.row)) {
+            session.next_link = static_cast<std::uint16_t>(link + 1);
             lapse(conn, topic, lane, at);
             return true;
         }
-        add_record(conn, lane, at.row, lane.peek(at.row));
+        const feed::Slice slice = lane.peek(at.row);
+        if (slice.bytes.empty()) continue;  // it has to acknowledge something first
+        session.next_link = static_cast<std::uint16_t>(link + 1);
+        add_record(conn, lane, at.row, slice);
         return true;
     }
     return false;
@@ -360,7 +367,9 @@ void Pump::walk(feed::Lane& lane, std::int64_t floor) noexcept {
             sessions_.mark_ready(reader.reader);
             continue;
         }
-        add_record(reader.reader, lane, row, lane.peek(row));
+        const feed::Slice slice = lane.peek(row);
+        if (slice.bytes.empty()) continue;  // it has to acknowledge something first
+        add_record(reader.reader, lane, row, slice);
     }
     flush();
 }

@@ -29,6 +29,7 @@ using OffsetText = std::array<char, 20>;  // any 64-bit number in decimal
             .topic = publication.topic,
             .offset = record.offset,
             .key = publication.key,
+            .ack_required = publication.ack,
             .payload = {publication.payload, record.form}};
 }
 

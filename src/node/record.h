@@ -24,7 +24,9 @@ struct Publication {
     Bytes payload = {};            // 64 readable bytes behind it (wire::payload_padding)
     bool json = false;             // an envelope's payload: JSON text, already validated
     bool text = true;              // else: text or binary
-    bool ack = false;              // the sender wants to know under which offset it was published
+    bool ack = false;              // the sender wants to know under which offset it was published,
+                                   // and that subscribers acknowledge it
+    bool report = false;           // ... and how many of them do not
     std::string_view client = {};  // who that is, with `ack`
     std::array<std::uint64_t, 2> sender_key{};  // of client and id, with `ack`: the hub's
 };

@@ -1,5 +1,6 @@
 #include "node/registry.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -9,73 +10,132 @@
 
 namespace ringcast::node {
 
-Registry::Registry(std::uint32_t shard,
+Registry::Registry(const Config& config,
+                   std::uint32_t shard,
                    std::uint64_t hash_seed,
                    Mesh& mesh,
                    Sessions& sessions) noexcept
-    : shard_(shard), hash_seed_(hash_seed), mesh_(mesh), sessions_(sessions) {
+    : shard_(shard),
+      hash_seed_(hash_seed),
+      mesh_(mesh),
+      sessions_(sessions),
+      session_time_(ticks_of(config.session_time)),
+      parking_(config.session_memory / mesh.shard_count()) {
     RC_CHECK(shard < mesh.shard_count());
 }
 
-void Registry::claim(io::ConnIndex conn) noexcept {
+std::uint32_t Registry::home_of(std::string_view id) const noexcept {
+    return static_cast<std::uint32_t>(hash_bytes(as_bytes(id), hash_seed_) % mesh_.shard_count());
+}
+
+void Registry::claim(io::ConnIndex conn, bool back) noexcept {
     const Session& session = sessions_[conn];
     RC_CHECK(session.client_id != nullptr);
     const std::string& id = *session.client_id;
-    const auto home =
-        static_cast<std::uint32_t>(hash_bytes(as_bytes(id), hash_seed_) % mesh_.shard_count());
-    post(MailKind::claim, home, {.shard = shard_, .conn = conn, .serial = session.serial}, id);
+    auto mail =
+        mail_of(MailKind::claim, {.shard = shard_, .conn = conn, .serial = session.serial}, id);
+    mail->flag = back;
+    if (back) sessions_.pause(conn, pause::session);
+    post(home_of(id), std::move(mail));
 }
 
-void Registry::release(io::ConnIndex conn) noexcept {
+void Registry::release(io::ConnIndex conn, std::vector<Owed> owed) noexcept {
     const Session& session = sessions_[conn];
     if (session.client_id == nullptr) return;
     const std::string& id = *session.client_id;
-    const auto home =
-        static_cast<std::uint32_t>(hash_bytes(as_bytes(id), hash_seed_) % mesh_.shard_count());
-    post(MailKind::release, home, {.shard = shard_, .conn = conn, .serial = session.serial}, id);
+    const Holder who{.shard = shard_, .conn = conn, .serial = session.serial};
+    if (!owed.empty()) {
+        auto mail = mail_of(MailKind::park, who, id);
+        mail->owed = std::move(owed);
+        post(home_of(id), std::move(mail));
+    }
+    post(home_of(id), mail_of(MailKind::release, who, id));
 }
 
-void Registry::post(MailKind kind,
-                    std::uint32_t to,
-                    const Holder& who,
-                    std::string_view id) noexcept {
-    if (to == shard_) {
-        handle(kind, who, id);
-        return;
-    }
+std::unique_ptr<Mail> Registry::mail_of(MailKind kind,
+                                        const Holder& who,
+                                        std::string_view id) const noexcept {
     auto mail = std::make_unique<Mail>();
     mail->kind = kind;
     mail->from = shard_;
     mail->conn = who.conn;
     mail->serial = who.serial;
     mail->name = id;
-    mesh_.post(to, std::move(mail));
+    return mail;
 }
 
-void Registry::receive(const Mail& mail) noexcept {
-    handle(mail.kind, {.shard = mail.from, .conn = mail.conn, .serial = mail.serial}, mail.name);
+void Registry::post(std::uint32_t to, std::unique_ptr<Mail> mail) noexcept {
+    if (to == shard_) {
+        receive(*mail);
+    } else {
+        mesh_.post(to, std::move(mail));
+    }
 }
 
-void Registry::handle(MailKind kind, const Holder& who, std::string_view id) noexcept {
-    if (kind == MailKind::evict) {
+void Registry::receive(Mail& mail) noexcept {
+    const Holder who{.shard = mail.from, .conn = mail.conn, .serial = mail.serial};
+    if (mail.kind == MailKind::evict) {
         if (sessions_.find(who.conn, who.serial) == nullptr) return;
         sessions_.close(who.conn, close_codes::replaced, "a newer connection has this client id");
+    } else if (mail.kind == MailKind::resume) {
+        on_resume(mail);
+    } else if (mail.kind == MailKind::park) {
+        parking_.put(mail.name, std::move(mail.owed), sessions_.now() + session_time_);
+    } else if (mail.kind == MailKind::release) {
+        on_release(who, mail.name);
+    } else {
+        RC_CHECK(mail.kind == MailKind::claim);
+        on_claim(who, mail.name, mail.flag);
+    }
+}
+
+void Registry::on_claim(const Holder& who, const std::string& id, bool back) noexcept {
+    const auto [place, fresh] = holders_.try_emplace(id);
+    Entry& entry = place->second;
+    const Holder older = std::exchange(entry.holder, who);
+    if (fresh) {
+        if (back) give_back(who, id);
         return;
     }
-    std::string key(id);
-    if (kind == MailKind::release) {
-        const auto found = holders_.find(key);
-        // Not if a newer one has it by now.
-        const bool same = found != holders_.end() && found->second.shard == who.shard &&
-                          found->second.conn == who.conn && found->second.serial == who.serial;
-        if (same || (found != holders_.end() && RC_PLANT(21))) holders_.erase(found);
+    entry.before.push_back(older);
+    entry.waits = back;
+    post(older.shard, mail_of(MailKind::evict, older, id));
+}
+
+void Registry::on_release(const Holder& who, const std::string& id) noexcept {
+    const auto found = holders_.find(id);
+    if (found == holders_.end()) return;
+    Entry& entry = found->second;
+    entry.before.erase(std::remove(entry.before.begin(), entry.before.end(), who),
+                       entry.before.end());
+    if (entry.waits && entry.before.empty()) {
+        entry.waits = false;
+        give_back(entry.holder, id);
+    }
+    // Not if a newer one has it by now.
+    if (entry.holder == who || RC_PLANT(21)) holders_.erase(found);
+}
+
+void Registry::give_back(const Holder& who, const std::string& id) noexcept {
+    auto mail = mail_of(MailKind::resume, who, id);
+    mail->owed = parking_.take(id);
+    post(who.shard, std::move(mail));
+}
+
+void Registry::on_resume(Mail& mail) noexcept {
+    Session* session = sessions_.find(mail.conn, mail.serial);
+    if (session == nullptr) {  // it is gone again, and another one may come
+        if (mail.owed.empty()) return;
+        auto back = mail_of(MailKind::park, {}, mail.name);
+        back->owed = std::move(mail.owed);
+        post(home_of(mail.name), std::move(back));
         return;
     }
-    RC_CHECK(kind == MailKind::claim);
-    const auto [place, fresh] = holders_.try_emplace(std::move(key), who);
-    if (fresh) return;
-    const Holder older = std::exchange(place->second, who);
-    post(MailKind::evict, older.shard, older, id);
+    if (!mail.owed.empty()) {
+        session->owed = std::make_unique<std::vector<Owed>>(std::move(mail.owed));
+        sessions_.recount(mail.conn);
+    }
+    sessions_.resume(mail.conn, pause::session);
 }
 
 }  // namespace ringcast::node

@@ -7,6 +7,10 @@
 // has a home shard by its hash; claims and releases travel there as mail, so two connections that
 // come at the same moment on two shards are put in one order.
 //
+// A client that owes acknowledgements when its connection ends leaves them at that home
+// (node/parking.h), and one that comes back with the token of its session gets them from there,
+// from an older connection that is still there too: it is told once that one is gone.
+//
 // One thread owns a Registry.
 
 #include <cstdint>
@@ -14,43 +18,74 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
+
+#include "ringcast/config.h"
 
 #include "io/reactor.h"
 #include "node/mesh.h"
+#include "node/parking.h"
 #include "node/sessions.h"
 
 namespace ringcast::node {
 
 class Registry {
   public:
-    Registry(std::uint32_t shard, std::uint64_t hash_seed, Mesh& mesh, Sessions& sessions) noexcept;
+    Registry(const Config& config,
+             std::uint32_t shard,
+             std::uint64_t hash_seed,
+             Mesh& mesh,
+             Sessions& sessions) noexcept;
     Registry(const Registry&) = delete;
     Registry& operator=(const Registry&) = delete;
 
-    // The session has its client_id: announces it.
-    void claim(io::ConnIndex conn) noexcept;
-    // The session goes.
-    void release(io::ConnIndex conn) noexcept;
-    // Mail of the kinds claim, release, evict.
-    void receive(const Mail& mail) noexcept;
+    // The session has its client_id: announces it. `back`: it has proved that it is the client of
+    // an earlier connection, and is not read from until it has what that one owed.
+    void claim(io::ConnIndex conn, bool back = false) noexcept;
+    // The session goes, and owes this.
+    void release(io::ConnIndex conn, std::vector<Owed> owed = {}) noexcept;
+    // Mail of the kinds claim, release, evict, park, resume.
+    void receive(Mail& mail) noexcept;
+
+    // Ends sessions that nobody came back to: missed(owed) for each topic. Once a second.
+    template <typename Missed>
+    void sweep(const Missed& missed) noexcept {
+        parking_.sweep(sessions_.now(), missed);
+    }
 
     [[nodiscard]] std::size_t size() const noexcept { return holders_.size(); }
+    [[nodiscard]] std::size_t held_bytes() const noexcept { return parking_.held_bytes(); }
 
   private:
     struct Holder {
         std::uint32_t shard = 0;
         io::ConnIndex conn = io::no_conn;
         std::uint64_t serial = 0;
+        bool operator==(const Holder&) const = default;
+    };
+    struct Entry {
+        Holder holder;
+        std::vector<Holder> before;  // older ones that are not gone yet, nearly always none
+        bool waits = false;          // for them, to have what they owe
     };
 
-    void post(MailKind kind, std::uint32_t to, const Holder& who, std::string_view id) noexcept;
-    void handle(MailKind kind, const Holder& who, std::string_view id) noexcept;
+    [[nodiscard]] std::uint32_t home_of(std::string_view id) const noexcept;
+    [[nodiscard]] std::unique_ptr<Mail> mail_of(MailKind kind,
+                                                const Holder& who,
+                                                std::string_view id) const noexcept;
+    void post(std::uint32_t to, std::unique_ptr<Mail> mail) noexcept;
+    void on_claim(const Holder& who, const std::string& id, bool back) noexcept;
+    void on_release(const Holder& who, const std::string& id) noexcept;
+    void on_resume(Mail& mail) noexcept;
+    void give_back(const Holder& who, const std::string& id) noexcept;
 
     std::uint32_t shard_;
     std::uint64_t hash_seed_;
     Mesh& mesh_;
     Sessions& sessions_;
-    std::unordered_map<std::string, Holder> holders_;  // of the ids whose home is here
+    std::unordered_map<std::string, Entry> holders_;  // of the ids whose home is here
+    Tick session_time_;
+    Parking parking_;
 };
 
 }  // namespace ringcast::node

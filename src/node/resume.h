@@ -23,7 +23,9 @@ struct Resume {
     // much time lies between two batches at least.
     bool snapshot = true;
     Tick interval = 0;
-    std::string info = {};  // JSON text
+    std::string info = {};     // JSON text
+    bool acks = false;         // it acknowledges records (node/acks.h), ...
+    std::string session = {};  // ... and is told its token
 };
 
 // Where a reader begins, and what it has to be told that it missed.

@@ -88,6 +88,7 @@ struct Server::Impl {
     LogSink log;
     std::vector<std::string> addresses;
     std::uint64_t hash_seed = 0;
+    wire::TokenKey token_key{};
     std::uint32_t connections_max = 0;  // of all shards together
     std::uint32_t table_size = 0;       // of one shard at most
     std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
@@ -124,10 +125,13 @@ bool Server::Impl::plan(std::string& error) noexcept {
     if (config.shards == 0) config.shards = std::min<std::uint64_t>(cpus.size(), 64);
     arena_size = std::bit_floor(config.log_memory / config.shards);
     std::uint64_t hash = 0;
-    auto entropy = io::fill_entropy(MutBytes(reinterpret_cast<std::byte*>(&hash), sizeof hash));
-    if (!entropy.ok()) {
-        error = describe("getrandom", entropy.error());
-        return false;
+    for (const MutBytes secret :
+         {MutBytes(reinterpret_cast<std::byte*>(&hash), sizeof hash), MutBytes(token_key)}) {
+        const auto entropy = io::fill_entropy(secret);
+        if (!entropy.ok()) {
+            error = describe("getrandom", entropy.error());
+            return false;
+        }
     }
     hash_seed = hash;
     return plan_connections(error);
@@ -320,6 +324,7 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .table_size = table_size,
                                  .hash_seed = hash_seed,
                                  .arena_size = arena_size,
+                                 .token_key = token_key,
                                  .storage = storage.get()};
     auto reactor =
         io::make_reactor(backend_of(config.io),

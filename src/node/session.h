@@ -6,7 +6,7 @@
 //   accepted     on_accepted                                 first bytes, or the deadline
 //   handshaking  first bytes                                 101 sent, another status, the deadline
 //   open         101                                         close frame, FIN, error, silence,
-//   policy closing      our last frame or response is in the outbox  peer's close, or the deadline
+//   closing      our last frame or response is in the outbox  peer's close, or the deadline
 //   draining     Reactor::close was called                   on_closed
 //   gone         the slot is free
 //
@@ -23,6 +23,7 @@
 #include "feed/topic.h"
 #include "io/reactor.h"
 #include "node/bucket.h"
+#include "node/owed.h"
 #include "wire/framer.h"
 #include "wire/http.h"
 
@@ -52,11 +53,13 @@ enum class Role : std::uint8_t { http, envelope, raw, echo };
     return false;
 }
 
-namespace pause {                    // why a session is not read from; bits
-constexpr std::uint8_t credit = 1;   // other shards are behind with its publications
-constexpr std::uint8_t outbox = 2;   // what answers it waits to be sent
-constexpr std::uint8_t acks = 4;     // many of its publications wait for home's answer
-constexpr std::uint8_t answers = 8;  // its questions wait for the answer to an earlier one
+namespace pause {                     // why a session is not read from; bits
+constexpr std::uint8_t credit = 1;    // other shards are behind with its publications
+constexpr std::uint8_t outbox = 2;    // what answers it waits to be sent
+constexpr std::uint8_t acks = 4;      // many of its publications wait for home's answer
+constexpr std::uint8_t answers = 8;   // its questions wait for the answer to an earlier one
+constexpr std::uint8_t session = 16;  // what it owes from an earlier connection is under way
+constexpr std::uint8_t all = 31;
 }  // namespace pause
 
 constexpr std::uint32_t no_row = UINT32_MAX;  // subscribed, but home has not answered yet
@@ -102,8 +105,10 @@ struct Session {
     std::unique_ptr<wire::RequestParser> request;  // until the handshake is done
     std::unique_ptr<std::string> client_id;        // only one that the client chose
     std::unique_ptr<std::string> publish_topic;    // raw: where its messages go
-    Bytes body;                                    // the rest of a static asset to send
-    std::uint64_t serial = 0;                      // of this shard, never reused
+    // From earlier connections, of topics that it has not subscribed to again.
+    std::unique_ptr<std::vector<Owed>> owed;
+    Bytes body;                // the rest of a static asset to send
+    std::uint64_t serial = 0;  // of this shard, never reused
     Bucket messages;
     Bucket controls;
     Tick heard = 0;     // the last sign of life

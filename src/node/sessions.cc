@@ -151,7 +151,7 @@ void Sessions::begin_closing(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     session.become(State::closing);
     session.deadline = now_ + timings_.close_timeout;
-    resume(conn, pause::credit | pause::outbox | pause::acks | pause::answers);
+    resume(conn, pause::all);
     leave(conn);
     arm(conn);
     mark_ready(conn);
@@ -252,6 +252,11 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
     if (session.client_id != nullptr) held += name_bytes;
     if (session.publish_topic != nullptr) held += name_bytes;
+    if (session.owed != nullptr) {
+        for (const Owed& owed : *session.owed) {
+            held += node::held_bytes(owed);
+        }
+    }
     held_ += held - session.counted;
     links_ += links - std::uint64_t{session.counted_links};
     session.counted = static_cast<std::uint32_t>(held);

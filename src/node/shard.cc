@@ -78,8 +78,15 @@ Shard::Shard(const Config& config,
            parser_,
            counters_,
            setup.storage),
-      registry_(setup.index, setup.hash_seed, mesh, sessions_),
-      door_(config_, reactor_->random(), *reactor_, sessions_, hub_, registry_, counters_),
+      registry_(config_, setup.index, setup.hash_seed, mesh, sessions_),
+      door_(config_,
+            reactor_->random(),
+            setup.token_key,
+            *reactor_,
+            sessions_,
+            hub_,
+            registry_,
+            counters_),
       presence_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, door_),
       inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, presence_),
       dispatch_(config_, *reactor_, sessions_, hub_, inquiries_, door_, parser_, counters_),
@@ -138,6 +145,7 @@ void Shard::turn(Nanos until) noexcept {
     if (catching_up_until_ == 0) fire_timers();
     check_stop();
     take_out_leavers();
+    sleepless_ = hub_.acks().run() || sleepless_;
     gather();
     pump_.run();
     sleepless_ = inquiries_.run() || sleepless_;
@@ -146,6 +154,7 @@ void Shard::turn(Nanos until) noexcept {
     sleepless_ = presence_.run() || sleepless_;
     keep_budget();
     if (!hub_.pacer().empty()) wheel_.arm(capacity_ + pace_timer, hub_.pacer().due());
+    if (!hub_.acks().empty()) wheel_.arm(capacity_ + acks_timer, hub_.acks().due());
 }
 
 Nanos Shard::plan() noexcept {
@@ -268,7 +277,7 @@ void Shard::fire_timers() noexcept {
     sleepless_ = sleepless_ || firing.over;
 }
 
-std::uint32_t Shard::on_mail(const Mail& mail) noexcept {
+std::uint32_t Shard::on_mail(Mail& mail) noexcept {
     switch (mail.kind) {
         case MailKind::publish:
         case MailKind::record:
@@ -280,6 +289,7 @@ std::uint32_t Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::listed:
         case MailKind::appeared:
         case MailKind::outcome:
+        case MailKind::missed:
             return hub_.receive(mail);
         case MailKind::question:
         case MailKind::answer:
@@ -292,6 +302,8 @@ std::uint32_t Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::claim:
         case MailKind::release:
         case MailKind::evict:
+        case MailKind::park:
+        case MailKind::resume:
             registry_.receive(mail);
             break;
         case MailKind::settling:
@@ -328,9 +340,10 @@ void Shard::take_out(io::ConnIndex conn) noexcept {
     std::uint8_t& gate = sessions_.gate_of(conn);
     if ((gate & gate::leaving) == 0) return;  // it was closed before its turn came
     gate &= static_cast<std::uint8_t>(~gate::leaving);
+    std::vector<Owed> owed = hub_.acks().owed(conn);
     hub_.forget(conn);
     inquiries_.forget(conn);
-    registry_.release(conn);
+    registry_.release(conn, std::move(owed));
 }
 
 // The sleep may have been long, and its first event ends it: what is heard is heard now.
@@ -401,11 +414,14 @@ void Shard::fire(std::uint32_t timer) noexcept {
         case sweep_timer:
             hub_.sweep();
             presence_.tick();
+            registry_.sweep([this](const Owed& owed) { hub_.acks().miss(owed); });
             reported_ = UINT64_MAX;  // what was given back counts within a second
             arm(sweep_timer, sweep_interval);
             return;
         case pace_timer:
             hub_.pace();
+            return;
+        case acks_timer:  // the turn sees to it
             return;
         case feed_timer:
             report();
@@ -424,7 +440,7 @@ std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
     return sessions_.held_bytes() + topics_.held_bytes() + hub_.held_bytes() + lanes * lane_bytes +
-           inquiries_.held_bytes() + presence_.held_bytes();
+           inquiries_.held_bytes() + presence_.held_bytes() + registry_.held_bytes();
 }
 
 // Behind the pump: who can be sent to has got what is about to be shed.

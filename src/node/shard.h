@@ -57,6 +57,7 @@ struct ShardSetup {
     std::uint32_t table_size = 0;       // of this shard alone, at most
     std::uint64_t hash_seed = 0;        // the same for all shards
     std::size_t arena_size = 0;         // of this shard's log memory
+    wire::TokenKey token_key{};         // of sessions, the same for all shards
     const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
 };
 
@@ -111,7 +112,14 @@ class Shard final : private io::Handler {
 
   private:
     // Timers of the shard itself, behind those of the connections.
-    enum Timer : std::uint32_t { sweep_timer, pace_timer, feed_timer, drain_timer, timer_count };
+    enum Timer : std::uint32_t {
+        sweep_timer,
+        pace_timer,
+        acks_timer,
+        feed_timer,
+        drain_timer,
+        timer_count
+    };
 
     enum class Stage : std::uint8_t { serving, settling, closing, late, cutting };
 
@@ -130,7 +138,7 @@ class Shard final : private io::Handler {
     void drain_mail() noexcept;
     void fire_timers() noexcept;
     // How much work it was, in microseconds or so.
-    std::uint32_t on_mail(const Mail& mail) noexcept;
+    std::uint32_t on_mail(Mail& mail) noexcept;
     void take_out_leavers() noexcept;
     void take_out(io::ConnIndex conn) noexcept;
     void check_stop() noexcept;

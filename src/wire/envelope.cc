@@ -123,6 +123,7 @@ enum class Member : std::uint8_t {
     topic,
     key,
     ack_required,
+    report_expired,
     payload,
     unknown,
 };
@@ -140,6 +141,7 @@ constexpr MemberRow members[] = {
     {"topic", Member::topic, EnvelopeError::bad_topic},
     {"key", Member::key, EnvelopeError::bad_key},
     {"ack_required", Member::ack_required, EnvelopeError::bad_ack_required},
+    {"report_expired", Member::report_expired, EnvelopeError::bad_report_expired},
     {"payload", Member::payload, EnvelopeError::none},  // any value is a payload
     {"", Member::unknown, EnvelopeError::none},
 };
@@ -155,20 +157,19 @@ struct TypeRow {
     std::string_view name;
     MessageType type;
     bool needs_topic;
-    bool needs_id;
     bool needs_payload;
 };
 
 constexpr TypeRow types[] = {
-    {"publish", MessageType::publish, true, false, true},
-    {"ack", MessageType::ack, false, true, false},
-    {"subscribe", MessageType::subscribe, true, false, false},
-    {"unsubscribe", MessageType::unsubscribe, true, false, false},
-    {"ping", MessageType::ping, false, false, false},
-    {"auth", MessageType::auth, false, false, true},
-    {"history", MessageType::history, true, false, false},
-    {"presence", MessageType::presence, true, false, false},
-    {"", MessageType::unknown, false, false, false},
+    {"publish", MessageType::publish, true, true},
+    {"ack", MessageType::ack, false, false},
+    {"subscribe", MessageType::subscribe, true, false},
+    {"unsubscribe", MessageType::unsubscribe, true, false},
+    {"ping", MessageType::ping, false, false},
+    {"auth", MessageType::auth, false, true},
+    {"history", MessageType::history, true, false},
+    {"presence", MessageType::presence, true, false},
+    {"", MessageType::unknown, false, false},
 };
 
 const TypeRow& find_type(std::string_view name) noexcept {
@@ -282,6 +283,8 @@ bool read_member(Member member, const dom::element& value, Inbound& inbound) noe
             return read_name(value, key_size_max, inbound.key);
         case Member::ack_required:
             return read_bool(value, inbound.ack_required);
+        case Member::report_expired:
+            return read_bool(value, inbound.report_expired);
         case Member::payload:
         case Member::unknown:
             return true;
@@ -301,7 +304,9 @@ std::uint64_t epoch_of(std::string_view text) noexcept {
     return epoch;
 }
 
-bool read_offset(const dom::element& value, SubscribeOptions& options) noexcept {
+// Of `subscribe` and `ack`.
+template <typename Options>
+bool read_offset(const dom::element& value, Options& options) noexcept {
     std::int64_t offset = 0;
     if (value.get_int64().get(offset) != simdjson::SUCCESS || offset < 0) return false;
     options.offset = static_cast<std::uint64_t>(offset);
@@ -336,6 +341,14 @@ bool read_presence(const dom::element& value, SubscribeOptions& options) noexcep
     return read_bool(value, options.presence);
 }
 
+bool read_acks(const dom::element& value, SubscribeOptions& options) noexcept {
+    return read_bool(value, options.acks);
+}
+
+bool read_all_before(const dom::element& value, AckOptions& options) noexcept {
+    return read_bool(value, options.all_before);
+}
+
 bool read_info(std::string_view text, SubscribeOptions& options) noexcept {
     if (text.size() > info_size_max) return false;
     options.info = text;
@@ -366,13 +379,19 @@ struct OptionRow {
 };
 
 constexpr OptionRow<SubscribeOptions> subscribe_rows[] = {
-    {"offset", read_offset},
+    {"offset", read_offset<SubscribeOptions>},
     {"epoch", read_epoch},
     {"snapshot", read_snapshot},
     {"max_rate", read_max_rate},
     {"policy", read_policy},
     {"presence", read_presence},
     {"info", nullptr, read_info},
+    {"acks", read_acks},
+};
+
+constexpr OptionRow<AckOptions> ack_rows[] = {
+    {"offset", read_offset<AckOptions>},
+    {"all_before", read_all_before},
 };
 
 constexpr OptionRow<HistoryOptions> history_rows[] = {
@@ -417,6 +436,16 @@ void read_token(const dom::element& payload, Inbound& inbound, Verdict& verdict)
     }
 }
 
+// It names its record by id, or by topic and offset.
+void judge_ack(const Inbound& inbound, Verdict& verdict) noexcept {
+    if (inbound.ack.has_offset) {
+        if (inbound.topic.empty()) verdict.note(EnvelopeError::missing_member, "topic");
+        return;
+    }
+    if (inbound.id.empty()) verdict.note(EnvelopeError::missing_member, "id");
+    if (inbound.ack.all_before) verdict.note(EnvelopeError::bad_payload, "all_before");
+}
+
 // What each type asks for beyond the members themselves.
 void judge_type(const dom::element& payload,
                 const Walker& walker,
@@ -428,7 +457,6 @@ void judge_type(const dom::element& payload,
     if (type.needs_topic && inbound.topic.empty()) {
         verdict.note(EnvelopeError::missing_member, "topic");
     }
-    if (type.needs_id && inbound.id.empty()) verdict.note(EnvelopeError::missing_member, "id");
     if (type.needs_payload && !inbound.has_payload) {
         verdict.note(EnvelopeError::missing_member, "payload");
     }
@@ -438,6 +466,10 @@ void judge_type(const dom::element& payload,
     if (type.type == MessageType::history && inbound.has_payload) {
         read_options(payload, walker, history_rows, inbound.history, verdict);
     }
+    if (type.type == MessageType::ack && inbound.has_payload) {
+        read_options(payload, walker, ack_rows, inbound.ack, verdict);
+    }
+    if (type.type == MessageType::ack) judge_ack(inbound, verdict);
     if (type.type == MessageType::auth && inbound.has_payload) {
         read_token(payload, inbound, verdict);
     }
@@ -471,6 +503,8 @@ std::string_view envelope_error_name(EnvelopeError error) noexcept {
             return "bad_key";
         case EnvelopeError::bad_ack_required:
             return "bad_ack_required";
+        case EnvelopeError::bad_report_expired:
+            return "bad_report_expired";
         case EnvelopeError::bad_payload:
             return "bad_payload";
     }

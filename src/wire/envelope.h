@@ -1,7 +1,8 @@
 #pragma once
 
 // Reading the JSON envelope of sub-protocol ringcast.v1 (docs/PROTOCOL.md):
-//   {"type":T,"id":I,"timestamp":S,"topic":N,"key":K,"ack_required":B,"payload":P}
+//   {"type":T,"id":I,"timestamp":S,"topic":N,"key":K,"ack_required":B,"report_expired":B,
+//    "payload":P}
 //
 // The whole message must be one valid JSON object (simdjson validates every byte: UTF-8, numbers,
 // escapes), at most envelope_depth_max deep. Members we do not know are ignored; a member we know
@@ -48,18 +49,19 @@ enum class MessageType : std::uint8_t {
 // What is wrong with an envelope. The names (envelope_error_name) are the codes on the wire.
 enum class EnvelopeError : std::uint8_t {
     none,
-    bad_json,          // not one valid JSON document, too deep, or a byte order mark
-    too_large,         // longer than the parser was made for
-    not_an_object,     // valid JSON, but not an object
-    missing_member,    // this type needs a member that is not there
-    duplicate_member,  // a known member occurs twice
-    bad_type,          // type: not a string of 1..64 bytes without control characters
-    bad_id,            // id: not a string of 1..64 bytes without control characters
-    bad_timestamp,     // timestamp: not a number
-    bad_topic,         // topic: not a string of 1..255 bytes without control characters
-    bad_key,           // key: not a string of 1..255 bytes without control characters
-    bad_ack_required,  // ack_required: not a boolean
-    bad_payload,       // payload: a member of it that this type uses has the wrong type or range
+    bad_json,            // not one valid JSON document, too deep, or a byte order mark
+    too_large,           // longer than the parser was made for
+    not_an_object,       // valid JSON, but not an object
+    missing_member,      // this type needs a member that is not there
+    duplicate_member,    // a known member occurs twice
+    bad_type,            // type: not a string of 1..64 bytes without control characters
+    bad_id,              // id: not a string of 1..64 bytes without control characters
+    bad_timestamp,       // timestamp: not a number
+    bad_topic,           // topic: not a string of 1..255 bytes without control characters
+    bad_key,             // key: not a string of 1..255 bytes without control characters
+    bad_ack_required,    // ack_required: not a boolean
+    bad_report_expired,  // report_expired: not a boolean
+    bad_payload,         // payload: a member of it that this type uses has the wrong type or range
 };
 
 [[nodiscard]] std::string_view envelope_error_name(EnvelopeError error) noexcept;
@@ -78,6 +80,14 @@ struct SubscribeOptions {
     bool presence = false;      // wants to be told who comes and goes
     std::string_view info{};    // what others may know of this client: JSON text as it was written,
                                 // at most info_size_max; empty if there is none
+    bool acks = false;          // acknowledges records whose publishers want that
+};
+
+// What `ack` may say in its payload.
+struct AckOptions {
+    bool has_offset = false;
+    std::uint64_t offset = 0;  // of the record; without it the id says which
+    bool all_before = false;   // and all records before it
 };
 
 // What `history` may say in its payload.
@@ -89,6 +99,7 @@ struct HistoryOptions {
 struct Inbound {
     MessageType type = MessageType::unknown;
     bool ack_required = false;
+    bool report_expired = false;
     bool has_payload = false;
     std::string_view type_text{};
     std::string_view id{};     // empty: none was given
@@ -98,6 +109,7 @@ struct Inbound {
     Bytes payload{};           // the JSON text of the payload, without blanks around it
     SubscribeOptions subscribe{};
     HistoryOptions history{};
+    AckOptions ack{};
     const char* member = "";  // after an error: the member it is about, if there is one
 };
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "wire/base64.h"
 #include "wire/frame.h"
 
@@ -78,6 +79,11 @@ std::size_t digit_count(std::uint64_t value) noexcept {
 }
 
 constexpr std::size_t epoch_digits = 16;
+
+// A record, and one whose publisher wants it acknowledged: told apart by the bytes alone.
+constexpr std::string_view update_begin = R"({"type":"data_update")";
+constexpr std::string_view demand_begin = R"({"type":"data_update","ack_required":true)";
+constexpr std::string_view id_begin = R"(,"id":")";
 
 // Counts what Writer would write.
 class Counter {
@@ -240,10 +246,10 @@ void write(Sink& sink, const JsonPayload& payload) noexcept {
 
 template <typename Sink>
 void write(Sink& sink, const DataUpdate& message) noexcept {
-    begin(sink, R"({"type":"data_update")", message.id, message.wall_ns, message.topic);
+    const std::string_view type = message.ack_required ? demand_begin : update_begin;
+    begin(sink, type, message.id, message.wall_ns, message.topic);
     number(sink, R"(,"offset":)", message.offset);
     optional_text(sink, R"(,"key":)", message.key);
-    if (message.ack_required) sink.text(R"(,"ack_required":true)");
     if (message.payload.form == PayloadForm::base64) sink.text(R"(,"encoding":"base64")");
     sink.text(R"(,"payload":)");
     write(sink, message.payload);
@@ -275,6 +281,11 @@ void write(Sink& sink, const Subscribed& message) noexcept {
                                    : R"(,"keyed":true,"snapshot":false)");
         number(sink, R"(,"head":)", message.head);
     }
+    if (message.acks) {
+        sink.text(R"(,"acks":true)");
+        optional_text(sink, R"(,"session":)", message.session);
+        number(sink, R"(,"open":)", message.open);
+    }
     optional_text(sink, R"(,"pattern":)", message.pattern);
     sink.text("}}");
 }
@@ -289,6 +300,16 @@ template <typename Sink>
 void write(Sink& sink, const Unsubscribed& message) noexcept {
     begin(sink, R"({"type":"unsubscribed")", message.id, message.wall_ns, message.topic);
     sink.text("}");
+}
+
+template <typename Sink>
+void write(Sink& sink, const Expired& message) noexcept {
+    begin(sink, R"({"type":"expired")", message.id, message.wall_ns, message.topic);
+    number(sink, R"(,"payload":{"offset":)", message.offset);
+    sink.text(R"(,"epoch":")");
+    sink.hex(message.epoch);
+    number(sink, R"(","clients":)", message.clients);
+    sink.text("}}");
 }
 
 template <typename Sink>
@@ -443,6 +464,8 @@ template std::size_t encoded_size(const Unsubscribed&) noexcept;
 template void encode(const Unsubscribed&, MutBytes) noexcept;
 template std::size_t encoded_size(const Ack&) noexcept;
 template void encode(const Ack&, MutBytes) noexcept;
+template std::size_t encoded_size(const Expired&) noexcept;
+template void encode(const Expired&, MutBytes) noexcept;
 template std::size_t encoded_size(const Pong&) noexcept;
 template void encode(const Pong&, MutBytes) noexcept;
 template std::size_t encoded_size(const ErrorReply&) noexcept;
@@ -455,6 +478,26 @@ template std::size_t encoded_size(const Presence&) noexcept;
 template void encode(const Presence&, MutBytes) noexcept;
 template std::size_t encoded_size(const PresenceUpdate&) noexcept;
 template void encode(const PresenceUpdate&, MutBytes) noexcept;
+
+bool wants_ack(Bytes frame) noexcept {
+    const std::string_view text = as_text(frame.last(body_size_of_frame(frame.size())));
+    return text.starts_with(demand_begin);
+}
+
+bool has_id(Bytes frame, std::string_view id) noexcept {
+    std::string_view text = as_text(frame.last(body_size_of_frame(frame.size())));
+    text.remove_prefix(text.starts_with(demand_begin) ? demand_begin.size() : update_begin.size());
+    RC_CHECK(text.starts_with(id_begin));
+    text.remove_prefix(id_begin.size());
+    Scratch<char, 6 * id_size_max> escaped;
+    Counter counter;
+    counter.escaped(id);
+    if (counter.size() > escaped.size()) return false;
+    Writer writer({reinterpret_cast<std::byte*>(escaped.data()), counter.size()});
+    writer.escaped(id);
+    return text.starts_with(std::string_view(escaped.data(), counter.size())) &&
+           text.substr(counter.size()).starts_with('"');
+}
 
 std::size_t encoded_size(const JsonPayload& payload) noexcept {
     return body_size(payload);

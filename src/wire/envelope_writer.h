@@ -29,7 +29,7 @@ struct JsonPayload {
     PayloadForm form = PayloadForm::json;
 };
 
-// {"type":"data_update","id":I,"timestamp":S,"topic":T,"offset":N,"key":K,"ack_required":true,
+// {"type":"data_update","ack_required":true,"id":I,"timestamp":S,"topic":T,"offset":N,"key":K,
 //  "encoding":"base64","payload":P}
 struct DataUpdate {
     std::string_view id{};
@@ -58,7 +58,8 @@ struct Welcome {
 };
 
 // payload {"offset":N,"epoch":"0123456789abcdef","recovered":B,
-//          with keys: "keyed":true,"snapshot":B,"head":N, brought by a pattern: "pattern":P}
+//          with keys: "keyed":true,"snapshot":B,"head":N;
+//          with acks: "acks":true,"session":S,"open":N; brought by a pattern: "pattern":P}
 struct Subscribed {
     std::string_view id{};
     std::int64_t wall_ns = 0;
@@ -69,6 +70,9 @@ struct Subscribed {
     bool keyed = false;
     bool snapshot = false;   // the latest of each key comes first ...
     std::uint64_t head = 0;  // ... and is whole with the first record from this offset on; 0: empty
+    bool acks = false;       // it acknowledges what publishers want acknowledged:
+    std::string_view session{};  // with which it comes back, and ...
+    std::uint64_t open = 0;      // ... how many records it owes from before
     std::string_view pattern{};  // that brought the topic; empty: it was asked for by name
 };
 
@@ -92,6 +96,17 @@ struct Ack {
     std::string_view topic{};
     std::uint64_t offset = 0;
     std::uint64_t epoch = 0;
+};
+
+// So many subscribers did not acknowledge this record of the client's in time.
+// payload {"offset":N,"epoch":"0123456789abcdef","clients":N}
+struct Expired {
+    std::string_view id{};
+    std::int64_t wall_ns = 0;
+    std::string_view topic{};
+    std::uint64_t offset = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t clients = 0;
 };
 
 // payload {"epoch":"0123456789abcdef","first":N,"next":N,"records":[R,R],"more":B}
@@ -162,10 +177,10 @@ struct Gap {
 
 // What the server says: the structs above that are a whole message.
 template <typename T>
-concept Outbound =
-    std::same_as<T, DataUpdate> || std::same_as<T, Welcome> || std::same_as<T, Subscribed> ||
-    std::same_as<T, PatternSubscribed> || std::same_as<T, Unsubscribed> || std::same_as<T, Ack> ||
-    std::same_as<T, Pong> || std::same_as<T, ErrorReply> || std::same_as<T, Gap> ||
+concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
+    std::same_as<T, Subscribed> || std::same_as<T, PatternSubscribed> ||
+    std::same_as<T, Unsubscribed> || std::same_as<T, Ack> || std::same_as<T, Pong> ||
+    std::same_as<T, ErrorReply> || std::same_as<T, Gap> || std::same_as<T, Expired> ||
     std::same_as<T, History> || std::same_as<T, Presence> || std::same_as<T, PresenceUpdate>;
 
 template <Outbound Message>
@@ -173,6 +188,10 @@ template <Outbound Message>
 // Precondition: out.size() == encoded_size(message).
 template <Outbound Message>
 void encode(const Message& message, MutBytes out) noexcept;
+
+// Of a frame that encode() made of a DataUpdate: its ack_required, and whether it has this id.
+[[nodiscard]] bool wants_ack(Bytes frame) noexcept;
+[[nodiscard]] bool has_id(Bytes frame, std::string_view id) noexcept;
 
 // The payload alone, as it stands in an envelope.
 [[nodiscard]] std::size_t encoded_size(const JsonPayload& payload) noexcept;

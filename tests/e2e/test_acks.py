@@ -1,4 +1,4 @@
-"""Publishing for sure (docs/PROTOCOL.md, 2): an ack says where the record is; a repeat is none."""
+"""Publishing and receiving for sure (docs/PROTOCOL.md, 2)."""
 import asyncio
 
 from harness import PATIENCE_S, Server, Test, UNLIMITED_RATE
@@ -168,3 +168,94 @@ class NoWindow(Test):
         sender = await self.join()
         offsets = [(await sender.publish_acked('w.none', 0, id='same'))['offset'] for _ in '12']
         self.assertEqual(offsets, [1, 2])
+
+
+class Receiving:
+    """Records that subscribers acknowledge: the cases, not a test."""
+
+    async def take(self, peer, topic, offset):
+        return await peer.expect('data_update', topic=topic, offset=offset, ack_required=True)
+
+    async def ack(self, peer, topic, offset):
+        await peer.send('ack', topic=topic, payload={'offset': offset})
+
+    async def test_it_comes_again_until_it_is_acknowledged(self):
+        reader, sender = await self.join(), await self.join()
+        self.assertTrue((await reader.subscribe('r.again', acks=True))['payload']['acks'])
+        await sender.publish_acked('r.again', 'do it', id='job')
+        first = await self.take(reader, 'r.again', 1)
+        self.assertEqual(await self.take(reader, 'r.again', 1), first)
+        self.assertEqual(await self.take(reader, 'r.again', 1), first)
+        await self.ack(reader, 'r.again', 1)
+        await reader.alive()
+        await reader.nothing_more(1.5)
+
+    async def test_who_does_not_ask_for_it_is_left_alone(self):
+        reader, other, sender = [await self.join() for _ in range(3)]
+        await reader.subscribe('r.plain')
+        await other.subscribe('r.plain', acks=True)
+        await sender.publish_acked('r.plain', 1)
+        await self.take(reader, 'r.plain', 1)
+        await self.take(other, 'r.plain', 1)
+        await self.take(other, 'r.plain', 1)
+        await reader.nothing_more()
+        await self.ack(reader, 'r.plain', 1)
+        self.assertEqual((await reader.expect('error'))['payload']['code'], 'not_awaited')
+
+    async def test_the_next_connection_of_the_session_goes_on(self):
+        sender, keeper = await self.join(), await self.join()
+        await keeper.subscribe('r.back', acks=True)
+        reader = await self.join()
+        begun = (await reader.subscribe('r.back', acks=True))['payload']
+        name = reader.welcome['payload']['client_id']
+        for number in (1, 2, 3):
+            await sender.publish_acked('r.back', number)
+        for number in (1, 2, 3):
+            await self.take(reader, 'r.back', number)
+        await self.ack(reader, 'r.back', 2)
+        await reader.alive()
+        for half_open in (False, True, False, True):
+            if not half_open:
+                reader.socket.transport.abort()
+            older = reader
+            reader = await self.join(f'/ws?client_id={name}&session={begun["session"]}')
+            again = await reader.subscribe('r.back', acks=True, offset=3, epoch=begun['epoch'])
+            self.assertEqual(again['payload']['open'], 2)
+            self.assertEqual(again['payload']['session'], begun['session'])
+            await self.take(reader, 'r.back', 1)
+            await self.take(reader, 'r.back', 3)
+            if half_open:
+                self.assertEqual((await older.closed())[0], 4501)
+        await self.ack(reader, 'r.back', 1)
+        await self.ack(reader, 'r.back', 3)
+        await reader.alive()
+        reader.socket.transport.abort()
+        reader = await self.join(f'/ws?client_id={name}&session={begun["session"]}')
+        again = await reader.subscribe('r.back', acks=True, offset=3, epoch=begun['epoch'])
+        self.assertEqual(again['payload']['open'], 0)
+
+    async def test_the_publisher_hears_how_many_did_not(self):
+        sender, good, bad, lost = [await self.join() for _ in range(4)]
+        for peer in (good, bad, lost):
+            await peer.subscribe('r.report', acks=True)
+        await sender.publish_acked('r.report', 1, id='job', report_expired=True)
+        for peer in (good, bad, lost):
+            await self.take(peer, 'r.report', 1)
+        await self.ack(good, 'r.report', 1)
+        lost.socket.transport.abort()
+        clients = 0
+        while clients < 2:
+            told = await sender.expect('expired', topic='r.report', id='job')
+            self.assertEqual(told['payload']['offset'], 1)
+            clients += told['payload']['clients']
+        self.assertEqual(clients, 2)
+
+
+class ReceivingOneShard(Receiving, Test):
+    settings = {'shards': 1, 'ack_timeout': '200ms', 'ack_expiry': '10s', 'session_time': '3s',
+                'topic': 'r.back: history=100', **UNLIMITED_RATE}
+
+
+class ReceivingTwoShards(Receiving, Test):
+    settings = {'shards': 2, 'ack_timeout': '200ms', 'ack_expiry': '10s', 'session_time': '3s',
+                'topic': 'r.back: history=100', **UNLIMITED_RATE}

@@ -79,17 +79,19 @@ KINDS = {'null': None, 'bool': True, 'number': 1, 'string': 'b.m', 'array': [], 
 ANY = set(KINDS)
 COMMON = {'type': ('string', 'bad_type'), 'id': ('string', 'bad_id'),
           'timestamp': ('number', 'bad_timestamp'), 'topic': ('string', 'bad_topic'),
-          'key': ('string', 'bad_key'), 'ack_required': ('bool', 'bad_ack_required')}
-PLACE = {'.offset': 'number', '.epoch': 'string', '.snapshot': 'bool', '.policy': 'string'}
+          'key': ('string', 'bad_key'), 'ack_required': ('bool', 'bad_ack_required'),
+          'report_expired': ('bool', 'bad_report_expired')}
+PLACE = {'.offset': 'number', '.epoch': 'string', '.snapshot': 'bool', '.policy': 'string',
+         '.acks': 'bool'}
 PAGE = {'.from': 'number', '.limit': 'number'}
 GOOD = {'type': None, 'id': 'm', 'timestamp': 1.5, 'topic': 'b.m', 'key': 'k',
-        'ack_required': True}
+        'ack_required': True, 'report_expired': True}
 MESSAGES = {
-    'subscribe': ({'offset': 0, 'epoch': '0', 'snapshot': True, 'policy': 'gap'},
+    'subscribe': ({'offset': 0, 'epoch': '0', 'snapshot': True, 'policy': 'gap', 'acks': True},
                   {'topic'}, ['subscribed', 'gap']),
     'unsubscribe': ({}, {'topic'}, 'not_subscribed'),
     'publish': ({'any': 1}, {'topic', 'payload', 'id'}, ['ack']),
-    'ack': ({'offset': 1}, {'id'}, 'not_supported'),
+    'ack': ({'offset': 1}, {'topic'}, 'not_awaited'),
     'auth': ({'token': 't'}, {'payload'}, 'not_supported'),
     'ping': ({}, set(), ['pong']),
     'history': ({'from': 1, 'limit': 10}, {'topic'}, ['history']),
@@ -122,13 +124,13 @@ def missing(kind, name, needed, answer):
         return 'missing_member'
     if (kind, name) == ('subscribe', 'payload'):
         return ['subscribed']
-    return [] if (kind, name) == ('publish', 'ack_required') else answer
+    return 'missing_member' if (kind, name) == ('publish', 'ack_required') else answer
 
 
 def replaced(kind, name, shape, answer):
     if name == 'payload':
         fits = {'subscribe': {'object': ['subscribed']}, 'history': {'object': ['history']},
-                'auth': {}}.get(kind)
+                'ack': {'object': answer}, 'auth': {}}.get(kind)
         return answer if fits is None else fits.get(shape, 'bad_payload')
     if shape != COMMON[name][0]:
         return COMMON[name][1]
@@ -136,8 +138,9 @@ def replaced(kind, name, shape, answer):
 
 
 def payload_variants(kind, good, payload, answer):
-    """Only `subscribe`, `history` and `auth` look into it."""
-    rules = {'subscribe': PLACE, 'history': PAGE, 'auth': {'.token': 'string'}}.get(kind, {})
+    """Only `subscribe`, `history`, `ack` and `auth` look into it."""
+    rules = {'subscribe': PLACE, 'history': PAGE, 'ack': {'.offset': 'number'},
+             'auth': {'.token': 'string'}}.get(kind, {})
     if kind == 'subscribe':  # the topic keeps no keys
         for shape, other in KINDS.items():
             whole = {n: json.dumps(v) for n, v in {**good, 'payload': {'max_rate': other}}.items()}
@@ -151,7 +154,7 @@ def payload_variants(kind, good, payload, answer):
             whole = {n: json.dumps(v) for n, v in good.items()}
             return encode({**whole, 'payload': encode([*rest, *members])}.items())
 
-        halved = name in ('offset', 'epoch') or kind == 'auth'
+        halved = kind == 'auth' or (kind == 'subscribe' and name in ('offset', 'epoch'))
         yield (f'payload.{name} missing', message(),
                'bad_payload' if rule and halved else answer)
         for shape, other in KINDS.items():
@@ -159,7 +162,7 @@ def payload_variants(kind, good, payload, answer):
                    'bad_payload' if rule and shape != rule else answer)
         value = (name, json.dumps(payload[name]))
         yield (f'payload.{name} twice', message(value, value),
-               'duplicate_member' if kind in ('subscribe', 'history') else answer)
+               'duplicate_member' if kind in ('subscribe', 'history', 'ack') else answer)
 
 
 class BadInput:

@@ -224,3 +224,65 @@ TEST_CASE("lane: a reserve that was lost, and every reader lapped, is no reason 
     lane.skip_to(0, lane.log().first());
     CHECK(as_text(lane.peek(0).bytes) == std::string(8000, 'c'));
 }
+
+TEST_CASE("lane: who confirms gets nothing behind the limit, whole records only, and others all") {
+    WatchedArena arena(64);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    const std::uint32_t row = lane.subscribe(0, 0, 1);
+    const std::uint32_t other = lane.subscribe(1, 0, 1);
+    CHECK(lane.ask_acks(row, {}, 0) == 0);
+    for (feed::Seq seq = 1; seq <= 100; seq++) {
+        publish(lane, std::string(100, 'x'));
+        if (seq % 2 == 0) lane.acks()->demand(seq, 1000);  // 64 of them: up to 128
+    }
+    CHECK(lane.peek(row).bytes.size() == lane.peek(other).bytes.size());
+    for (feed::Seq seq = 101; seq <= 200; seq++) {
+        publish(lane, std::string(100, 'x'));
+        if (seq % 2 == 0) lane.acks()->demand(seq, 1000);
+    }
+    std::size_t got = 0;
+    for (Slice slice = lane.peek(row); !slice.bytes.empty(); slice = lane.peek(row)) {
+        const std::size_t taken = std::min<std::size_t>(slice.bytes.size(), 333);  // torn
+        lane.advance(row, slice, taken, false);
+        got += taken;
+    }
+    CHECK(got == 129 * 100);
+    CHECK(lane.row(row).seq == 130);
+    CHECK(lane.row(row).sent == 0);
+    CHECK(lane.behind() == 2);
+    CHECK(lane.acks()->confirm(row, 4, true, lane.row(row).seq) == 2);
+    CHECK(lane.peek(row).bytes.size() == 400);
+    lane.lift_limit(row);
+    CHECK(lane.peek(row).bytes.size() > 400);
+}
+
+TEST_CASE("lane: what is to be confirmed stays in the log though everybody has it") {
+    WatchedArena arena(64);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    const std::uint32_t row = lane.subscribe(0, 0, 1);
+    CHECK(lane.ask_acks(row, {}, 0) == 0);
+    const auto read_all = [&] {
+        for (Slice slice = lane.peek(row); !slice.bytes.empty(); slice = lane.peek(row)) {
+            lane.advance(row, slice, slice.bytes.size(), false);
+        }
+    };
+    publish(lane, "to be kept");
+    lane.acks()->demand(1, 1000);
+    read_all();
+    for (int i = 0; i < 200; i++) {
+        publish(lane, std::string(100, 'x'));
+        read_all();
+        if (i % 50 == 0) lane.release_if_drained();
+    }
+    REQUIRE(lane.log().holds(1));
+    CHECK(as_text(lane.log().rest_of(1, 0)) == "to be kept");
+    CHECK(lane.acks()->confirm(row, 1, false, lane.next()) == 1);
+    lane.acks()->settle(1, lane.log().first(), [](const feed::AckWindow::Demand&) {});
+    lane.release_if_drained();
+    CHECK(pool.bytes_in_use() == 0);
+    lane.unsubscribe(row);
+    lane.close_acks();
+    CHECK(lane.acks() == nullptr);
+}

@@ -34,7 +34,7 @@ TEST_CASE("dispatch: what is wrong with one message is answered, and the next on
         {R"({"type":"subscribe","type":"x","topic":"a"})", "duplicate_member"},
         {R"({"type":"unsubscribe","id":"i","topic":"none"})", "not_subscribed"},
         {R"({"type":"dance","id":"i"})", "unknown_type"},
-        {R"({"type":"ack","id":"i"})", "not_supported"},
+        {R"({"type":"ack","id":"i"})", "not_awaited"},
         {R"({"type":"auth","id":"i","payload":{"token":"x"}})", "not_supported"},
         {R"({"type":"publish","id":"i","topic":"a"})", "missing_member"},
         {R"({"type":"publish","topic":"a","payload":1,"ack_required":true})", "missing_member"},

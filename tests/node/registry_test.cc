@@ -23,7 +23,9 @@ constexpr std::uint64_t seed_of_hash = 99;
 // A shard with sessions and a registry, and nothing else.
 struct Place {
     Place(std::uint32_t shard, Mesh& mesh)
-        : rig(Config()), registry(shard, seed_of_hash, mesh, rig.sessions), index(shard) {}
+        : rig(Config()),
+          registry(rig.config, shard, seed_of_hash, mesh, rig.sessions),
+          index(shard) {}
 
     FakeSocket& join(const std::string& id) {
         FakeSocket& socket = rig.connect_open();

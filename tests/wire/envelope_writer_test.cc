@@ -47,8 +47,8 @@ TEST_CASE("writer: a record with everything, and with nothing that can be left o
     full.ack_required = true;
     full.payload = {.bytes = as_bytes(R"({"x":1})")};
     CHECK(body(full) ==
-          R"({"type":"data_update","id":"i","timestamp":1700000000.123,"topic":"a/b",)"
-          R"("offset":18446744073709551615,"key":"k","ack_required":true,"payload":{"x":1}})");
+          R"({"type":"data_update","ack_required":true,"id":"i","timestamp":1700000000.123,)"
+          R"("topic":"a/b","offset":18446744073709551615,"key":"k","payload":{"x":1}})");
     const DataUpdate bare{.wall_ns = 0, .topic = "t", .payload = {.bytes = as_bytes("1")}};
     CHECK(body(bare) ==
           R"({"type":"data_update","id":"","timestamp":0.000,"topic":"t","offset":0,"payload":1})");

@@ -200,8 +200,9 @@ export class Client extends Emitter<ClientEvents> {
       case "history": // a record may carry the id of a publish of ours, too, and is no answer
         this.#requests.answer_(envelope);
         break;
-      case "error":
-        if (!this.#subscriptions.refuse_(envelope) && !this.#requests.refuse_(envelope)) {
+      case "error": // one of an ack that was sent twice says nothing
+        if (envelope.payload.code !== "not_awaited" && !this.#subscriptions.refuse_(envelope)
+          && !this.#requests.refuse_(envelope)) {
           this.#report(errorOf(envelope));
         }
         break;

@@ -54,6 +54,7 @@ export class Connection {
   /** After the `welcome`, until it is lost. */
   ready_ = false;
   clientId_: string | undefined;
+  session_: string | undefined;
   limits_: Limits = {};
 
   #socket: SocketLike | undefined;
@@ -151,6 +152,7 @@ export class Connection {
   #dial(token?: string): void {
     const url = new URL(this.url_);
     if (this.clientId_) url.searchParams.set("client_id", this.clientId_);
+    if (this.session_) url.searchParams.set("session", this.session_);
     const inQuery = this.options_.tokenIn === "query";
     if (token && inQuery) url.searchParams.set("token", token);
     let socket: SocketLike;

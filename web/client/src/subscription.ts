@@ -19,6 +19,9 @@ export interface SubscribeOptions {
   snapshot?: boolean;
   /** Of keyed topics: at most so many batches a second, each with the latest of what changed. */
   maxRate?: number;
+  /** Acknowledge records whose publishers want that (`ack_required`), once the listeners are done
+   *  with them; until then they come again. Not for keyed topics. */
+  acks?: boolean;
   /** How many records a `for await` loop may be behind: 1000 unless told. */
   bufferMax?: number;
 }

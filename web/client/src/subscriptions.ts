@@ -193,8 +193,8 @@ export class Subscriptions {
   #wish(name: string): object | undefined {
     const subscription = this.#subscriptions.get(name) // or of a pattern that brought it
       ?? [...this.#subscriptions.values()].find(({ topics_ }) => topics_.has(name));
-    const { state, snapshot = state, maxRate } = subscription!.options_;
-    const wish = { ...this.#topics.get(name)?.position, snapshot, max_rate: maxRate };
+    const { state, snapshot = state, maxRate, acks } = subscription!.options_;
+    const wish = { ...this.#topics.get(name)?.position, snapshot, max_rate: maxRate, acks };
     return Object.values(wish).some((value) => value !== undefined) ? wish : undefined;
   }
 
@@ -202,6 +202,7 @@ export class Subscriptions {
     const asked = this.#asked.get(name!);
     const isAnswer = asked !== undefined && asked.id === id;
     if (isAnswer) asked.done = true;
+    this.connection_.session_ = payload.session ?? this.connection_.session_;
     if (payload.pattern === true) return;
     if (isAnswer && this.#subscriptions.get(name!)?.isPattern_) {
       this.report_(new RingcastError("no_wildcards", `${name} is no pattern for this server`,

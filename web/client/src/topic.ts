@@ -89,6 +89,7 @@ export class Topic implements TopicView {
   #head = 0;                                // a snapshot is complete with a record from here on
   #fresh: Map<string, unknown> | undefined; // the state of a snapshot that is not complete
   #inSnapshot = false;
+  #acks = false;
   #unacked = new Map<number, "running" | "failed">();
 
   /** @internal */
@@ -121,6 +122,7 @@ export class Topic implements TopicView {
     const recovered = same && (payload.recovered === true || nothingMissed);
     this.live_ = true;
     this.keyed = payload.keyed === true;
+    this.#acks = payload.acks === true;
     if (head !== undefined) this.#head = head;
     if (!same) this.#unacked.clear();
     if (!recovered) {
@@ -201,7 +203,7 @@ export class Topic implements TopicView {
   #deliver(envelope: Envelope): void {
     const { epoch } = this.#position!;
     const outcomes = this.#emit("message", messageOf(envelope, epoch));
-    if (!envelope.ack_required) return;
+    if (!this.#acks || !envelope.ack_required) return;
     const offset = envelope.offset!;
     this.#unacked.set(offset, "running");
     void Promise.all(outcomes).then((all) => {
@@ -217,14 +219,14 @@ export class Topic implements TopicView {
 
   // The server sends again what was not acknowledged. A listener gets again only what it failed at.
   #repeated(envelope: Envelope): void {
-    if (!envelope.ack_required) return;
+    if (!this.#acks) return;
     const fate = this.#unacked.get(envelope.offset!);
     if (fate === "failed") this.#deliver(envelope);
     else if (!fate) this.#ack(envelope);
   }
 
-  #ack({ id, offset }: Envelope): void {
-    this.send_({ type: "ack", topic: this.name, id: id!, payload: { offset } });
+  #ack({ offset }: Envelope): void {
+    this.send_({ type: "ack", topic: this.name, payload: { offset } });
   }
 
   // Those who hold the Map see the whole of the new state at once.

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { logOf, settled, world } from "./world.mjs";
 
 const asks = (socket) => socket.of("subscribe").map(({ topic, payload }) => [topic, payload]);
-const acks = (socket) => socket.of("ack").map(({ topic, id, payload }) => [topic, id, payload]);
+const acks = (socket) => socket.of("ack").map(({ topic, payload }) => [topic, payload]);
 
 async function reconnect(w) {
   w.socket.drop();
@@ -155,7 +155,7 @@ test("ack: after the listener returned, whatever kind it is", async () => {
   const subscription = w.client.subscribe("t", (message) => { seen.push(message.offset); });
   subscription.on("message", () => new Promise((resolve) => { finish = resolve; }));
   const socket = w.socket.accept();
-  socket.subscribed("t", { offset: 0, epoch: "e" });
+  socket.subscribed("t", { offset: 0, epoch: "e", acks: true });
   socket.record("t", 1);
   socket.record("t", 2, { ack_required: true, id: "two" });
   await settled();
@@ -165,9 +165,28 @@ test("ack: after the listener returned, whatever kind it is", async () => {
   assert.deepEqual([seen, acks(socket)], [[1, 2], []]);
   finish();
   await settled();
-  assert.deepEqual(acks(socket), [["t", "two", { offset: 2 }]]);
+  assert.deepEqual(acks(socket), [["t", { offset: 2 }]]);
   socket.record("t", 2, { ack_required: true, id: "two" }); // that one was lost
   assert.deepEqual([seen, acks(socket).length], [[1, 2], 2]);
+});
+
+test("ack: none where the subscription did not ask for them", async () => {
+  const { w, log } = subscribed();
+  w.socket.record("t", 8, { ack_required: true });
+  w.socket.record("t", 8, { ack_required: true });
+  await settled();
+  assert.deepEqual([log.length, acks(w.socket)], [1, []]);
+});
+
+test("ack: the next connection is one of the same session", async () => {
+  const { w } = subscribed({ acks: true },
+    { offset: 7, epoch: "e", acks: true, session: "s3", open: 0 });
+  assert.deepEqual(asks(w.socket), [["t", { acks: true }]]);
+  w.socket.deliver({ type: "error", id: "", payload: { code: "not_awaited", message: "" } });
+  const socket = await reconnect(w);
+  assert.equal(new URL(socket.url).searchParams.get("session"), "s3");
+  assert.deepEqual(asks(socket), [["t", { offset: 7, epoch: "e", acks: true }]]);
+  assert.deepEqual(w.errors, []);
 });
 
 test("ack: none for what a listener failed at; it gets that once more", async () => {
@@ -178,7 +197,7 @@ test("ack: none for what a listener failed at; it gets that once more", async ()
     if (seen.length === 1) throw new Error("not now");
   });
   const socket = w.socket.accept();
-  socket.subscribed("t", { offset: 0, epoch: "e" });
+  socket.subscribed("t", { offset: 0, epoch: "e", acks: true });
   socket.record("t", 1, { ack_required: true });
   await settled();
   const [{ code, cause }] = w.errors;
@@ -187,7 +206,7 @@ test("ack: none for what a listener failed at; it gets that once more", async ()
   socket.record("t", 1, { ack_required: true });
   await settled();
   assert.deepEqual(seen, [1, 2, 1]);
-  assert.deepEqual(acks(socket).map(([, , { offset }]) => offset), [2, 1]);
+  assert.deepEqual(acks(socket).map(([, { offset }]) => offset), [2, 1]);
 });
 
 test("listeners: one that throws disturbs nobody; one can be taken away", () => {
@@ -317,10 +336,11 @@ test("for await: a loop that is too slow is told what it lost", async () => {
 });
 
 test("for await: acks what the loop came back from, not what it was left at", async () => {
-  const { w, subscription } = subscribed({ bufferMax: 2 });
+  const { w, subscription } = subscribed({ bufferMax: 2, acks: true },
+    { offset: 7, epoch: "e", acks: true });
   const iterator = subscription[Symbol.asyncIterator]();
   for (const offset of [8, 9, 10]) w.socket.record("t", offset, { ack_required: true });
-  const acked = () => acks(w.socket).map(([, , { offset }]) => offset);
+  const acked = () => acks(w.socket).map(([, { offset }]) => offset);
   await iterator.next();
   await settled();
   assert.deepEqual(acked(), []);
