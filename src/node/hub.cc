@@ -424,6 +424,7 @@ void Hub::receive(const Mail& mail) noexcept {
         case MailKind::presence:
         case MailKind::presence_update:
         case MailKind::finished:
+        case MailKind::policy:
             break;
     }
     RC_CHECK(false);

@@ -25,7 +25,8 @@
 // wait for credit that just these requests use up.
 //
 // post() may be called by the thread of shard `from` only, and by a worker that answers that shard
-// in its own name (`finished`); the rest by the owner of the box only.
+// in its own name (`finished`), or whoever tells it something so (`policy`); the rest by the owner
+// of the box only.
 
 #include <array>
 #include <atomic>
@@ -87,6 +88,7 @@ enum class MailKind : std::uint8_t {
     presence,  // to a topic's home: subscriptions that began and ended (node/presence.h)
     presence_update,  // from home: whole frames for this shard's clients that want to know
     finished,         // from a worker: what this shard had it do is done
+    policy,           // from whoever runs the server: node/slow_policies.h
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -100,20 +102,21 @@ enum class Channel : std::uint8_t { request, news };
 
 struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
-    std::uint8_t lane = 0;        // feed::LaneKind; outcome: the Verdict; question: the Question
-    bool flag = false;            // interest: wanted or not; started: granted or not; publish: text
-    bool json = false;            // publish: the payload is JSON text that was validated
-    bool ack = false;             // publish: the sender wants to know
-    bool more = false;            // started: there is more history than this
-    bool tombstone = false;       // record, of a topic with keys: its key is gone
-    std::uint32_t from = 0;       // shard
-    std::uint32_t conn = 0;       // the client concerned, with its serial
-    std::uint64_t serial = 0;     // interest, started: how many pieces of history there were
-    std::uint64_t hash = 0;       // of the topic's name
-    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count
-    std::uint64_t epoch = 0;      // question: how many records
+    std::uint8_t lane = 0;     // feed::LaneKind; outcome: the Verdict; question: the Question
+    bool flag = false;         // interest: wanted or not; started: granted or not; publish: text;
+                               // policy: close
+    bool json = false;         // publish: the payload is JSON text that was validated
+    bool ack = false;          // publish: the sender wants to know
+    bool more = false;         // started: there is more history than this
+    bool tombstone = false;    // record, of a topic with keys: its key is gone
+    std::uint32_t from = 0;    // shard
+    std::uint32_t conn = 0;    // the client concerned, with its serial
+    std::uint64_t serial = 0;  // interest, started: how many pieces of history there were
+    std::uint64_t hash = 0;    // of the topic's name
+    std::uint64_t offset = 0;  // question: the first wanted record; answer: a count
+    std::uint64_t epoch = 0;   // question: how many records
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
-    std::string name;             // topic or client id
+    std::string name;             // topic, client id, or pattern
     std::string id;               // of the client's message
     std::string key;              // publish; record, of a topic with keys
     std::string client;           // publish with ack: who that is

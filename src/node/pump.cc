@@ -42,11 +42,11 @@ Pump::Pump(const Config& config,
            Sessions& sessions,
            feed::TopicTable& topics,
            Counters& counters) noexcept
-    : config_(config),
-      reactor_(reactor),
+    : reactor_(reactor),
       sessions_(sessions),
       topics_(topics),
-      counters_(counters) {}
+      counters_(counters),
+      policies_(config) {}
 
 feed::Topic& Pump::topic_of(const Subscription& subscription) noexcept {
     feed::Topic* topic = topics_.get(subscription.topic);
@@ -248,7 +248,7 @@ void Pump::lapse(io::ConnIndex conn,
         restart(conn, topic, lane, at);
         return;
     }
-    const bool told = at.lane == feed::LaneKind::envelope && config_.slow_policy == SlowPolicy::gap;
+    const bool told = at.lane == feed::LaneKind::envelope && policies_.of(topic) == SlowPolicy::gap;
     if (!told) {
         counters_.slow_closed++;
         sessions_.close(conn, close_codes::slow_consumer, "too slow: messages were missed");

@@ -297,6 +297,12 @@ void Shard::on_mail(const Mail& mail) noexcept {
         case MailKind::finished:
             mail.job->done();
             return;
+        case MailKind::policy: {
+            const bool room =
+                pump_.policies().set(mail.name, mail.flag ? SlowPolicy::close : SlowPolicy::gap);
+            RC_CHECK(room);  // whoever sent it has seen to that
+            return;
+        }
         case MailKind::counters:
             if (host_feed_ == nullptr) return;
             host_feed_->set(
