@@ -36,6 +36,10 @@ constexpr double timed_per_s = 1e6;  // deliveries; of more a part is timed
 constexpr Nanos listening_max = 500 * nanos_per_ms;
 constexpr Nanos settle_time = 200 * nanos_per_ms;
 constexpr double machine_limit = 0.95;
+// Of each fast reader. Where the system grows them to megabytes, and a thousand readers are late at
+// once, the kernel runs short of memory for all, throws away what it had received, and the sender
+// waits for its time-outs: seconds that say nothing of the server.
+constexpr std::uint32_t receive_buffer = 256 * 1024;
 
 class Keyed final : private Fleet::Owner, private KeyedChecker::Listener {
   public:
@@ -157,6 +161,7 @@ Keyed::Keyed(const BenchOptions& options) noexcept
       fleet_({.connections = options.connections + options.keyed.publishers,
               .concurrency = options.concurrency,
               .sources = options.sources,
+              .receive_buffer = receive_buffer,
               .congestion = options.congestion},
              options.url,
              *this),
