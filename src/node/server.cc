@@ -14,6 +14,7 @@
 #include "io/probe.h"
 #include "io/process.h"
 #include "io/socket.h"
+#include "node/demo_feed.h"
 #include "node/host_feed.h"
 #include "node/memory_plan.h"
 #include "node/mesh.h"
@@ -355,7 +356,10 @@ std::unique_ptr<Server> Server::create(const Config& config,
     if (!error.empty()) return nullptr;
     auto impl = std::make_unique<Impl>();
     impl->config = config;
-    if (config.dev) impl->config.topic.push_back(node::host_rule());  // behind the operator's own
+    if (config.dev) {  // behind the operator's own
+        impl->config.topic.push_back(node::host_rule());
+        impl->config.topic.push_back(node::demo_rule());
+    }
     impl->log = log;
     if (!impl->plan(error)) return nullptr;
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),

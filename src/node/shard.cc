@@ -93,6 +93,8 @@ Shard::Shard(const Config& config,
     if (config_.dev) {
         if (setup.index == 0) {
             host_feed_ = std::make_unique<HostFeed>(mesh.shard_count(), *reactor_, hub_);
+            demo_feed_ = std::make_unique<DemoFeed>(*reactor_, hub_);
+            arm(demo_timer, demo_feed_interval);
         }
         arm(feed_timer, host_feed_interval);
     }
@@ -411,6 +413,10 @@ void Shard::fire(std::uint32_t timer) noexcept {
         case feed_timer:
             report();
             arm(feed_timer, host_feed_interval);
+            return;
+        case demo_timer:
+            demo_feed_->tick();
+            arm(demo_timer, demo_feed_interval);
             return;
         case drain_timer:
             drain_time_is_up();

@@ -38,6 +38,7 @@
 #include "io/reactor.h"
 #include "node/audit.h"
 #include "node/counters.h"
+#include "node/demo_feed.h"
 #include "node/dispatch.h"
 #include "node/door.h"
 #include "node/host_feed.h"
@@ -111,7 +112,14 @@ class Shard final : private io::Handler {
 
   private:
     // Timers of the shard itself, behind those of the connections.
-    enum Timer : std::uint32_t { sweep_timer, pace_timer, feed_timer, drain_timer, timer_count };
+    enum Timer : std::uint32_t {
+        sweep_timer,
+        pace_timer,
+        feed_timer,
+        demo_timer,
+        drain_timer,
+        timer_count
+    };
 
     enum class Stage : std::uint8_t { serving, settling, closing, late, cutting };
 
@@ -169,7 +177,8 @@ class Shard final : private io::Handler {
     Presence presence_;
     Inquiries inquiries_;
     Dispatch dispatch_;
-    std::unique_ptr<HostFeed> host_feed_;
+    std::unique_ptr<HostFeed> host_feed_;  // both with --dev, on shard 0
+    std::unique_ptr<DemoFeed> demo_feed_;
     std::uint64_t events_ = 0;     // callbacks of the reactor so far
     bool sleepless_ = false;       // mail or timers were left over by the last turn
     Nanos catching_up_until_ = 0;  // after a late turn no timer fires until then; 0: not now
