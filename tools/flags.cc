@@ -62,6 +62,7 @@ CLI::Validator websocket_url() {
 constexpr double connections_max = 1'000'000;
 constexpr double seconds_max = 86'400;
 constexpr double count_max = 1e12;
+constexpr double keyed_messages_max = 1e8;  // the checker remembers 48 bytes of each
 
 void add_common(CLI::App& app, BenchOptions& o) {
     app.add_option("--url", o.url_text, "where the server is")
@@ -210,6 +211,37 @@ void add_recover(CLI::App& app, BenchOptions& o, std::string& rate) {
         ->capture_default_str();
 }
 
+void add_keyed(CLI::App& app, BenchOptions& o) {
+    add_common(app, o);
+    KeyedOptions& k = o.keyed;
+    app.add_option("--topic", k.topic, "keyed by a rule of the server's")->capture_default_str();
+    app.add_option("--keys", k.keys, "how many keys are updated")
+        ->check(between(1, topics_max))
+        ->capture_default_str();
+    app.add_option("--slow", k.slow, "how many of the connections read slowly")
+        ->check(between(0, connections_max))
+        ->capture_default_str();
+    app.add_option("--slow-rate", k.slow_rate, "bytes a second that a slow one reads")
+        ->check(between(0, 1e12))
+        ->capture_default_str();
+    app.add_option("--publishers", k.publishers, "connections that publish")
+        ->check(between(1, 1'000))
+        ->capture_default_str();
+    app.add_option("-s,--size", k.size, "bytes of payload")
+        ->check(between(payload_size_min, 65'536))
+        ->capture_default_str();
+    app.add_option("-r,--rate", k.rate, "updates a second in all")
+        ->check(between(1e-3, 1e7, false))
+        ->capture_default_str();
+    app.add_option("-d,--duration", k.duration_s, "seconds of publishing")
+        ->check(between(0.01, seconds_max, false))
+        ->capture_default_str();
+    app.add_flag("--compare", k.compare, "first as long without the slow ones");
+    app.add_option("--grace", o.grace_s, "seconds in which nothing moves after which it is lost")
+        ->check(between(0.1, seconds_max, false))
+        ->capture_default_str();
+}
+
 void add_talk(CLI::App& app, TalkOptions& o) {
     app.add_option("--url", o.url_text, "where the server is")
         ->check(websocket_url())
@@ -309,6 +341,24 @@ std::string complete_recover(BenchOptions& o) {
     return {};
 }
 
+// Returns the complaint, if there is one.
+std::string complete_keyed(const BenchOptions& o) {
+    const KeyedOptions& k = o.keyed;
+    if (k.slow >= o.connections) {
+        return "--slow: '" + std::to_string(k.slow) + "' given, less than --connections (" +
+               std::to_string(o.connections) + ") allowed";
+    }
+    const double messages = k.rate * k.duration_s * (k.compare ? 2 : 1);
+    if (messages <= keyed_messages_max) return {};
+    char line[120];
+    std::snprintf(line,
+                  sizeof line,
+                  "--duration: these are %.12g updates, at most %.12g allowed",
+                  messages,
+                  keyed_messages_max);
+    return line;
+}
+
 Verb verb_of(const CLI::App& app) {
     if (app.got_subcommand("pub")) return Verb::pub;
     if (app.got_subcommand("sub")) return Verb::sub;
@@ -317,6 +367,7 @@ Verb verb_of(const CLI::App& app) {
     if (bench.got_subcommand("connect")) return Verb::bench_connect;
     if (bench.got_subcommand("idle")) return Verb::bench_idle;
     if (bench.got_subcommand("recover")) return Verb::bench_recover;
+    if (bench.got_subcommand("keyed")) return Verb::bench_keyed;
     return Verb::bench_echo;
 }
 
@@ -335,6 +386,7 @@ void parse(int argc, const char* const* argv, Flags& flags) {
     add_fanout(*benches.add_subcommand("fanout", "publish to many subscribers"), bench, rate);
     add_other_benches(benches, bench);
     add_recover(*benches.add_subcommand("recover", "lose connections and come back"), bench, rate);
+    add_keyed(*benches.add_subcommand("keyed", "the latest of each key, to fast and slow"), bench);
     CLI::App& pub = *app.add_subcommand("pub", "publish a message, a file or the lines of stdin");
     add_pub(pub, publishing, pub_rate);
     add_sub(*app.add_subcommand("sub", "print what is published"), talk);
@@ -348,6 +400,9 @@ void parse(int argc, const char* const* argv, Flags& flags) {
         std::string complaint = complete(bench, rate);
         if (complaint.empty() && flags.options.verb == Verb::bench_recover) {
             complaint = complete_recover(bench);
+        }
+        if (complaint.empty() && flags.options.verb == Verb::bench_keyed) {
+            complaint = complete_keyed(bench);
         }
         if (complaint.empty() && !pub_rate.empty()) complaint = read_rate(pub_rate, talk.rate);
         if (!complaint.empty()) throw CLI::ValidationError(complaint, CLI::ExitCodes::BaseClass);

@@ -122,8 +122,10 @@ void Fleet::set_options(int fd, const Conn& conn, std::uint32_t index) noexcept 
                    options_.congestion.data(),
                    static_cast<socklen_t>(options_.congestion.size()));
     }
-    if (conn.muted) {  // else the kernel takes megabytes on behalf of somebody who does not read
-        const auto size = static_cast<int>(options_.slow_receive_buffer);
+    // Without it the kernel takes megabytes on behalf of somebody who does not read.
+    const auto size =
+        static_cast<int>(conn.muted ? options_.slow_receive_buffer : options_.receive_buffer);
+    if (size != 0) {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     }
     if (!target_of(index).loopback || options_.sources < 2) return;

@@ -55,6 +55,7 @@ class Fleet {
         double ramp_per_s = 0;            // new connections a second; 0: as fast as they succeed
         std::uint32_t sources = 1;        // 127.0.0.1 to 127.0.0.N, when the server is on loopback
         std::uint32_t slow_receive_buffer = 16 * 1024;  // of muted connections
+        std::uint32_t receive_buffer = 0;               // of the others; 0: the system's
         std::string congestion;                         // TCP_CONGESTION; empty: the system's
         std::uint32_t apart = 0;  // the first so many connections go to `apart_url` instead
         Url apart_url{};

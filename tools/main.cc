@@ -33,6 +33,8 @@ int run(const Options& options) noexcept {
             return bench_echo(bench);
         case Verb::bench_recover:
             return bench_recover(bench);
+        case Verb::bench_keyed:
+            return bench_keyed(bench);
         case Verb::pub:
             return publish(options.talk);
         case Verb::sub:

@@ -20,8 +20,21 @@ enum class Verb : std::uint8_t {
     bench_idle,
     bench_echo,
     bench_recover,
+    bench_keyed,
     pub,
     sub
+};
+
+struct KeyedOptions {  // what `bench keyed` has beside or instead of the rest
+    std::string topic = "bench.keyed";
+    std::uint32_t keys = 1000;
+    std::uint32_t slow = 200;        // of the connections
+    std::uint64_t slow_rate = 1000;  // bytes a second that each of them reads
+    std::uint32_t publishers = 4;
+    std::uint64_t size = 32;  // bytes of payload
+    double rate = 50'000;     // updates a second in all
+    double duration_s = 10;
+    bool compare = false;  // first as long without the slow ones
 };
 
 struct BenchOptions {
@@ -65,6 +78,7 @@ struct BenchOptions {
     std::uint32_t inflight = 1;
     double hold_s = 5;
     bool abort = false;
+    KeyedOptions keyed;
     // How.
     bool check = false;
     std::string json_file;

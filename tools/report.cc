@@ -157,6 +157,16 @@ void Report::add_inputs(const BenchOptions& options) noexcept {
     add("inflight", std::uint64_t{options.inflight});
     add("hold_s", options.hold_s);
     add_flag("abort", options.abort);
+    const KeyedOptions& keyed = options.keyed;
+    add("keyed_topic", keyed.topic);
+    add("keyed_keys", std::uint64_t{keyed.keys});
+    add("keyed_slow", std::uint64_t{keyed.slow});
+    add("keyed_slow_rate", keyed.slow_rate);
+    add("keyed_publishers", std::uint64_t{keyed.publishers});
+    add("keyed_size", keyed.size);
+    add("keyed_rate", keyed.rate);
+    add("keyed_duration_s", keyed.duration_s);
+    add_flag("keyed_compare", keyed.compare);
     add_flag("check", options.check);
     add("server_pid", static_cast<std::uint64_t>(options.server_pid));
     add("cpu", static_cast<double>(options.cpu));

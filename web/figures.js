@@ -25,6 +25,37 @@ export function mean(values) {
   return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : 0;
 }
 
+// How often something happened a second, of late: counted in seconds, and told of the last two that
+// are over, since batches may come once a second.
+export class Rate {
+  #counts = [];  // by second, the last three
+  #second;  // of the newest
+
+  count(now_ms) {
+    this.#move(now_ms);
+    this.#counts[0] += 1;
+  }
+
+  per_s(now_ms) {
+    this.#move(now_ms);
+    const over = this.#counts.slice(1);
+    return mean(over.length ? over : this.#counts);
+  }
+
+  #move(now_ms) {
+    const second = Math.floor(now_ms / 1000);
+    if (this.#second === undefined) {
+      this.#second = second;
+      this.#counts = [0];
+    }
+    this.#second = Math.max(this.#second, second - 3);
+    for (; this.#second < second; this.#second += 1) {
+      this.#counts.unshift(0);
+      this.#counts.length = Math.min(this.#counts.length, 3);
+    }
+  }
+}
+
 // The samples of the last `span_s` seconds, in columns: [times, first series, second series, ...].
 export class Window {
   constructor(span_s, series_count) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Window, bytes, count, percent } from "./figures.js";
+import { Rate, Window, bytes, count, percent } from "./figures.js";
 
 test("window: holds the last seconds, and starts over when the clock goes back", () => {
   const w = new Window(10, 2);
@@ -24,6 +24,18 @@ test("window: an interruption is one hole, and no sample", () => {
   assert.deepEqual(w.columns[1], [5, null, 7]);
   assert.deepEqual(w.columns[2], [6, null, 8]);
   assert.ok(w.columns[0][0] < w.columns[0][1] && w.columns[0][1] < w.columns[0][2]);
+});
+
+test("rate: what happened in the last two whole seconds, and what there is before that", () => {
+  const rate = new Rate();
+  assert.equal(rate.per_s(5000), 0);
+  for (let i = 0; i < 7; i += 1) rate.count(5100);
+  assert.equal(rate.per_s(5200), 7);
+  for (let i = 0; i < 3; i += 1) rate.count(6900);
+  assert.equal(rate.per_s(6950), 7);
+  assert.equal(rate.per_s(7000), 5);
+  assert.equal(rate.per_s(8500), 1.5);
+  assert.equal(rate.per_s(99000), 0);
 });
 
 test("figures read well", () => {

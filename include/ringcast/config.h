@@ -325,7 +325,9 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
 }};
 
 inline constexpr std::array<SwitchFlag, 3> switch_flags{{
-    {"dev", &Config::dev, "loopback only: anonymous publish, host.* topics, demo page, /echo"},
+    {"dev",
+     &Config::dev,
+     "loopback only: anonymous publish, host.* and demo.* topics, demo page, /echo"},
     {"anonymous-publish", &Config::anonymous_publish, "anybody may publish"},
     {"direct-descriptors",
      &Config::direct_descriptors,

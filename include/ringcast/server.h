@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ringcast/config.h"
+#include "ringcast/error.h"
 
 namespace ringcast {
 
@@ -43,6 +44,17 @@ class Server {
     // "uring" or "epoll", and how many shards: for the line that says the server is ready.
     [[nodiscard]] std::string_view io_name() const noexcept;
     [[nodiscard]] std::uint32_t shard_count() const noexcept;
+
+    // What happens to readers that fall off the log of a topic: "gap" or "close" for topics without
+    // keys, "conflate" for those with keys, which have no other policy. Holds for topics whose
+    // names match `pattern`, those that are there and those that come, until the server ends; of
+    // several changes the newest holds, and it stands above rules and --slow-policy. Returns at
+    // once: each shard does it with its next mail. Otherwise nothing has changed, and `error` has
+    // one line: bad_request for what is not allowed, busy when there are too many patterns (256),
+    // closed when the server has ended. Any thread, also a shard's, but one at a time.
+    [[nodiscard]] Result<Done> set_policy(std::string_view pattern,
+                                          std::string_view policy,
+                                          std::string& error) noexcept;
 
     // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
     // cut. Returns at once. A second call cuts at once.

@@ -99,6 +99,7 @@ Seq CompactLog::commit() noexcept {
     next_ = seq + 1;
     reserved_ = {};
     memo_.valid = false;
+    gathered_.clear();
     return seq;
 }
 
@@ -109,6 +110,7 @@ void CompactLog::settle() noexcept {
         age_oldest_fresh();
     }
     open_size_ = page_size;
+    gathered_ = {};
     sweep(sweep_budget_max, Pressure::quiet);
 }
 
@@ -203,6 +205,7 @@ void CompactLog::supersede(const Key& key) noexcept {
     segment.live -= key.size;
     segment.live_count--;
     memo_.valid = false;
+    gathered_.clear();
     if (is_young(segment)) return;
     if (!is_large(segment)) old_need_ -= key.size + entry_size;
     if (segment.live_count == 0) drop(segment);
@@ -444,6 +447,86 @@ void CompactLog::locate(Seq seq, bool inside, bool every) const noexcept {
     memo_.last = entry.seq;
 }
 
+// The live records from `first` on, which is one, as far as they are gathered or can be; an empty
+// slice if there is no room.
+Slice CompactLog::gathered(Seq first) const noexcept {
+    auto& all = gathered_.stretches;
+    auto at = std::upper_bound(
+        all.begin(), all.end(), first, [](Seq seq, const Gathered::Stretch& stretch) {
+            return seq < stretch.first;
+        });
+    std::uint32_t entry = 0;
+    const bool there = at != all.begin() && gathered_.entries[std::prev(at)->end - 1].seq >= first;
+    if (there) {
+        at = std::prev(at);
+        const auto begin = gathered_.entries.begin() + at->begin;
+        const auto found = std::lower_bound(
+            begin, gathered_.entries.begin() + at->end, first, [](const Entry& held, Seq seq) {
+                return held.seq < seq;
+            });
+        RC_CHECK(found->seq == first);  // what is live is in it without a hole
+        entry = static_cast<std::uint32_t>(found - gathered_.entries.begin());
+    } else {
+        entry = static_cast<std::uint32_t>(gathered_.entries.size());
+        const Seq end = at == all.end() ? next_ : at->first;
+        const std::uint32_t count = gather(first, end);
+        if (count == 0) return {};
+        at = all.insert(at, {.first = first, .begin = entry, .end = entry + count});
+    }
+    const std::uint32_t place = gathered_begin(entry);
+    return {.bytes = Bytes(gathered_.bytes.data() + place, gathered_begin(at->end) - place),
+            .begin = first,
+            .end = gathered_.entries[at->end - 1].seq + 1,
+            .file_offset = -1,
+            .segment = nullptr,
+            .latest = true};
+}
+
+// Adds the live records of [first, end) as far as there is room, in one go not too many. Returns
+// how many these are.
+std::uint32_t CompactLog::gather(Seq first, Seq end) const noexcept {
+    if (gathered_.bytes.capacity() == 0) gathered_.bytes.reserve(gather_max);
+    const std::size_t begin = gathered_.bytes.size();
+    const std::size_t most = std::min(begin + gather_size, gather_max);
+    std::uint32_t count = 0;
+    Segment* segment = segment_of(first);
+    std::uint32_t index = lower_bound(*segment, first);
+    while (segment != nullptr) {
+        for (; index < segment->count; index++) {
+            const Entry entry = entry_of(*segment, index);
+            if (entry.seq >= end) return count;
+            if (!is_live(entry)) continue;
+            const std::byte* record = segment->bytes + begin_of(*segment, index);
+            const std::size_t size = entry.end - begin_of(*segment, index);
+            if (gathered_.bytes.size() + size > most) return count;
+            gathered_.bytes.insert(gathered_.bytes.end(), record, record + size);
+            gathered_.entries.push_back({.seq = entry.seq,
+                                         .end = static_cast<std::uint32_t>(gathered_.bytes.size()),
+                                         .key = entry.key});
+            count++;
+        }
+        segment = segment->newer;
+        index = 0;
+    }
+    return count;
+}
+
+// As place_after(), of a slice whose first byte is that of a record.
+Log::Place CompactLog::place_in_gathered(const Slice& slice, std::size_t taken) const noexcept {
+    const auto begin = static_cast<std::uint32_t>(slice.bytes.data() - gathered_.bytes.data());
+    const std::uint32_t place = begin + static_cast<std::uint32_t>(taken);
+    RC_CHECK(place < gathered_.bytes.size());
+    const auto at =
+        std::upper_bound(gathered_.entries.begin(),
+                         gathered_.entries.end(),
+                         place,
+                         [](std::uint32_t byte, const Entry& entry) { return byte < entry.end; });
+    const auto entry = static_cast<std::uint32_t>(at - gathered_.entries.begin());
+    RC_CHECK(at->seq >= slice.begin);
+    RC_CHECK(at->seq < slice.end);
+    return {.seq = at->seq, .sent = place - gathered_begin(entry)};
+}
+
 Bytes CompactLog::rest_of(Seq seq, std::uint32_t sent) const noexcept {
     locate(seq, true, true);
     const std::uint32_t begin = memo_.begin + sent;
@@ -457,6 +540,7 @@ Log::Place CompactLog::place_after(const Slice& slice,
                                    std::size_t taken) const noexcept {
     RC_CHECK(taken <= slice.bytes.size());
     if (taken == slice.bytes.size()) return {.seq = slice.end, .sent = 0};
+    if (slice.segment == nullptr) return place_in_gathered(slice, taken);
     const Segment& segment = *slice.segment;
     const auto start = static_cast<std::uint32_t>(slice.bytes.data() - segment.bytes);
     const std::uint32_t place = start + static_cast<std::uint32_t>(taken);

@@ -9,6 +9,11 @@
 // are slow (they skip what is superseded and are never in anybody's way), those who come back, and
 // those who want the whole state (from the number 1).
 //
+// Where holes are many, runs are short, and a send of each would cost more than its bytes. So short
+// ones are copied together (*gathered*), some 64 KiB at a time, for all who stand there, until a
+// record comes. Gathered bytes are 256 KiB at most, from the heap, and only while somebody reads
+// behind the window; past that runs go out as they are.
+//
 // What is superseded behind the window leaves holes. A sweep goes round from the oldest segment to
 // the window, and copies what is live of it to new segments while holes and unused room take more
 // than half of the memory. A copied byte pays for a byte freed, so the cost of an append stays
@@ -35,6 +40,7 @@
 // One thread owns a CompactLog.
 
 #include <cstdint>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -113,12 +119,17 @@ class CompactLog {
     // `every`: to the end of its segment. Else only what is the latest of its key, but for the
     // record that was begun.
     // Precondition: not empty; seq < next(); if `sent` is not 0, record `seq` is there and longer.
-    // O(1) for a reader at the same place as the one before it.
+    // O(1) for a reader at the same place as the one before it. Gathered bytes do not lie in the
+    // pool (file_offset -1, no segment), and the slice holds until the next reserve() or settle().
     [[nodiscard]] Slice slice_from(Seq seq, std::uint32_t sent, bool every) const noexcept {
         RC_CHECK(seq < next_);
         const bool inside = sent != 0;
         if (!memo_.valid || memo_.seq != seq || memo_.every != every || memo_.inside != inside) {
             locate(seq, inside, every);
+        }
+        const bool is_short = memo_.end - memo_.begin < gather_min && memo_.last + 1 != next_;
+        if (is_short && !every && !inside) [[unlikely]] {
+            if (const Slice slice = gathered(memo_.first); !slice.bytes.empty()) return slice;
         }
         const std::uint32_t begin = memo_.begin + sent;
         RC_CHECK(begin < memo_.end);
@@ -150,7 +161,9 @@ class CompactLog {
     [[nodiscard]] std::size_t tombstones() const noexcept { return keys_.tombstones(); }
     [[nodiscard]] std::size_t live_bytes() const noexcept { return live_bytes_; }  // of keys()
     [[nodiscard]] std::size_t held_bytes() const noexcept { return held_; }        // its segments
-    [[nodiscard]] std::size_t heap_bytes() const noexcept { return keys_.heap_bytes(); }
+    [[nodiscard]] std::size_t heap_bytes() const noexcept {
+        return keys_.heap_bytes() + gathered_.bytes.capacity();
+    }
     // Bytes that sweeps have copied so far.
     [[nodiscard]] std::uint64_t copied_bytes() const noexcept { return copied_; }
     // That everything adds up. It visits all records: for tests.
@@ -181,6 +194,28 @@ class CompactLog {
         Seq last = 0;
         Segment* segment = nullptr;
     };
+
+    // Live records, back to back, in stretches that do not overlap; none is written over before all
+    // are forgotten.
+    struct Gathered {
+        struct Stretch {
+            Seq first = 0;
+            std::uint32_t begin = 0;  // the entries [begin, end)
+            std::uint32_t end = 0;
+        };
+        std::vector<std::byte> bytes;  // never grows past what was reserved
+        std::vector<Entry> entries;    // where the records stop in `bytes`
+        std::vector<Stretch> stretches;
+
+        void clear() noexcept {
+            bytes.clear();
+            entries.clear();
+            stretches.clear();
+        }
+    };
+    static constexpr std::uint32_t gather_min = 16 * 1024;  // a longer run is worth its own send
+    static constexpr std::size_t gather_size = std::size_t{64} * 1024;
+    static constexpr std::size_t gather_max = 4 * gather_size;
 
     // How much the segments behind the window may hold in vain: with some slack, so that a small
     // state is not copied again and again; without; or little, where there is no other memory.
@@ -235,6 +270,13 @@ class CompactLog {
                                           Pressure pressure) const noexcept;
     void locate(Seq seq, bool inside, bool every) const noexcept;
     [[nodiscard]] Segment* segment_of(Seq seq) const noexcept;
+    [[nodiscard]] Slice gathered(Seq first) const noexcept;
+    [[nodiscard]] std::uint32_t gather(Seq first, Seq end) const noexcept;
+    [[nodiscard]] std::uint32_t gathered_begin(std::uint32_t entry) const noexcept {
+        return entry == 0 ? 0 : gathered_.entries[entry - 1].end;
+    }
+    [[nodiscard]] Log::Place place_in_gathered(const Slice& slice,
+                                               std::size_t taken) const noexcept;
 
     SegmentPool* pool_;
     Limits limits_;
@@ -261,6 +303,7 @@ class CompactLog {
     std::uint64_t copied_ = 0;
     Write reserved_;  // between reserve() and commit(); size 0: none
     mutable Memo memo_;
+    mutable Gathered gathered_;
 };
 
 }  // namespace ringcast::feed

@@ -38,4 +38,29 @@ bool matches(std::string_view pattern, std::string_view name) noexcept {
     return pattern_ends && name_ends;
 }
 
+bool overlap(std::string_view a, std::string_view b) noexcept {
+    bool a_ends = false;
+    bool b_ends = false;
+    while (!a_ends && !b_ends) {
+        const std::string_view mine = take_token(a, a_ends);
+        const std::string_view yours = take_token(b, b_ends);
+        if ((mine == ">" && a_ends) || (yours == ">" && b_ends)) return true;
+        if (mine != "*" && yours != "*" && mine != yours) return false;
+    }
+    return a_ends && b_ends;
+}
+
+bool covers(std::string_view general, std::string_view special) noexcept {
+    bool general_ends = false;
+    bool special_ends = false;
+    while (!general_ends && !special_ends) {
+        const std::string_view want = take_token(general, general_ends);
+        const std::string_view have = take_token(special, special_ends);
+        if (want == ">" && general_ends) return true;
+        if (have == ">" && special_ends) return false;  // it stands for more tokens than we do
+        if (want != "*" && want != have) return false;
+    }
+    return general_ends && special_ends;
+}
+
 }  // namespace ringcast::feed

@@ -23,4 +23,9 @@ enum class NameKind : std::uint8_t {
 // for itself alone. O(size of both), no recursion.
 [[nodiscard]] bool matches(std::string_view pattern, std::string_view name) noexcept;
 
+// Of two patterns (neither is broken), or names: whether some name matches both, and whether every
+// name that `special` stands for is one of those of `general`. O(size of both), no recursion.
+[[nodiscard]] bool overlap(std::string_view a, std::string_view b) noexcept;
+[[nodiscard]] bool covers(std::string_view general, std::string_view special) noexcept;
+
 }  // namespace ringcast::feed

@@ -338,7 +338,7 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
         return;
     }
     if (is_reserved(config_, inbound.topic)) {
-        error(conn, inbound, "forbidden", "host.* is what the server says of this machine");
+        error(conn, inbound, "forbidden", "host.* and demo.* are the server's own");
         return;
     }
     if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {

@@ -208,7 +208,7 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
         return;
     }
     if (wishes.publishes && is_reserved(config_, wishes.publish)) {
-        refuse(conn, 403, "host.* is what the server says of this machine");
+        refuse(conn, 403, "host.* and demo.* are the server's own");
         return;
     }
     if (wishes.topics.size() > config_.topics_per_client_max) {

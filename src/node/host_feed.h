@@ -27,9 +27,10 @@ struct ShardFigures {
     std::uint64_t published = 0;
 };
 
-// Topics that only the feed may publish to, so that nobody's figures pass for the machine's.
+// Topics that only the server's own feeds may publish to, so that nobody's figures pass for the
+// machine's.
 [[nodiscard]] inline bool is_reserved(const Config& config, std::string_view topic) noexcept {
-    return config.dev && topic.starts_with("host.");
+    return config.dev && (topic.starts_with("host.") || topic.starts_with("demo."));
 }
 
 // What is kept of host.* where the operator has no rule for it: five minutes, for who comes back.

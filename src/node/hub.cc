@@ -465,6 +465,7 @@ std::uint32_t Hub::receive(const Mail& mail) noexcept {
         case MailKind::presence:
         case MailKind::presence_update:
         case MailKind::finished:
+        case MailKind::policy:
             break;
     }
     RC_CHECK(false);

@@ -25,7 +25,8 @@
 // wait for credit that just these requests use up.
 //
 // post() may be called by the thread of shard `from` only, and by a worker that answers that shard
-// in its own name (`finished`); the rest by the owner of the box only.
+// in its own name (`finished`), or whoever tells it something so (`policy`); the rest by the owner
+// of the box only.
 
 #include <array>
 #include <atomic>
@@ -96,6 +97,7 @@ enum class MailKind : std::uint8_t {
     presence,  // to a topic's home: subscriptions that began and ended (node/presence.h)
     presence_update,  // from home: whole frames for this shard's clients that want to know
     finished,         // from a worker: what this shard had it do is done
+    policy,           // from whoever runs the server: node/slow_policies.h
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -122,6 +124,7 @@ enum class Channel : std::uint8_t { request, news };
         case MailKind::park:
         case MailKind::resume:
         case MailKind::missed:
+        case MailKind::policy:
         case MailKind::settled:
         case MailKind::counters:
         case MailKind::answer:
@@ -136,7 +139,7 @@ struct Mail : MpscNode {
     MailKind kind = MailKind::publish;
     std::uint8_t lane = 0;     // feed::LaneKind; outcome: the Verdict; question: the Question
     bool flag = false;         // interest, watch: wanted or not; started: granted; publish: text;
-                               // claim: it comes back
+                               // claim: it comes back; policy: close
     bool json = false;         // publish: the payload is JSON text that was validated
     bool ack = false;          // publish: the sender wants to know
     bool report = false;       // publish: ... who does not acknowledge it, too

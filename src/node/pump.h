@@ -29,6 +29,7 @@
 #include "io/reactor.h"
 #include "node/counters.h"
 #include "node/sessions.h"
+#include "node/slow_policies.h"
 
 namespace ringcast::node {
 
@@ -42,6 +43,8 @@ class Pump {
     Pump(const Pump&) = delete;
     Pump& operator=(const Pump&) = delete;
 
+    // What happens to those who fall off the log.
+    [[nodiscard]] SlowPolicies& policies() noexcept { return policies_; }
     // New records were appended to this lane of `topic`.
     void mark(feed::Topic& topic, feed::LaneKind kind) noexcept;
     // When the next lane has gathered for long enough (reactor time); far in the future: none does.
@@ -112,11 +115,11 @@ class Pump {
     void settle(const io::Send& send, const Origin& origin) noexcept;
     void settle_record(const io::Send& send, const Origin& origin) noexcept;
 
-    const Config& config_;
     io::Reactor& reactor_;
     Sessions& sessions_;
     feed::TopicTable& topics_;
     Counters& counters_;
+    SlowPolicies policies_;
     std::array<io::Send, io::send_batch_max> sends_;
     std::array<Origin, io::send_batch_max> origins_;
     std::uint32_t count_ = 0;

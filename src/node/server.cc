@@ -14,11 +14,13 @@
 #include "io/probe.h"
 #include "io/process.h"
 #include "io/socket.h"
+#include "node/demo_feed.h"
 #include "node/host_feed.h"
 #include "node/memory_plan.h"
 #include "node/mesh.h"
 #include "node/restore.h"
 #include "node/shard.h"
+#include "node/slow_policies.h"
 #include "node/storage.h"
 #include "wire/envelope.h"
 
@@ -106,6 +108,7 @@ struct Server::Impl {
     std::atomic<bool> go{false};        // read behind `start`
     std::atomic<std::uint32_t> running{0};
     bool joined = false;
+    node::SlowPolicies policies{config};  // what the shards were told
 
     void say(LogLevel level, std::string_view line) const noexcept { log.say(level, line); }
     [[nodiscard]] std::string memory_line() const noexcept;
@@ -358,7 +361,10 @@ std::unique_ptr<Server> Server::create(const Config& config,
     if (!error.empty()) return nullptr;
     auto impl = std::make_unique<Impl>();
     impl->config = config;
-    if (config.dev) impl->config.topic.push_back(node::host_rule());  // behind the operator's own
+    if (config.dev) {  // behind the operator's own
+        impl->config.topic.push_back(node::host_rule());
+        impl->config.topic.push_back(node::demo_rule());
+    }
     impl->log = log;
     if (!impl->plan(error)) return nullptr;
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
@@ -398,6 +404,27 @@ std::string_view Server::io_name() const noexcept {
 
 std::uint32_t Server::shard_count() const noexcept {
     return static_cast<std::uint32_t>(impl_->workers.size());
+}
+
+Result<Done> Server::set_policy(std::string_view pattern,
+                                std::string_view policy,
+                                std::string& error) noexcept {
+    Impl& impl = *impl_;
+    if (finished()) {
+        error = "the server has ended";
+        return Error{.code = Errc::closed};
+    }
+    error = node::check_policy(impl.config, pattern, policy);
+    if (!error.empty()) return Error{.code = Errc::bad_request};
+    if (policy == "conflate") return Done{};  // so it is: keyed topics have no other
+    const SlowPolicy wanted = policy == "close" ? SlowPolicy::close : SlowPolicy::gap;
+    if (!impl.policies.set(pattern, wanted)) {
+        error = "there are policies for " + std::to_string(node::SlowPolicies::changes_max) +
+                " patterns already";
+        return Error{.code = Errc::busy};
+    }
+    node::post_policy(*impl.mesh, pattern, wanted);
+    return Done{};
 }
 
 void Server::stop() noexcept {

@@ -100,6 +100,8 @@ Shard::Shard(const Config& config,
     if (config_.dev) {
         if (setup.index == 0) {
             host_feed_ = std::make_unique<HostFeed>(mesh.shard_count(), *reactor_, hub_);
+            demo_feed_ = std::make_unique<DemoFeed>(*reactor_, hub_);
+            arm(demo_timer, demo_feed_interval);
         }
         arm(feed_timer, host_feed_interval);
     }
@@ -313,6 +315,12 @@ std::uint32_t Shard::on_mail(Mail& mail) noexcept {
         case MailKind::finished:
             mail.job->done();
             break;
+        case MailKind::policy: {
+            const bool room =
+                pump_.policies().set(mail.name, mail.flag ? SlowPolicy::close : SlowPolicy::gap);
+            RC_CHECK(room);  // whoever sent it has seen to that
+            break;
+        }
         case MailKind::counters:
             if (host_feed_ == nullptr) break;
             host_feed_->set(
@@ -426,6 +434,10 @@ void Shard::fire(std::uint32_t timer) noexcept {
         case feed_timer:
             report();
             arm(feed_timer, host_feed_interval);
+            return;
+        case demo_timer:
+            demo_feed_->tick();
+            arm(demo_timer, demo_feed_interval);
             return;
         case drain_timer:
             drain_time_is_up();

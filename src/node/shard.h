@@ -38,6 +38,7 @@
 #include "io/reactor.h"
 #include "node/audit.h"
 #include "node/counters.h"
+#include "node/demo_feed.h"
 #include "node/dispatch.h"
 #include "node/door.h"
 #include "node/host_feed.h"
@@ -117,6 +118,7 @@ class Shard final : private io::Handler {
         pace_timer,
         acks_timer,
         feed_timer,
+        demo_timer,
         drain_timer,
         timer_count
     };
@@ -178,7 +180,8 @@ class Shard final : private io::Handler {
     Presence presence_;
     Inquiries inquiries_;
     Dispatch dispatch_;
-    std::unique_ptr<HostFeed> host_feed_;
+    std::unique_ptr<HostFeed> host_feed_;  // both with --dev, on shard 0
+    std::unique_ptr<DemoFeed> demo_feed_;
     std::uint64_t events_ = 0;     // callbacks of the reactor so far
     bool sleepless_ = false;       // mail or timers were left over by the last turn
     Nanos catching_up_until_ = 0;  // after a late turn no timer fires until then; 0: not now

@@ -1,9 +1,10 @@
 // The client package (web/client) over npm ws, driven by lines of JSON: what to do comes on stdin,
 // what happened goes to stdout.
 //   node package_client.mjs URL [options of connect as JSON]      RINGCAST_CLIENT: its ringcast.js
-//   in:  arrays of {"subscribe": filter, "options": {}} {"unsubscribe": filter}
+//   in:  arrays of {"subscribe": filter, "options": {}, "failures": N} {"unsubscribe": filter}
 //        {"publish": topic, "payload": P, "options": {}} {"history": topic, "options": {}}
 //        {"drop": true} {"close": true}
+//        failures: how many messages a listener fails at, first
 //   out: {"event": "state" | "error" | "resolved" | "rejected" | an event of a subscription, ...}
 import { createInterface } from "node:readline";
 
@@ -38,6 +39,10 @@ function run(command) {
     for (const name of ["subscribed", "recovered", "gap", "message", "snapshot"]) {
       subscription.on(name, (event) => say(name, event));
     }
+    let failures = command.failures ?? 0;
+    subscription.on("message", async () => {
+      if (failures-- > 0) throw new Error("not now");
+    });
   }
   if ("unsubscribe" in command) subscriptions.get(command.unsubscribe).unsubscribe();
   if ("publish" in command) {

@@ -49,6 +49,35 @@ try {
   if (errors.length > 0) throw new Error(errors.join("\n"));
   say("shown");
 
+  // Made-up prices: at one batch a second most changes are superseded, and not sent; without a rate
+  // all of them come. Now and then one is sold out.
+  const prices = (name) => page.locator(`#prices-${name}`).textContent().then(Number);
+  const rows = () => page.locator("#prices-rows tr").count();
+  const until = async (what, test) => {
+    for (const end = Date.now() + patience.timeout; !await test();) {
+      if (Date.now() > end) throw new Error(`${what}: never`);
+      await page.waitForTimeout(100);
+    }
+  };
+  await page.waitForSelector("#prices", patience);
+  await until("the table is full", async () => await rows() >= 39);
+  await until("changes are superseded", async () => await prices("superseded") > 200);
+  await until("changes come", async () => await prices("received") > 10);
+  if (!/^[\d.,]+$/.test(await page.locator("#prices-rows td").first().textContent())) {
+    throw new Error("no price");
+  }
+  say("prices");
+  await page.selectOption("#prices-rate", "");
+  await until("it begins anew", async () => await prices("superseded") === 0);
+  await until("all changes come", async () => await prices("received") > 100);
+  await until("one is sold out", async () => await rows() === 39);
+  const names = await page.locator("#prices-rows th").allTextContents();
+  if (names.join() !== [...names].sort().join()) throw new Error(`order: ${names}`);
+  await page.selectOption("#prices-rate", "10");
+  await until("changes are superseded again", async () => await prices("superseded") > 0);
+  say("rates");
+  if (errors.length > 0) throw new Error(errors.join("\n"));
+
   // The connection is cut: what the charts missed comes after all.
   const figure = async (name) => Number(await page.textContent(`#recovery-${name}`));
   const recovered = async () => {
@@ -75,7 +104,7 @@ try {
     Number(document.getElementById("recovery-made_up").textContent) > 100, undefined, patience);
   const sums = [await figure("losses"), await figure("told"), await figure("missing")];
   if (sums.join() !== "2,0,0") throw new Error(`losses, told, missing: ${sums}`);
-  if (await page.isVisible("#prices")) throw new Error("there are no prices here");
+  if (!await page.isVisible("#prices") || await rows() < 39) throw new Error("prices are gone");
   if (errors.length > 0) throw new Error(errors.join("\n"));
   say("recovered again");
 

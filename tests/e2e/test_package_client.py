@@ -74,7 +74,8 @@ class PackageClient:
 
 
 class ClientPackage(Test):
-    settings = {'topic': ['kept.>: history=1000', 'short: history=3'], **UNLIMITED_RATE}
+    settings = {'topic': ['kept.>: history=1000', 'short: history=3'], 'ack_timeout': '200ms',
+                **UNLIMITED_RATE}
 
     async def test_it_subscribes_publishes_and_leaves(self):
         async with await PackageClient.connect(self.server) as client:
@@ -182,6 +183,23 @@ class ClientPackage(Test):
         for number in range(count):
             await receiver.expect('data_update', payload=number, offset=number + 1)
         await receiver.alive()
+
+    async def test_what_a_listener_failed_at_comes_again_on_the_next_connection_too(self):
+        other, watcher = await self.join(), await self.join()
+        async with await PackageClient.connect(self.server) as client:
+            await client.tell(subscribe='kept.job', options={'acks': True}, failures=2)
+            await client.until('subscribed')
+            await other.publish_acked('kept.job', 'do it')
+            first = await client.until('message')
+            self.assertEqual((await client.until('error'))['code'], 'listener')
+            self.assertEqual(await client.until('message'), first)  # the server sent it again
+            await client.drop()
+            await client.until('recovered')
+            self.assertEqual(await client.until('message'), first)  # to the same session
+            await client.tell(publish='kept.job', payload='next')
+            self.assertEqual((await client.until('message'))['payload'], 'next')
+            await watcher.nothing_more(1)
+            self.assertEqual([event['event'] for event in client.seen].count('message'), 4)
 
     async def test_a_restart_is_a_new_epoch_and_the_end_of_no_client(self):
         with Server(**self.settings) as server:

@@ -78,6 +78,8 @@ class Page(Test):
                 update = await receiver.expect('data_update', topic='chat')
                 self.assertEqual(update['payload'], {'text': 'hello <b>everyone</b>'})
                 await expect('shown')
+                await expect('prices')
+                await expect('rates')
                 await expect('recovered')
                 await expect('away')
                 await receiver.publish('chat', 'nobody keeps this')

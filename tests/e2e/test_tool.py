@@ -1,9 +1,11 @@
 """`ringcast`, the tool: publishing and subscribing from a shell, and its load test as a check."""
 import asyncio
 import contextlib
+import json
 import os
 import re
 import subprocess
+import tempfile
 
 from harness import PATIENCE_S, Server, Test, UNLIMITED_RATE
 
@@ -63,6 +65,34 @@ class Tool(ToolTest):
             with self.subTest(' '.join(arguments)):
                 code, _, errors = await self.ringcast('bench', *arguments, '--check', '--quiet')
                 self.assertEqual(code, 0, errors)
+
+
+class Keyed(ToolTest):
+    settings = {**UNLIMITED_RATE, 'topic': 'k: keyed'}
+
+    async def test_a_keyed_topic_gives_fast_ones_all_and_slow_ones_the_latest_of_each_key(self):
+        with tempfile.NamedTemporaryFile('r') as file:
+            code, out, errors = await self.ringcast(
+                'bench', 'keyed', '--topic', 'k', '-c', '40', '--slow', '10', '--keys', '50',
+                '-r', '5000', '-d', '1', '-s', '1000', '--compare', '--quiet',
+                '--json', file.name)
+            self.assertEqual(code, 0, errors)
+            figures = json.load(file)
+        self.assertTrue(figures['verdict']['sound'], figures)
+        for phase in ('delivery', 'without_slow'):
+            self.assertEqual(figures[phase]['published'], 5000)
+            self.assertEqual(figures[phase]['delivered'] + figures[phase]['conflated'],
+                             30 * 5000)
+        # Ten times 5,000 kB are more than sockets hold, so the rest was superseded.
+        self.assertGreater(figures['slow']['conflated'], 0)
+        self.assertEqual(figures['slow']['delivered'] + figures['slow']['conflated'], 10 * 5000)
+        self.assertIn('p99 with / without slow', out)
+
+    async def test_a_topic_without_keys_is_refused_by_the_load_test_for_keys(self):
+        code, _, errors = await self.ringcast('bench', 'keyed', '--topic', 'plain', '-c', '2',
+                                              '--slow', '0', '-d', '1')
+        self.assertEqual(code, 1)
+        self.assertIn('the topic is not keyed', errors)
 
 
 class Lines(ToolTest):

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -75,6 +77,7 @@ TEST_CASE(
     std::uint64_t skips = 0;
     std::uint64_t refusals = 0;
     std::uint64_t punched = 0;
+    std::uint64_t gathered = 0;
     for (std::uint64_t seed = 1; seed <= 40; seed++) {
         CAPTURE(seed);
         Random random(seed);
@@ -90,12 +93,14 @@ TEST_CASE(
         skips += walk.skips;
         refusals += walk.refusals;
         punched += walk.punched();
+        gathered += walk.gathered;
     }
     CHECK(tails > 100);  // the walk must reach the interesting places
     CHECK(laps > 100);
     CHECK(skips > 100);
     CHECK(refusals > 100);
     CHECK(punched > 100);
+    CHECK(gathered > 100);
 }
 
 TEST_CASE("compact: where memory suffices it holds twice what is live, and copies in measure") {
@@ -154,6 +159,48 @@ TEST_CASE("compact: whoever falls behind the window skips what is superseded unt
     world.lane.release_if_drained();
     CHECK(world.lane.held_bytes() <= 4 * page_size);  // 10 records of 1016
     CHECK(world.lane.compact().keys() == 10);
+}
+
+TEST_CASE("compact: where every other record is superseded, what is left comes in few slices") {
+    World world(4096);
+    const std::uint32_t slow = world.lane.subscribe(0, 0, 1);
+    const std::uint32_t slower = world.lane.subscribe(1, 0, 1);
+    Random random(1);
+    const std::string text(130, 'x');
+    std::map<std::string, int> latest;
+    for (int i = 0; i < 20'000; i++) {
+        const std::string key = "key" + std::to_string(random.below(1'000));
+        latest[key] = i;
+        REQUIRE(world.put(key, text + std::to_string(1'000'000 + i)) == Refusal::none);
+    }
+    std::set<int> order;
+    for (const auto& [key, number] : latest)
+        order.insert(number);
+    std::string want;
+    for (const int number : order)
+        want += text + std::to_string(1'000'000 + number);
+
+    // One takes all there is, the other stops in the middle of records; both are in one state.
+    std::string all;
+    std::string parts;
+    int slices = 0;
+    for (; world.lane.row(slow).seq != world.lane.next(); slices++) {
+        const feed::Slice slice = world.lane.peek(slow);
+        all += as_text(slice.bytes);
+        const feed::Slice other = world.lane.peek(slower);
+        const std::size_t taken = other.bytes.size() / 2 + 1;
+        parts += as_text(other.bytes.first(taken));
+        world.lane.advance(slower, other, taken, false);
+        world.lane.advance(slow, slice, slice.bytes.size(), false);
+    }
+    CHECK(all == want);
+    CHECK(slices <= 8);  // 137 kB, where runs have 3 records in the mean
+    CHECK(want.starts_with(parts));
+    CHECK(world.lane.compact().heap_bytes() > 256 * 1024);
+    parts += world.read(slower);
+    CHECK(parts == want);
+    world.lane.release_if_drained();
+    CHECK(world.lane.compact().heap_bytes() < 256 * 1024);
 }
 
 TEST_CASE("compact: a refused record changes nothing, and says which limit it met") {

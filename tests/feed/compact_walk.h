@@ -118,6 +118,7 @@ class CompactWalk {
     std::uint64_t laps = 0;
     std::uint64_t skips = 0;  // slices that began behind their reader's cursor
     std::uint64_t refusals = 0;
+    std::uint64_t gathered = 0;  // slices of several runs
     [[nodiscard]] std::uint64_t punched() const { return arena_.punched(); }
     [[nodiscard]] std::uint64_t copied() const { return lanes_[0]->compact().copied_bytes(); }
     [[nodiscard]] std::uint64_t appended() const { return models_[0].appended; }
@@ -328,7 +329,7 @@ class CompactWalk {
         std::size_t taken = slice.bytes.size();
         if (!chance_.chance(1, 3)) taken = chance_.below(taken + 1);
         if (chance_.chance(1, 3)) taken = std::min(taken, std::size_t{1} + chance_.below(40));
-        const bool by_reference = chance_.chance(1, 3);
+        const bool by_reference = slice.segment != nullptr && chance_.chance(1, 3);
         if (by_reference) arena_.sent_by_reference(slice.bytes.first(taken));
         lane.advance(at.row, slice, taken, by_reference);
         if (taken > 0) move(at, model, slice, taken, every);
@@ -338,7 +339,13 @@ class CompactWalk {
                      const CompactReader& at,
                      const KeyedModel& model,
                      bool every) {
-        REQUIRE(slice.file_offset == slice.bytes.data() - arena_.arena().base);
+        gathered += slice.segment == nullptr ? 1 : 0;
+        if (slice.segment != nullptr) {
+            REQUIRE(slice.file_offset == slice.bytes.data() - arena_.arena().base);
+        } else {  // copied together, so not to be sent by reference
+            REQUIRE(slice.file_offset == -1);
+            REQUIRE(slice.latest);
+        }
         REQUIRE(slice.begin >= at.seq);
         REQUIRE(slice.end <= model.next);
         if (at.sent > 0) REQUIRE(slice.begin == at.seq);

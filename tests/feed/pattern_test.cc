@@ -81,3 +81,63 @@ TEST_CASE("both readings of the rule agree on random names") {
         REQUIRE(matches(pattern, name) == matches_plainly(pattern, name));
     }
 }
+
+TEST_CASE("whether patterns overlap, and whether one covers the other") {
+    CHECK(overlap("prices.*", "prices.eur"));
+    CHECK(overlap("*.eur", "prices.*"));
+    CHECK(overlap("prices.>", "*.*.bid"));
+    CHECK_FALSE(overlap("prices.>", "prices"));
+    CHECK_FALSE(overlap("prices.*", "prices.*.bid"));
+    CHECK_FALSE(overlap("prices.*", "rates.>"));
+    CHECK(covers("prices.>", "prices.*"));
+    CHECK(covers(">", "*.>"));
+    CHECK_FALSE(covers("*", ">"));
+    CHECK_FALSE(covers("prices.*", "prices.>"));
+    CHECK_FALSE(covers("*.eur", "prices.*"));
+}
+
+// Every name over an alphabet that has a letter which no pattern has: what holds for these holds
+// for all.
+TEST_CASE("overlap and cover say of random patterns what all names say") {
+    std::vector<std::string> names;
+    const std::vector<std::string> tokens = {"", "a", "b", "other"};
+    for (const std::string& first : tokens) {
+        names.push_back(first);
+        for (const std::string& second : tokens) {
+            names.push_back(first + "." + second);
+            for (const std::string& third : tokens) {
+                names.push_back(first + "." + second + "." + third);
+                names.push_back(first + "." + second + "." + third + ".other");
+            }
+        }
+    }
+    Random random(11);
+    const std::vector<std::string> words = {"", "a", "b", "*", ">"};
+    const auto drawn = [&] {
+        std::string pattern = words[random.below(words.size())];
+        for (std::uint64_t i = random.below(3); i > 0 && !pattern.ends_with('>'); i--) {
+            pattern += "." + words[random.below(words.size())];
+        }
+        return pattern;
+    };
+    int overlapping = 0;
+    int covered = 0;
+    for (int i = 0; i < 5'000; i++) {
+        const std::string a = drawn();
+        const std::string b = drawn();
+        CAPTURE(a);
+        CAPTURE(b);
+        bool some = false;
+        bool all = true;
+        for (const std::string& name : names) {
+            some = some || (matches(a, name) && matches(b, name));
+            all = all && (!matches(b, name) || matches(a, name));
+        }
+        REQUIRE(overlap(a, b) == some);
+        REQUIRE(covers(a, b) == all);
+        overlapping += some ? 1 : 0;
+        covered += all ? 1 : 0;
+    }
+    CHECK(overlapping > 500);
+    CHECK(covered > 100);
+}

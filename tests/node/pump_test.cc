@@ -445,6 +445,40 @@ TEST_CASE("pump: a crowd of readers of one topic does not hold up another's") {
     rig.settle();
 }
 
+TEST_CASE("pump: a fan-out begins with other readers each time") {
+    Rig rig(no_pings(), 1, 1024 * 1024, 700);
+    feed::Topic& topic = rig.topic("t", 256 * 1024);
+    std::vector<FakeSocket*> crowd;
+    for (int i = 0; i < 600; i++) {
+        crowd.push_back(&rig.connect_open());
+        rig.subscribe(*crowd.back(), topic, LaneKind::envelope);
+    }
+    rig.reactor.set_work_time(nanos_per_ms);  // so that a turn serves one or two batches
+    std::vector<int> early(crowd.size());
+    for (feed::Seq seq = 1; seq <= 8; seq++) {
+        rig.publish(topic, LaneKind::envelope, record("t", seq, 10));
+        rig.turn();
+        std::size_t served = 0;
+        for (std::size_t i = 0; i < crowd.size(); i++) {
+            if (crowd[i]->take().empty()) continue;
+            early[i]++;
+            served++;
+        }
+        CHECK(served >= io::send_batch_max);
+        CHECK(served <= 2 * io::send_batch_max);
+        rig.settle();
+        for (FakeSocket* socket : crowd)
+            static_cast<void>(socket->take());
+    }
+    // An eighth is 75 readers.
+    CHECK(std::count(early.begin(), early.end(), 0) < 100);
+    CHECK(*std::max_element(early.begin(), early.end()) <= 3);
+    rig.reactor.set_work_time(0);
+    for (FakeSocket* socket : crowd)
+        rig.sessions.abort(socket->conn);
+    rig.settle();
+}
+
 TEST_CASE("pump: readers who catch up hold up neither another topic nor the turn") {
     Rig rig(no_pings(), 1, 8 * 1024 * 1024, 700);
     feed::Topic& busy = rig.topic("busy", 4 * 1024 * 1024);

@@ -311,3 +311,31 @@ TEST_CASE("server: a configuration that no shard can be built from is an error, 
     CHECK(Server::create(config, {}, error) == nullptr);
     CHECK_MESSAGE(error.find("--pin") != std::string::npos, error);
 }
+
+TEST_CASE("server: a policy is set while it runs, refused where it cannot be, and at the end") {
+    Config config = small_config(Io::epoll, 2);
+    TopicRule keyed;
+    keyed.pattern = "prices.*";
+    keyed.keyed = true;
+    config.topic = {keyed};
+    const auto server = start(config);
+    std::string error;
+    CHECK(server->set_policy("chat.>", "close", error).ok());
+    CHECK(server->set_policy("prices.*", "conflate", error).ok());
+    CHECK(error.empty());
+    const auto refused = server->set_policy("prices.eur", "gap", error);
+    CHECK(refused.error().code == Errc::bad_request);
+    CHECK(error.find("is not for keyed ('prices.*')") != std::string::npos);
+    CHECK(server->set_policy("chat", "conflate", error).error().code == Errc::bad_request);
+    bool full = false;
+    for (int i = 0; i < 300 && !full; i++) {
+        const auto set = server->set_policy("t." + std::to_string(i), "close", error);
+        full = !set.ok() && set.error().code == Errc::busy;
+    }
+    CHECK(full);
+    CHECK(error == "there are policies for 256 patterns already");
+    server->stop();
+    server->join();
+    CHECK(server->set_policy("chat.>", "gap", error).error().code == Errc::closed);
+    CHECK(error == "the server has ended");
+}

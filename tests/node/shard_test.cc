@@ -493,6 +493,60 @@ TEST_CASE("shard: mail that takes long waits for the next turn") {
     CHECK(count_in_order(reader.take()) == 100);
 }
 
+TEST_CASE("shard: a flood of publications holds up neither heartbeats nor another topic") {
+    Config config = patient_config();
+    config.ping_interval = 1 * units::s;
+    config.pong_timeout = 1 * units::s;
+    config.messages_per_second = 0;
+    Cluster cluster(config);
+    Client& flooder = cluster.greet();
+    Client& flooded = cluster.greet();
+    Client& silent = cluster.greet();
+    Client& publisher = cluster.greet();
+    Client& reader = cluster.greet();
+    flooded.say(subscribe("flood"));
+    reader.say(subscribe("calm"));
+    cluster.settle();
+    static_cast<void>(flooded.take());
+    static_cast<void>(reader.take());
+
+    cluster.reactors[0]->set_work_time(nanos_per_ms / 10);  // there is more to do than time for it
+    int pings = 0;
+    int waited = -1;  // turns, for a record of the calm topic
+    int worst = 0;
+    std::size_t sent = 0;
+    std::size_t calm = 0;
+    const Nanos began = cluster.clock.now;
+    while (cluster.clock.now < began + 5 * nanos_per_s) {
+        while (flooder.socket->inbox.size() < 500)
+            flooder.say(publish("flood", sent++));
+        if (waited < 0) {
+            publisher.say(publish("calm", calm++));
+            waited = 0;
+        }
+        cluster.turn(0);
+        cluster.clock.advance(nanos_per_ms);
+        waited++;
+        for (Client& client : cluster.clients) {
+            for (const Frame& frame : client.take()) {
+                if (frame.op == Op::ping) client.socket->say(client_frame(Op::pong, frame.payload));
+                if (frame.op == Op::ping && &client == &silent) pings++;
+                if (frame.op == Op::text && &client == &reader) {
+                    worst = std::max(worst, std::exchange(waited, -1));
+                }
+            }
+        }
+    }
+    CHECK(cluster.shards[0]->counters().published > 1'000);
+    CHECK(pings >= 4);
+    CHECK(worst <= 4);
+    CHECK(calm > 100);
+    for (const Client& client : cluster.clients)
+        CHECK(client.socket->live);
+    cluster.reactors[0]->set_work_time(0);
+    cluster.settle();
+}
+
 TEST_CASE("shard: timers that take long wait for the next turn") {
     Config config = patient_config();
     config.handshake_timeout = 500 * units::ms;

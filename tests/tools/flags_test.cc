@@ -51,6 +51,7 @@ TEST_CASE("flags: every verb is reached") {
     CHECK(parsed({"bench", "idle", "--hold", "1.5"}).options.verb == Verb::bench_idle);
     CHECK(parsed({"bench", "echo", "--inflight", "3"}).options.verb == Verb::bench_echo);
     CHECK(parsed({"bench", "recover", "-r", "9"}).options.verb == Verb::bench_recover);
+    CHECK(parsed({"bench", "keyed"}).options.verb == Verb::bench_keyed);
     const Flags pub = parsed({"pub", "news", "", "--url", "ws://h:1/x"});
     CHECK(pub.options.verb == Verb::pub);
     CHECK(pub.options.talk.topics == std::vector<std::string>{"news"});
@@ -156,4 +157,22 @@ TEST_CASE("flags: who is killed all the time needs many ports, and messages to n
     CHECK(parsed({"bench", "recover", "-r", "2", "-t", "4"}).message ==
           "ringcast: --silence: '3' given, but a topic has a message every 2 seconds: at least "
           "twice that\n");
+}
+
+TEST_CASE("flags: of the readers of a keyed topic some are fast, and what is kept has a bound") {
+    const Flags flags = parsed({"bench", "keyed", "-r", "2.5", "--slow", "30", "--compare"});
+    REQUIRE_FALSE(flags.leave);
+    const KeyedOptions& keyed = flags.options.bench.keyed;
+    CHECK(flags.options.bench.connections == 1'000);
+    CHECK(keyed.rate == 2.5);
+    CHECK(keyed.slow == 30);
+    CHECK(keyed.slow_rate == 1'000);
+    CHECK(keyed.keys == 1'000);
+    CHECK(keyed.compare);
+    CHECK(parsed({"bench", "keyed", "-c", "5", "--slow", "5"}).message ==
+          "ringcast: --slow: '5' given, less than --connections (5) allowed\n");
+    CHECK(parsed({"bench", "keyed", "-r", "1e6", "-d", "101"}).message ==
+          "ringcast: --duration: these are 101000000 updates, at most 100000000 allowed\n");
+    CHECK(parsed({"bench", "keyed", "-r", "max"}).exit_code == exit_usage);
+    CHECK(parsed({"bench", "keyed", "--keys", "0"}).exit_code == exit_usage);
 }
