@@ -110,7 +110,8 @@ struct Mail : MpscNode {
     std::uint32_t conn = 0;       // the client concerned, with its serial
     std::uint64_t serial = 0;     // interest, started: how many pieces of history there were
     std::uint64_t hash = 0;       // of the topic's name
-    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count
+    std::uint64_t offset = 0;     // question: the first wanted record; answer: a count; claim:
+                                  // when the client was accepted
     std::uint64_t epoch = 0;      // question: how many records
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
     std::string name;             // topic or client id

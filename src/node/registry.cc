@@ -23,7 +23,7 @@ void Registry::claim(io::ConnIndex conn) noexcept {
     const std::string& id = *session.client_id;
     const auto home =
         static_cast<std::uint32_t>(hash_bytes(as_bytes(id), hash_seed_) % mesh_.shard_count());
-    post(MailKind::claim, home, {.shard = shard_, .conn = conn, .serial = session.serial}, id);
+    post(MailKind::claim, home, holder_of(conn), id);
 }
 
 void Registry::release(io::ConnIndex conn) noexcept {
@@ -32,7 +32,20 @@ void Registry::release(io::ConnIndex conn) noexcept {
     const std::string& id = *session.client_id;
     const auto home =
         static_cast<std::uint32_t>(hash_bytes(as_bytes(id), hash_seed_) % mesh_.shard_count());
-    post(MailKind::release, home, {.shard = shard_, .conn = conn, .serial = session.serial}, id);
+    post(MailKind::release, home, holder_of(conn), id);
+}
+
+Registry::Holder Registry::holder_of(io::ConnIndex conn) noexcept {
+    const Session& session = sessions_[conn];
+    return {.shard = shard_,
+            .conn = conn,
+            .serial = session.serial,
+            .accepted_at = session.accepted_at};
+}
+
+bool Registry::is_older(const Holder& who, const Holder& than) noexcept {
+    if (who.accepted_at != than.accepted_at) return who.accepted_at < than.accepted_at;
+    return who.shard == than.shard && who.serial < than.serial;
 }
 
 void Registry::post(MailKind kind,
@@ -48,12 +61,18 @@ void Registry::post(MailKind kind,
     mail->from = shard_;
     mail->conn = who.conn;
     mail->serial = who.serial;
+    mail->offset = static_cast<std::uint64_t>(who.accepted_at);
     mail->name = id;
     mesh_.post(to, std::move(mail));
 }
 
 void Registry::receive(const Mail& mail) noexcept {
-    handle(mail.kind, {.shard = mail.from, .conn = mail.conn, .serial = mail.serial}, mail.name);
+    handle(mail.kind,
+           {.shard = mail.from,
+            .conn = mail.conn,
+            .serial = mail.serial,
+            .accepted_at = static_cast<Nanos>(mail.offset)},
+           mail.name);
 }
 
 void Registry::handle(MailKind kind, const Holder& who, std::string_view id) noexcept {
@@ -74,7 +93,8 @@ void Registry::handle(MailKind kind, const Holder& who, std::string_view id) noe
     RC_CHECK(kind == MailKind::claim);
     const auto [place, fresh] = holders_.try_emplace(std::move(key), who);
     if (fresh) return;
-    const Holder older = std::exchange(place->second, who);
+    const bool late = is_older(who, place->second) && !RC_PLANT(30);
+    const Holder older = late ? who : std::exchange(place->second, who);
     post(MailKind::evict, older.shard, older, id);
 }
 

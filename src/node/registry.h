@@ -3,6 +3,12 @@
 // Who holds which client id. The newest connection of an id wins; the older one is closed with
 // 4501, wherever it is.
 //
+// Newest by when it was accepted, not by when it claimed: a handshake that its client gave up may
+// come late, behind the claim of the client's next connection. This rests on Reactor::now() being
+// one clock for all shards, and on each of them accepting within a turn: a client that dials again
+// sooner than that may still be told wrong. On one shard the serial settles what was accepted at
+// the same moment; on two, the claim that comes last.
+//
 // Only ids that clients choose are here (ids that the server makes are unique as they are). An id
 // has a home shard by its hash; claims and releases travel there as mail, so two connections that
 // come at the same moment on two shards are put in one order.
@@ -15,6 +21,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/time.h"
 #include "io/reactor.h"
 #include "node/mesh.h"
 #include "node/sessions.h"
@@ -41,8 +48,11 @@ class Registry {
         std::uint32_t shard = 0;
         io::ConnIndex conn = io::no_conn;
         std::uint64_t serial = 0;
+        Nanos accepted_at = 0;
     };
 
+    [[nodiscard]] static bool is_older(const Holder& who, const Holder& than) noexcept;
+    [[nodiscard]] Holder holder_of(io::ConnIndex conn) noexcept;
     void post(MailKind kind, std::uint32_t to, const Holder& who, std::string_view id) noexcept;
     void handle(MailKind kind, const Holder& who, std::string_view id) noexcept;
 

@@ -40,6 +40,7 @@ Session& Sessions::create(io::ConnIndex conn) noexcept {
     Session& session = slab_.emplace(conn);
     session.become(State::accepted);
     session.serial = next_serial_++;
+    session.accepted_at = reactor_.now();
     session.heard = now_;
     session.phase = now_ - static_cast<Tick>(reactor_.random() % timings_.ping_interval);
     session.deadline = now_ + timings_.handshake_timeout;
