@@ -150,7 +150,7 @@ class CompactLog {
     [[nodiscard]] std::size_t tombstones() const noexcept { return keys_.tombstones(); }
     [[nodiscard]] std::size_t live_bytes() const noexcept { return live_bytes_; }  // of keys()
     [[nodiscard]] std::size_t held_bytes() const noexcept { return held_; }        // its segments
-    [[nodiscard]] std::size_t heap_bytes() const noexcept { return keys_.heap_bytes(); }
+    [[nodiscard]] std::size_t heap_bytes() const noexcept { return keys_.heap_bytes(); }  // counted
     // Bytes that sweeps have copied so far.
     [[nodiscard]] std::uint64_t copied_bytes() const noexcept { return copied_; }
     // That everything adds up. It visits all records: for tests.
@@ -224,6 +224,7 @@ class CompactLog {
     void drop(Segment& segment) noexcept;
     void drop_empty() noexcept;
     void supersede(const Key& key) noexcept;
+    void count_heap() noexcept;
     void forget_tombstones() noexcept;
     void age_oldest_fresh() noexcept;
     [[nodiscard]] bool wasteful(Pressure pressure) const noexcept;
@@ -253,6 +254,7 @@ class CompactLog {
     std::size_t large_min_;  // a larger record has a segment alone
     std::size_t open_size_;  // how large the next segment should be
     std::size_t held_ = 0;
+    std::size_t counted_ = 0;  // of the heap, by the pool
     std::size_t live_bytes_ = 0;
     std::size_t fresh_filled_ = 0;  // of the segments of the window
     // Of the segments behind the window that are not large: their sizes, and what is live of them.

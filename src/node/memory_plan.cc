@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "feed/dedup_window.h"
 #include "feed/pattern.h"
 #include "feed/pool.h"
 #include "feed/topic.h"
@@ -177,6 +178,10 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                clients,
                config.topics_per_client_max * subscription_bytes,
                "topics-per-client-max"),
+        row_of("repeats",
+               times(config.dedup_max, config.shards),
+               feed::DedupWindow::entry_bytes,
+               "dedup-max"),
         row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
     };
     const std::uint64_t keys = keys_bytes_of(config);

@@ -418,8 +418,8 @@ void Shard::fire(std::uint32_t timer) noexcept {
 std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
-    return sessions_.held_bytes() + topics_.held_bytes() + hub_.held_bytes() + lanes * lane_bytes +
-           inquiries_.held_bytes() + presence_.held_bytes();
+    return sessions_.held_bytes() + topics_.held_bytes() + pool_.heap_bytes() + hub_.held_bytes() +
+           lanes * lane_bytes + inquiries_.held_bytes() + presence_.held_bytes();
 }
 
 // Behind the pump: who can be sent to has got what is about to be shed.

@@ -115,6 +115,31 @@ TEST_CASE(
     CHECK(cluster.connect().peer.status == 101);
 }
 
+// Both lie beside the logs, and nobody's log can be made shorter for them.
+TEST_CASE("budget: keys, and the ids of what was acknowledged, count as well") {
+    for (const bool keyed : {true, false}) {
+        CAPTURE(keyed);
+        Config config = roomy_config();
+        TopicRule rule;
+        CHECK(parse_topic_rule(keyed ? ">: keyed" : ">: history=1", rule).empty());
+        config.topic = {rule};
+        Cluster cluster(config, 1, 1, 200, 8 * units::mib);
+        cluster.mesh.budget().set_room(units::mib, 64 * units::kib);
+        Client& writer = cluster.greet();
+        const std::string name(200, 'k');
+        int said = 0;
+        for (; cluster.mesh.budget().pressure() < Pressure::refuse && said < 40'000; said++) {
+            const std::string which = std::to_string(said);
+            writer.say(R"({"type":"publish","topic":"t","payload":1,"id":")" + which + '"' +
+                       (keyed ? R"(,"key":")" + name + which + "\"}" : R"(,"ack_required":true})"));
+            cluster.settle();
+            static_cast<void>(writer.take());
+        }
+        CHECK(said > 1000);
+        CHECK(said < 20'000);
+    }
+}
+
 TEST_CASE("budget: when it is all used up, who holds most is cut, on every shard") {
     Cluster cluster(roomy_config(), 2, 1, 200, 4 * units::mib);
     cluster.mesh.budget().set_room(12 * units::mib, units::mib);
