@@ -320,7 +320,8 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .table_size = table_size,
                                  .hash_seed = hash_seed,
                                  .arena_size = arena_size,
-                                 .storage = storage.get()};
+                                 .storage = storage.get(),
+                                 .log = log};
     auto reactor =
         io::make_reactor(backend_of(config.io),
                          {.connections_max = node::Shard::capacity_for(table_size),

@@ -433,6 +433,7 @@ void Shard::keep_budget() noexcept {
     reported_ = held;
     const Pressure now = budget.report(setup_.index, clients, pool_.resident_bytes());
     if (now > before) mesh_.wake_all();
+    tell_pressure(now);
     if (now == Pressure::none) return;
     const std::uint64_t keep = budget.logs_to_keep(setup_.index);
     if (pool_.resident_bytes() > keep) {
@@ -444,6 +445,25 @@ void Shard::keep_budget() noexcept {
         sessions_.cut_largest(budget.clients_to_cut(setup_.index));
     }
     budget.report(setup_.index, clients_bytes(), pool_.resident_bytes());
+}
+
+void Shard::tell_pressure(Pressure pressure) noexcept {
+    Budget& budget = mesh_.budget();
+    switch (budget.news(pressure, reactor_->now())) {
+        case Budget::News::nothing:
+            return;
+        case Budget::News::gone:
+            setup_.log.say(LogLevel::info, "memory: there is enough again");
+            return;
+        case Budget::News::rose:
+            break;
+    }
+    const char* what = "history is given up";
+    if (pressure == Pressure::refuse) what = "new clients get 503";
+    if (pressure == Pressure::cut) what = "who holds most is cut";
+    setup_.log.say(pressure == Pressure::shed ? LogLevel::info : LogLevel::warning,
+                   "memory: short: " + std::to_string(budget.held() / units::kib) + "KiB of " +
+                       std::to_string(budget.room() / units::kib) + "KiB are in use: " + what);
 }
 
 // Tells shard 0 what to show.

@@ -30,6 +30,7 @@
 
 #include "ringcast/config.h"
 #include "ringcast/error.h"
+#include "ringcast/server.h"
 
 #include "base/wheel.h"
 #include "feed/pool.h"
@@ -58,6 +59,7 @@ struct ShardSetup {
     std::uint64_t hash_seed = 0;        // the same for all shards
     std::size_t arena_size = 0;         // of this shard's log memory
     const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
+    LogSink log = {};
 };
 
 // Final, so nobody deletes it as anything else.
@@ -145,6 +147,7 @@ class Shard final : private io::Handler {
     void report() noexcept;
     [[nodiscard]] std::uint64_t clients_bytes() const noexcept;
     void keep_budget() noexcept;
+    void tell_pressure(Pressure pressure) noexcept;
     [[nodiscard]] Tick tick_now() const noexcept;
 
     Config config_;
