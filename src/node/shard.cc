@@ -436,9 +436,12 @@ void Shard::keep_budget() noexcept {
     tell_pressure(now);
     if (now == Pressure::none) return;
     const std::uint64_t keep = budget.logs_to_keep(setup_.index);
-    if (pool_.resident_bytes() > keep) {
+    const std::size_t resident = pool_.resident_bytes();
+    if (resident > keep) {
         pool_.shed(keep, shed_per_turn);
-        sleepless_ = sleepless_ || pool_.resident_bytes() > keep;
+        // What is pinned stays: if nothing went there is nothing more to do at once.
+        const std::size_t left = pool_.resident_bytes();
+        sleepless_ = sleepless_ || (left > keep && left < resident);
     }
     if (now == Pressure::cut && last_cut_ != sessions_.now()) {
         last_cut_ = sessions_.now();  // it looks at everybody, so not in every turn
