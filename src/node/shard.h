@@ -109,6 +109,8 @@ class Shard final : private io::Handler {
     [[nodiscard]] Holdings audit() noexcept {
         return node::audit(config_, sessions_, topics_, pool_, capacity_);
     }
+    // Segments that logs had to give up, so far.
+    [[nodiscard]] std::uint64_t evictions() const noexcept { return pool_.evictions(); }
     [[nodiscard]] std::uint32_t session_count() const noexcept { return sessions_.count(); }
 
   private:

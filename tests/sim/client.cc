@@ -21,6 +21,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
       plan_(std::move(plan)),
       random_(world.client_random().fork()),
       again_(world.options().seed ^ (0xa6a1'0000ULL + index), world.options().tape),
+      curious_(world.options().seed ^ (0xc0'7105'0000ULL + index), world.options().tape),
       next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
@@ -28,6 +29,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
     for (const Reading& known : plan_.memory) {
         readings_[static_cast<std::size_t>(&known - plan_.memory.data())] = known;
     }
+    watches_.resize(readings_.size());
     misbehaves_ = plan_.kind == Kind::flooder;
 }
 
@@ -114,6 +116,11 @@ void Client::dial() {
     say(request);
 }
 
+void Client::come_late() {
+    dial();
+    calm_ = true;
+}
+
 // A byte or a few at a time, or never the rest.
 void Client::trickle() {
     if (state_ != State::asking || out_.empty()) return;
@@ -127,8 +134,10 @@ void Client::trickle() {
 
 void Client::say(std::string_view bytes) {
     if (state_ == State::over || fin_sent_) return;
+    const std::string rest = std::exchange(rest_, {});
+    out_.add(rest);
     out_.add(bytes);
-    said_ += bytes.size();
+    said_ += rest.size() + bytes.size();
     flush();
 }
 
@@ -177,6 +186,7 @@ void Client::calm_down() {
         state_ = State::over;  // too late to come
         return;
     }
+    if (!rest_.empty()) say({});
     if (plan_.kind == Kind::slow) on_readable();
 }
 
@@ -224,7 +234,7 @@ void Client::look_at_end() {
 void Client::on_open() {
     const int status = reader_.status();
     if (status != 101) {
-        const bool full = status == 503 && world_.full();
+        const bool full = status == 503 && (world_.full() || world_.refused(link_));
         if (!full && status != expected_status_ && plan_.kind != Kind::slow_handshake) {
             fail("status " + std::to_string(status));
         }
@@ -234,6 +244,9 @@ void Client::on_open() {
     if (expected_status_ != 0) fail("an upgrade instead of a refusal");
     state_ = State::open;
     opened_at_ = world_.now();
+    for (Reading& reading : readings_) {
+        reading.life = world_.life_of(link_);
+    }
     if (plan_.kind == Kind::slow_handshake) misbehaves_ = false;
     if (plan_.raw) {
         for (Reading& reading : readings_) {
@@ -318,6 +331,7 @@ void Client::on_envelope(std::string_view text) {
     }
     if (!std::exchange(welcomed_, true)) {
         if (envelope.type != "welcome") fail("no welcome first");
+        name_ = member(envelope.payload, "client_id");
         return;
     }
     if (envelope.type == "pong") {
@@ -331,6 +345,14 @@ void Client::on_envelope(std::string_view text) {
     }
     if (envelope.type == "ack") {
         on_ack(envelope);
+        return;
+    }
+    if (envelope.type == "history") {
+        on_history(envelope);
+        return;
+    }
+    if (envelope.type == "presence") {
+        on_presence(envelope);
         return;
     }
     Reading* reading = reading_of(envelope.topic);
@@ -348,6 +370,8 @@ void Client::on_envelope(std::string_view text) {
         }
         if (problem.empty())
             problem = world_.oracle().gap(*reading, envelope.payload, world_.now());
+    } else if (envelope.type == "presence_update") {
+        on_presence_update(envelope);
     } else {
         on_answer(envelope);
     }
@@ -362,7 +386,7 @@ void Client::on_answer(const Envelope& envelope) {
         const std::string problem =
             reading.state != Reading::State::on
                 ? "begins anew without a subscription"
-                : world_.oracle().subscribed(reading, envelope.payload, false, world_.now());
+                : world_.oracle().subscribed(reading, envelope.payload, false, 0, world_.now());
         if (!problem.empty()) fail(problem);
         return;
     }
@@ -381,14 +405,20 @@ void Client::on_answer(const Envelope& envelope) {
              std::string(envelope.id));
         return;
     }
-    const bool resumes = reading.expected.front().resumes;
+    const Reading::Expected asked = reading.expected.front();
     reading.expected.pop_front();
+    Watch& watch = watches_[static_cast<std::size_t>(&reading - readings_.data())];
+    watch = {.on = subscribed && asked.watches,
+             .subscription = watch.subscription + 1,
+             .since = asked.said_at,
+             .there = {}};
     if (!subscribed) {
         reading.end();
         return;
     }
-    const std::string problem =
-        world_.oracle().subscribed(reading, envelope.payload, resumes, world_.now());
+    if (watch.on) ask_presence(reading.topic);
+    const std::string problem = world_.oracle().subscribed(
+        reading, envelope.payload, asked.resumes, world_.keeps(reading.topic), world_.now());
     if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading.topic) + ")");
 }
 
@@ -415,11 +445,13 @@ void Client::on_error(const Envelope& envelope) {
     const std::uint64_t id = number(envelope.id);
     const Config& config = world_.options().config;
     const bool limited = code == "rate_limited" && config.messages_per_second != 0;
-    const bool crowded = code == "too_many_topics" && config.topics_max < world_.options().topics;
+    const bool short_of = config.topics_max < world_.options().topics || world_.options().room != 0;
+    const bool crowded = code == "too_many_topics" && short_of;
     const bool many = code == "too_many_subscriptions" && config.topics_per_client_max < 128;
     const bool keys = code == "too_many_keys" || code == "keys_full" || code == "no_memory";
     const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
     const bool unstored = stored && world_.options().durable != 0;
+    if (on_refused(id, code)) return;
     const bool usual = limited || crowded || many || unstored || (keys && world_.oracle().keyed());
     if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
         fail("error " + std::string(code));
@@ -482,9 +514,16 @@ void Client::finish(bool orderly) {
     const State before = std::exchange(state_, State::over);
     note(orderly ? "is at the end" : "is reset");
     world_.net().close(link_);
+    if (world_.crashed_since(dialed_at_)) {
+        const bool well = !misbehaves_ && !close_sent_ && !fin_sent_ && silent_since_ == never;
+        if (well && (before == State::open || before == State::asking)) come_back();
+        return;
+    }
     if (excused() || plan_.kind == Kind::slow) return;  // it may have read the end too late
     const std::string seen = "code " + std::to_string(close_code_);
     if (before == State::asking && world_.stopped_at() != never) return;
+    if (before == State::asking && world_.refused(link_)) return;
+    if (close_code_ == 0 && world_.was_cut()) return;
     if (close_code_ == 0) fail(orderly ? "closed without a word" : "reset without a word");
     if (reader_.inside_frame()) fail("closed inside a frame, " + seen);
     // An answer that waits behind all it still wanted to say may come too late.
@@ -523,7 +562,7 @@ void Client::check_code(std::uint16_t code) {
     const bool many_errors = world_.may_refuse_messages() || plan_.kind == Kind::liar;
     allowed = allowed || (code == 4008 && (plan_.raw || config.slow_policy == SlowPolicy::close ||
                                            plan_.kind == Kind::slow || excused() || many_errors));
-    const bool crowded = config.topics_max < world_.options().topics;
+    const bool crowded = config.topics_max < world_.options().topics || world_.options().room != 0;
     const bool unstored = plan_.publishes && plan_.publish_topic < world_.options().durable;
     allowed = allowed || (plan_.raw && (crowded || unstored) && code == 1013);
     allowed = allowed || (world_.oracle().keyed() && code == 1013);  // no memory for keys
@@ -578,6 +617,9 @@ std::string Client::pending() {
             return name + " waits for answer " + std::to_string(each.id) + " on topic " +
                    std::to_string(reading.topic);
         }
+    }
+    if (!questions_.empty()) {
+        return name + " waits for answer " + std::to_string(questions_.front().id);
     }
     if (!unanswered_.empty()) return name + " waits for ack N" + std::to_string(unanswered_[0]);
     if (!out_.empty()) return name + " cannot say all it wants";
