@@ -10,7 +10,7 @@
 
 namespace ringcast {
 
-constexpr std::uint32_t plants_max = 28;
+constexpr std::uint32_t plants_max = 39;
 #ifdef RC_PLANTS
 inline std::uint32_t planted = 0;  // 0: none
 #endif

@@ -253,6 +253,7 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
     if (session.client_id != nullptr) held += name_bytes;
     if (session.publish_topic != nullptr) held += name_bytes;
+    if (RC_PLANT(39)) held = std::max<std::size_t>(held, session.counted);
     held_ += held - session.counted;
     links_ += links - std::uint64_t{session.counted_links};
     session.counted = static_cast<std::uint32_t>(held);
