@@ -47,6 +47,7 @@ CompactLog::~CompactLog() {
         pool_->give_back(segment);
     }
     RC_CHECK(held_ == 0);
+    pool_->count_heap(0, counted_);
 }
 
 CompactLog::Room CompactLog::reserve(const Write& write) noexcept {
@@ -100,7 +101,14 @@ Seq CompactLog::commit() noexcept {
     reserved_ = {};
     memo_.valid = false;
     gathered_.clear();
+    count_heap();
     return seq;
+}
+
+// Keys come with a commit alone, so what goes before one counts a little longer.
+void CompactLog::count_heap() noexcept {
+    const std::size_t now = heap_bytes();
+    pool_->count_heap(now, std::exchange(counted_, now));
 }
 
 void CompactLog::settle() noexcept {

@@ -161,7 +161,7 @@ class CompactLog {
     [[nodiscard]] std::size_t tombstones() const noexcept { return keys_.tombstones(); }
     [[nodiscard]] std::size_t live_bytes() const noexcept { return live_bytes_; }  // of keys()
     [[nodiscard]] std::size_t held_bytes() const noexcept { return held_; }        // its segments
-    [[nodiscard]] std::size_t heap_bytes() const noexcept {
+    [[nodiscard]] std::size_t heap_bytes() const noexcept {  // counted
         return keys_.heap_bytes() + gathered_.bytes.capacity();
     }
     // Bytes that sweeps have copied so far.
@@ -259,6 +259,7 @@ class CompactLog {
     void drop(Segment& segment) noexcept;
     void drop_empty() noexcept;
     void supersede(const Key& key) noexcept;
+    void count_heap() noexcept;
     void forget_tombstones() noexcept;
     void age_oldest_fresh() noexcept;
     [[nodiscard]] bool wasteful(Pressure pressure) const noexcept;
@@ -295,6 +296,7 @@ class CompactLog {
     std::size_t large_min_;  // a larger record has a segment alone
     std::size_t open_size_;  // how large the next segment should be
     std::size_t held_ = 0;
+    std::size_t counted_ = 0;  // of the heap, by the pool
     std::size_t live_bytes_ = 0;
     std::size_t fresh_filled_ = 0;  // of the segments of the window
     // Of the segments behind the window that are not large: their sizes, and what is live of them.

@@ -4,7 +4,7 @@
 // once more: it gets the same answer, and nobody reads it twice.
 //
 // The window is bounded by count and by time, whichever is less; the oldest leave first. Memory
-// grows to 56 bytes an entry at most, as it is needed, and stays.
+// grows to entry_bytes an entry at most, as it is needed, and stays.
 //
 // One thread owns a DedupWindow.
 
@@ -37,6 +37,11 @@ class DedupWindow {
     void add(const Key& key, Seq offset, Tick now) noexcept;
 
     [[nodiscard]] std::size_t size() const noexcept { return index_.size(); }
+    // What it has allocated.
+    [[nodiscard]] std::size_t heap_bytes() const noexcept {
+        return ring_.capacity() * sizeof(Entry) + index_.heap_bytes();
+    }
+    static constexpr std::size_t entry_bytes = 56;  // at most, of each
 
   private:
     struct Entry {

@@ -122,6 +122,13 @@ class SegmentPool {
         return arena_size / page_size * (sizeof(Page) + sizeof(Segment) + 1);
     }
     [[nodiscard]] std::size_t bytes_pinned() const noexcept { return bytes_pinned_; }  // of these
+    // Heap that logs of this pool take for what lies beside it, their keys: each says what it has
+    // now and what it had said before.
+    void count_heap(std::size_t now, std::size_t before) noexcept {
+        RC_CHECK(heap_bytes_ >= before);
+        heap_bytes_ += now - before;
+    }
+    [[nodiscard]] std::size_t heap_bytes() const noexcept { return heap_bytes_; }
     // Segments taken from their log.
     [[nodiscard]] std::uint64_t evictions() const noexcept { return evictions_; }
     // The largest size that is free in one piece, half of the arena at most; 0 when all is in use.
@@ -199,6 +206,7 @@ class SegmentPool {
     std::vector<std::uint64_t> resident_;  // a bit a page
     std::size_t resident_count_ = 0;
     std::size_t bytes_pinned_ = 0;
+    std::size_t heap_bytes_ = 0;  // as counted
     std::uint64_t evictions_ = 0;
 };
 

@@ -213,6 +213,7 @@ void SimReactor::accept_some() noexcept {
         slots_[conn] = {.link_id = id, .link = 0, .leaking = 0, .flags = live, .not_before = 0};
         SimLink& link = net_.link(id);
         link.conn = conn;
+        link.accepted_at = now_;
         net_.trace(id);
         handler_->on_accepted(conn, 0);
         net_.touch(id);  // its first bytes may be here

@@ -203,6 +203,16 @@ void SimNet::stop_listening(std::uint32_t reactor) noexcept {
     backlogs_[reactor].clear();
 }
 
+void SimNet::forget(std::uint32_t reactor) noexcept {
+    stop_listening(reactor);
+    touched_[reactor].clear();
+    for (SimLink& link : links_) {
+        if (link.reactor != reactor) continue;
+        link.touched = false;
+        link.conn = UINT32_MAX;
+    }
+}
+
 void SimNet::schedule_arrival(LinkId id, SimSide from, std::size_t size) noexcept {
     SimLink& link = links_[id];
     SimStream& stream = link.stream[from];

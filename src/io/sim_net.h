@@ -99,7 +99,7 @@ struct SimLink {
     bool gone[2] = {false, false};  // this side has closed: nobody reads there any more
     bool held_reset[2] = {false, false};  // an RST for this side, kept by a hole
     bool holed = false;
-    bool accepted = false;
+    Nanos accepted_at = never;  // by the reactor
     Nanos clogged_until = 0;
     Nanos delay = 0;  // one way, at least
     std::uint32_t reactor = 0;
@@ -150,6 +150,7 @@ class SimNet {
 
     // For the reactors.
     [[nodiscard]] SimLink& link(LinkId id) noexcept { return links_[id]; }
+    [[nodiscard]] const SimLink& link(LinkId id) const noexcept { return links_[id]; }
     [[nodiscard]] std::vector<LinkId>& touched(std::uint32_t reactor) noexcept {
         return touched_[reactor];
     }
@@ -159,6 +160,10 @@ class SimNet {
     void touch(LinkId link) noexcept;
     void touch_later(LinkId link, Nanos after) noexcept;
     void stop_listening(std::uint32_t reactor) noexcept;
+    // Its process is gone: whatever it still had in its backlog or in its hands is nobody's.
+    void forget(std::uint32_t reactor) noexcept;
+    // Another reactor of that number takes its place.
+    void listen(std::uint32_t reactor) noexcept { listening_[reactor] = true; }
     // Puts `bytes` on their way; by page reference when `file` is a descriptor and pipes are left.
     // The caller has seen to it that there is room. True: by reference.
     bool transmit(LinkId link, SimSide from, Bytes bytes, int file, std::int64_t offset) noexcept;

@@ -59,6 +59,20 @@ Pressure Budget::report(std::uint32_t shard, std::uint64_t clients, std::uint64_
     return now;
 }
 
+// A race of two shards costs a line, or has the other one say it.
+Budget::News Budget::news(Pressure pressure, Nanos now) noexcept {
+    Pressure told = told_.load(std::memory_order_relaxed);
+    if (pressure != Pressure::none) {
+        felt_at_.store(now, std::memory_order_relaxed);
+        const bool worse = pressure > told && told_.compare_exchange_strong(told, pressure);
+        return worse ? News::rose : News::nothing;
+    }
+    if (told == Pressure::none || now - felt_at_.load(std::memory_order_relaxed) < quiet) {
+        return News::nothing;
+    }
+    return told_.compare_exchange_strong(told, Pressure::none) ? News::gone : News::nothing;
+}
+
 std::uint64_t Budget::logs_to_keep(std::uint32_t shard) const noexcept {
     const Sums all = sums();
     const std::uint64_t own = reports_[shard].logs.load(std::memory_order_relaxed);

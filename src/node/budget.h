@@ -11,11 +11,14 @@
 //   cut     they are above all of it: who holds most is cut, and nobody is let in at all
 //
 // Reports are a turn old at worst, so the room is to have a margin: see node/memory_plan.h. With no
-// room set there is no pressure. report() belongs to the shard's thread; any thread may read.
+// room set there is no pressure. report() belongs to the shard's thread; any thread may read,
+// and ask for news().
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include "base/time.h"
 
 namespace ringcast::node {
 
@@ -38,6 +41,19 @@ class Budget {
         return pressure_.load(std::memory_order_relaxed);
     }
 
+    // What the log should say, once for all shards: that there is more pressure than anybody was
+    // told of, or that there has been none for `quiet`. `now`: Reactor::now(), one clock for all.
+    enum class News : std::uint8_t { nothing, rose, gone };
+    static constexpr Nanos quiet = 5 * nanos_per_s;
+    [[nodiscard]] News news(Pressure pressure, Nanos now) noexcept;
+
+    [[nodiscard]] std::uint64_t room() const noexcept { return room_; }
+    // As of the last reports.
+    [[nodiscard]] std::uint64_t held() const noexcept {
+        const Sums all = sums();
+        return all.clients + all.logs;
+    }
+
     // This shard's part of what is too much, in proportion to what it reported.
     [[nodiscard]] std::uint64_t logs_to_keep(std::uint32_t shard) const noexcept;
     [[nodiscard]] std::uint64_t clients_to_cut(std::uint32_t shard) const noexcept;
@@ -56,6 +72,8 @@ class Budget {
     std::uint64_t room_ = UINT64_MAX;
     std::uint64_t logs_floor_ = 0;  // of one shard
     std::atomic<Pressure> pressure_{Pressure::none};
+    std::atomic<Pressure> told_{Pressure::none};  // the worst since it was gone
+    std::atomic<Nanos> felt_at_{0};               // when there was pressure last
 };
 
 }  // namespace ringcast::node

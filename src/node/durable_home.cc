@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/copy.h"
 #include "base/hash.h"
+#include "base/plant.h"
 #include "node/home.h"
 
 namespace ringcast::node {
@@ -198,7 +199,7 @@ bool Home::restore(const io::StoreTopic& stored) noexcept {
     RC_CHECK(topics_.find(stored.name, hash) == nullptr);
     if (!mesh_.admit_topic(config_.topics_max)) return false;
     feed::Topic& topic = lanes_.create(stored.name, hash);
-    topic.epoch = stored.epoch;
+    topic.epoch = RC_PLANT(32) ? stored.epoch + 1 : stored.epoch;
     topic.next = stored.next;
     topic.used = sessions_.now();
     if (!lanes_.keeps_state(topic, LaneKind::envelope)) return true;
@@ -247,7 +248,7 @@ Tick Home::age_of(const io::StoreRecord& stored) const noexcept {
 }
 
 void Home::restore_id(const feed::Topic& topic, const io::StoreRecord& stored) noexcept {
-    if (stored.client.empty() || stored.id.empty()) return;
+    if (stored.client.empty() || stored.id.empty() || RC_PLANT(31)) return;
     const Tick age = age_of(stored);
     const Tick now = sessions_.now();
     if (age >= std::max<Tick>(ticks_of(config_.dedup_window), 1)) return;

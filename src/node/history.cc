@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/plant.h"
 #include "node/replies.h"
 #include "wire/frame.h"
 
@@ -52,7 +53,7 @@ Parcel history_frame(const feed::Topic* topic,
     if (lane == nullptr) return frame_of(answer);
     RC_CHECK(lane->next() == topic->next);
 
-    answer.first = first_kept(*lane);
+    answer.first = first_kept(*lane) + (RC_PLANT(36) && lane->size() > 1 ? 1 : 0);
     std::vector<Bytes> records;
     std::size_t size = 0;
     feed::Seq at = std::max(wish.from, answer.first);
@@ -62,7 +63,7 @@ Parcel history_frame(const feed::Topic* topic,
         if (size + text.size() > history_size_max) break;
         size += text.size() + 1;
         records.push_back(text);
-        at = kept.seq + 1;
+        at = kept.seq + (RC_PLANT(35) ? 2 : 1);
     }
     answer.more = at < answer.next;
     if (answer.more && records.empty()) {

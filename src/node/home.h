@@ -132,7 +132,7 @@ class Home final : private Durable::Owner {
     void stop_taking() noexcept { taking_ = false; }
     [[nodiscard]] bool stored() const noexcept { return !durable_.has_value() || durable_->idle(); }
     [[nodiscard]] std::uint64_t held_bytes() const noexcept {
-        return durable_.has_value() ? durable_->held_bytes() : 0;
+        return published_.heap_bytes() + (durable_.has_value() ? durable_->held_bytes() : 0);
     }
 
   private:

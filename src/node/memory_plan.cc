@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "feed/ack_window.h"
+#include "feed/dedup_window.h"
 #include "feed/pattern.h"
 #include "feed/pool.h"
 #include "feed/topic.h"
@@ -185,6 +186,10 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                times(config.topics_per_client_max,
                      Patterns::bytes_max(config.shards, config.topic_name_max)),
                "topics-per-client-max"),
+        row_of("repeats",
+               times(config.dedup_max, config.shards),
+               feed::DedupWindow::entry_bytes,
+               "dedup-max"),
         row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
         row_of("what subscriptions owe",
                times(clients, config.topics_per_client_max),

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/copy.h"
+#include "base/plant.h"
 #include "io/stint.h"
 #include "node/replies.h"
 #include "node/topic_rules.h"
@@ -109,7 +110,7 @@ void Presence::on_joined(void* context,
 void Presence::on_left(void* context, io::ConnIndex conn, const feed::Topic& topic) noexcept {
     Presence& self = *static_cast<Presence*>(context);
     if (!numbered_rule(self.config_, topic.rule).presence) return;
-    self.tell_home(topic, Event::leave, self.door_.client_id(conn));
+    if (!RC_PLANT(33)) self.tell_home(topic, Event::leave, self.door_.client_id(conn));
     const auto found = self.watchers_.find(std::string(topic.name()));
     if (found == self.watchers_.end() || found->second.erase(conn) == 0) return;
     self.watchers_count_--;
@@ -283,7 +284,7 @@ void Presence::tell(Room& room) noexcept {
     std::size_t size = 0;
     for (const auto& [client, is_there] : room.list.changes()) {
         if (!is_there) {
-            left.push_back(client);
+            if (!RC_PLANT(34)) left.push_back(client);
             size += entry_size(client, {});
             continue;
         }

@@ -99,7 +99,7 @@ void Pump::release_held() noexcept {
 }
 
 Nanos Pump::next_due() const noexcept {
-    return held_.empty() ? INT64_MAX : held_.front().due;
+    return held_.empty() || RC_PLANT(37) ? INT64_MAX : held_.front().due;
 }
 
 bool Pump::long_walk_ahead() noexcept {

@@ -32,8 +32,7 @@ void Registry::claim(io::ConnIndex conn, bool back) noexcept {
     const Session& session = sessions_[conn];
     RC_CHECK(session.client_id != nullptr);
     const std::string& id = *session.client_id;
-    auto mail =
-        mail_of(MailKind::claim, {.shard = shard_, .conn = conn, .serial = session.serial}, id);
+    auto mail = mail_of(MailKind::claim, holder_of(conn), id);
     mail->flag = back;
     if (back) sessions_.pause(conn, pause::session);
     post(home_of(id), std::move(mail));
@@ -43,13 +42,26 @@ void Registry::release(io::ConnIndex conn, std::vector<Owed> owed) noexcept {
     const Session& session = sessions_[conn];
     if (session.client_id == nullptr) return;
     const std::string& id = *session.client_id;
-    const Holder who{.shard = shard_, .conn = conn, .serial = session.serial};
+    const Holder who = holder_of(conn);
     if (!owed.empty()) {
         auto mail = mail_of(MailKind::park, who, id);
         mail->owed = std::move(owed);
         post(home_of(id), std::move(mail));
     }
     post(home_of(id), mail_of(MailKind::release, who, id));
+}
+
+Registry::Holder Registry::holder_of(io::ConnIndex conn) noexcept {
+    const Session& session = sessions_[conn];
+    return {.shard = shard_,
+            .conn = conn,
+            .serial = session.serial,
+            .accepted_at = session.accepted_at};
+}
+
+bool Registry::is_older(const Holder& who, const Holder& than) noexcept {
+    if (who.accepted_at != than.accepted_at) return who.accepted_at < than.accepted_at;
+    return who.shard == than.shard && who.serial < than.serial;
 }
 
 std::unique_ptr<Mail> Registry::mail_of(MailKind kind,
@@ -60,6 +72,7 @@ std::unique_ptr<Mail> Registry::mail_of(MailKind kind,
     mail->from = shard_;
     mail->conn = who.conn;
     mail->serial = who.serial;
+    mail->offset = static_cast<std::uint64_t>(who.accepted_at);
     mail->name = id;
     return mail;
 }
@@ -73,7 +86,10 @@ void Registry::post(std::uint32_t to, std::unique_ptr<Mail> mail) noexcept {
 }
 
 void Registry::receive(Mail& mail) noexcept {
-    const Holder who{.shard = mail.from, .conn = mail.conn, .serial = mail.serial};
+    const Holder who{.shard = mail.from,
+                     .conn = mail.conn,
+                     .serial = mail.serial,
+                     .accepted_at = static_cast<Nanos>(mail.offset)};
     if (mail.kind == MailKind::evict) {
         if (sessions_.find(who.conn, who.serial) == nullptr) return;
         sessions_.close(who.conn, close_codes::replaced, "a newer connection has this client id");
@@ -92,13 +108,15 @@ void Registry::receive(Mail& mail) noexcept {
 void Registry::on_claim(const Holder& who, const std::string& id, bool back) noexcept {
     const auto [place, fresh] = holders_.try_emplace(id);
     Entry& entry = place->second;
-    const Holder older = std::exchange(entry.holder, who);
     if (fresh) {
+        entry.holder = who;
         if (back) give_back(who, id);
         return;
     }
+    const bool late = is_older(who, entry.holder) && !RC_PLANT(30);
+    const Holder older = late ? who : std::exchange(entry.holder, who);
     entry.before.push_back(older);
-    entry.waits = back;
+    if (!late) entry.waits = back;
     post(older.shard, mail_of(MailKind::evict, older, id));
 }
 

@@ -3,6 +3,12 @@
 // Who holds which client id. The newest connection of an id wins; the older one is closed with
 // 4501, wherever it is.
 //
+// Newest by when it was accepted, not by when it claimed: a handshake that its client gave up may
+// come late, behind the claim of the client's next connection. This rests on Reactor::now() being
+// one clock for all shards, and on each of them accepting within a turn: a client that dials again
+// sooner than that may still be told wrong. On one shard the serial settles what was accepted at
+// the same moment; on two, the claim that comes last.
+//
 // Only ids that clients choose are here (ids that the server makes are unique as they are). An id
 // has a home shard by its hash; claims and releases travel there as mail, so two connections that
 // come at the same moment on two shards are put in one order.
@@ -22,6 +28,7 @@
 
 #include "ringcast/config.h"
 
+#include "base/time.h"
 #include "io/reactor.h"
 #include "node/mesh.h"
 #include "node/parking.h"
@@ -61,6 +68,7 @@ class Registry {
         std::uint32_t shard = 0;
         io::ConnIndex conn = io::no_conn;
         std::uint64_t serial = 0;
+        Nanos accepted_at = 0;
         bool operator==(const Holder&) const = default;
     };
     struct Entry {
@@ -69,6 +77,8 @@ class Registry {
         bool waits = false;          // for them, to have what they owe
     };
 
+    [[nodiscard]] static bool is_older(const Holder& who, const Holder& than) noexcept;
+    [[nodiscard]] Holder holder_of(io::ConnIndex conn) noexcept;
     [[nodiscard]] std::uint32_t home_of(std::string_view id) const noexcept;
     [[nodiscard]] std::unique_ptr<Mail> mail_of(MailKind kind,
                                                 const Holder& who,

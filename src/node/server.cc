@@ -328,7 +328,8 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .hash_seed = hash_seed,
                                  .arena_size = arena_size,
                                  .token_key = token_key,
-                                 .storage = storage.get()};
+                                 .storage = storage.get(),
+                                 .log = log};
     auto reactor =
         io::make_reactor(backend_of(config.io),
                          {.connections_max = node::Shard::capacity_for(table_size),

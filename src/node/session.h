@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/time.h"
 #include "base/wheel.h"
 #include "feed/outbox.h"
 #include "feed/topic.h"
@@ -109,6 +110,7 @@ struct Session {
     std::unique_ptr<std::vector<Owed>> owed;
     Bytes body;                // the rest of a static asset to send
     std::uint64_t serial = 0;  // of this shard, never reused
+    Nanos accepted_at = 0;     // Reactor::now()
     Bucket messages;
     Bucket controls;
     Tick heard = 0;     // the last sign of life

@@ -40,6 +40,7 @@ Session& Sessions::create(io::ConnIndex conn) noexcept {
     Session& session = slab_.emplace(conn);
     session.become(State::accepted);
     session.serial = next_serial_++;
+    session.accepted_at = reactor_.now();
     session.heard = now_;
     session.phase = now_ - static_cast<Tick>(reactor_.random() % timings_.ping_interval);
     session.deadline = now_ + timings_.handshake_timeout;
@@ -257,6 +258,7 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
             held += node::held_bytes(owed);
         }
     }
+    if (RC_PLANT(39)) held = std::max<std::size_t>(held, session.counted);
     held_ += held - session.counted;
     links_ += links - std::uint64_t{session.counted_links};
     session.counted = static_cast<std::uint32_t>(held);

@@ -451,8 +451,9 @@ void Shard::fire(std::uint32_t timer) noexcept {
 std::uint64_t Shard::clients_bytes() const noexcept {
     const std::uint64_t lanes =
         std::min<std::uint64_t>(sessions_.subscriptions(), 2 * topics_.count());
-    return sessions_.held_bytes() + topics_.held_bytes() + hub_.held_bytes() + lanes * lane_bytes +
-           inquiries_.held_bytes() + presence_.held_bytes() + registry_.held_bytes();
+    return sessions_.held_bytes() + topics_.held_bytes() + pool_.heap_bytes() + hub_.held_bytes() +
+           lanes * lane_bytes + inquiries_.held_bytes() + presence_.held_bytes() +
+           registry_.held_bytes();
 }
 
 // Behind the pump: who can be sent to has got what is about to be shed.
@@ -466,17 +467,40 @@ void Shard::keep_budget() noexcept {
     reported_ = held;
     const Pressure now = budget.report(setup_.index, clients, pool_.resident_bytes());
     if (now > before) mesh_.wake_all();
+    tell_pressure(now);
     if (now == Pressure::none) return;
     const std::uint64_t keep = budget.logs_to_keep(setup_.index);
-    if (pool_.resident_bytes() > keep) {
+    const std::size_t resident = pool_.resident_bytes();
+    if (resident > keep && !RC_PLANT(38)) {
         pool_.shed(keep, shed_per_turn);
-        sleepless_ = sleepless_ || pool_.resident_bytes() > keep;
+        // What is pinned stays: if nothing went there is nothing more to do at once.
+        const std::size_t left = pool_.resident_bytes();
+        sleepless_ = sleepless_ || (left > keep && left < resident);
     }
     if (now == Pressure::cut && last_cut_ != sessions_.now()) {
         last_cut_ = sessions_.now();  // it looks at everybody, so not in every turn
         sessions_.cut_largest(budget.clients_to_cut(setup_.index));
     }
     budget.report(setup_.index, clients_bytes(), pool_.resident_bytes());
+}
+
+void Shard::tell_pressure(Pressure pressure) noexcept {
+    Budget& budget = mesh_.budget();
+    switch (budget.news(pressure, reactor_->now())) {
+        case Budget::News::nothing:
+            return;
+        case Budget::News::gone:
+            setup_.log.say(LogLevel::info, "memory: there is enough again");
+            return;
+        case Budget::News::rose:
+            break;
+    }
+    const char* what = "history is given up";
+    if (pressure == Pressure::refuse) what = "new clients get 503";
+    if (pressure == Pressure::cut) what = "who holds most is cut";
+    setup_.log.say(pressure == Pressure::shed ? LogLevel::info : LogLevel::warning,
+                   "memory: short: " + std::to_string(budget.held() / units::kib) + "KiB of " +
+                       std::to_string(budget.room() / units::kib) + "KiB are in use: " + what);
 }
 
 // Tells shard 0 what to show.

@@ -30,6 +30,7 @@
 
 #include "ringcast/config.h"
 #include "ringcast/error.h"
+#include "ringcast/server.h"
 
 #include "base/wheel.h"
 #include "feed/pool.h"
@@ -60,6 +61,7 @@ struct ShardSetup {
     std::size_t arena_size = 0;         // of this shard's log memory
     wire::TokenKey token_key{};         // of sessions, the same for all shards
     const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
+    LogSink log = {};
 };
 
 // Final, so nobody deletes it as anything else.
@@ -109,6 +111,8 @@ class Shard final : private io::Handler {
     [[nodiscard]] Holdings audit() noexcept {
         return node::audit(config_, sessions_, topics_, pool_, capacity_);
     }
+    // Segments that logs had to give up, so far.
+    [[nodiscard]] std::uint64_t evictions() const noexcept { return pool_.evictions(); }
     [[nodiscard]] std::uint32_t session_count() const noexcept { return sessions_.count(); }
 
   private:
@@ -156,6 +160,7 @@ class Shard final : private io::Handler {
     void report() noexcept;
     [[nodiscard]] std::uint64_t clients_bytes() const noexcept;
     void keep_budget() noexcept;
+    void tell_pressure(Pressure pressure) noexcept;
     [[nodiscard]] Tick tick_now() const noexcept;
 
     Config config_;

@@ -307,3 +307,22 @@ TEST_CASE("compact: a copy of the state with its numbers is as good as the state
     CHECK(copy.lane.next() == world.lane.next());
     CHECK(copy.read(copy.lane.subscribe(0, 0, 1)) == world.read(world.lane.subscribe(0, 0, 1)));
 }
+
+TEST_CASE("compact: the pool counts what keys take beside the arena, and no log leaves any of it") {
+    WatchedArena memory(64);
+    SegmentPool pool(memory.arena());
+    {
+        CompactLog first(pool, 1, plenty, 1, {});
+        CompactLog second(pool, 1, plenty, 1, {});
+        for (int i = 0; i < 500; i++) {
+            const std::string key = "key-" + std::to_string(i % 300);
+            CompactLog& log = i % 2 == 0 ? first : second;
+            const CompactLog::Room room = log.reserve({.key = as_bytes(key), .size = 8});
+            REQUIRE(room.refusal == Refusal::none);
+            log.commit();
+            CHECK(pool.heap_bytes() == first.heap_bytes() + second.heap_bytes());
+        }
+        CHECK(pool.heap_bytes() > 300 * sizeof(feed::Key));
+    }
+    CHECK(pool.heap_bytes() == 0);
+}

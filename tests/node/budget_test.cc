@@ -70,6 +70,51 @@ TEST_CASE("budget: pressure rises in steps, and falls again") {
 }
 
 TEST_CASE(
+    "budget: pressure is news when it comes, when it grows, and when it was gone for a while") {
+    using News = Budget::News;
+    Budget budget(1);
+    CHECK(budget.news(Pressure::none, 0) == News::nothing);
+    CHECK(budget.news(Pressure::shed, 10) == News::rose);
+    CHECK(budget.news(Pressure::none, 20) == News::nothing);
+    CHECK(budget.news(Pressure::shed, 30) == News::nothing);
+    CHECK(budget.news(Pressure::cut, 40) == News::rose);
+    CHECK(budget.news(Pressure::refuse, 50) == News::nothing);
+    CHECK(budget.news(Pressure::none, 49 + Budget::quiet) == News::nothing);
+    CHECK(budget.news(Pressure::none, 50 + Budget::quiet) == News::gone);
+    CHECK(budget.news(Pressure::none, 60 + Budget::quiet) == News::nothing);
+    CHECK(budget.news(Pressure::shed, 70 + Budget::quiet) == News::rose);
+}
+
+TEST_CASE("budget: the log has a line when memory is short, and one when it is not") {
+    std::vector<std::string> lines;
+    const LogSink log{.write =
+                          [](void* context, LogLevel /*level*/, std::string_view line) noexcept {
+                              static_cast<std::vector<std::string>*>(context)->emplace_back(line);
+                          },
+                      .context = &lines};
+    Cluster cluster(roomy_config(), 2, 1, 200, 2 * units::mib, nullptr, log);
+    cluster.mesh.budget().set_room(4 * units::mib, 64 * units::kib);
+    std::vector<Client*> holders;
+    while (cluster.mesh.budget().pressure() < Pressure::refuse) {
+        holders.push_back(&cluster.greet(static_cast<std::uint32_t>(holders.size() % 2)));
+        holders.back()->socket->say(half_a_message());
+        cluster.settle();
+    }
+    REQUIRE(lines.size() >= 1);
+    CHECK(lines.back().find("memory: short: ") == 0);
+    CHECK(lines.back().find(" of 4096KiB are in use: new clients get 503") != std::string::npos);
+    const std::size_t told = lines.size();
+    cluster.advance(20 * nanos_per_s);
+    CHECK(lines.size() == told);  // no line a second
+    for (Client* holder : holders) {
+        holder->socket->say(std::string(10, 'x'));
+    }
+    cluster.advance(20 * nanos_per_s);
+    REQUIRE(lines.size() == told + 1);
+    CHECK(lines.back() == "memory: there is enough again");
+}
+
+TEST_CASE(
     "budget: history goes before anybody is refused, and who is refused is told when to come") {
     Cluster cluster(roomy_config(), 1, 1, 200, 8 * units::mib);
     cluster.mesh.budget().set_room(10 * units::mib, units::mib);
@@ -113,6 +158,36 @@ TEST_CASE(
     cluster.advance(2 * nanos_per_s);
     CHECK(cluster.mesh.budget().pressure() == Pressure::none);
     CHECK(cluster.connect().peer.status == 101);
+}
+
+// Both lie beside the logs, and nobody's log can be made shorter for them.
+TEST_CASE("budget: keys, and the ids of what was acknowledged, count as well") {
+    for (const bool keyed : {true, false}) {
+        CAPTURE(keyed);
+        Config config = roomy_config();
+        TopicRule rule;
+        CHECK(parse_topic_rule(keyed ? ">: keyed" : ">: history=1", rule).empty());
+        config.topic = {rule};
+        Cluster cluster(config, 1, 1, 200, 8 * units::mib);
+        cluster.mesh.budget().set_room(units::mib, 64 * units::kib);
+        Client& writer = cluster.greet();
+        const std::string name(200, 'k');
+        int said = 0;
+        for (; cluster.mesh.budget().pressure() < Pressure::refuse && said < 40'000; said++) {
+            const std::string which = std::to_string(said);
+            writer.say(R"({"type":"publish","topic":"t","payload":1,"id":")" + which + '"' +
+                       (keyed ? R"(,"key":")" + name + which + "\"}" : R"(,"ack_required":true})"));
+            cluster.settle();
+            static_cast<void>(writer.take());
+        }
+        CHECK(said > 1000);
+        CHECK(said < 20'000);
+        // The records of keys cannot be given back, and so nobody goes on trying.
+        for (int i = 0; i < 5; i++)
+            cluster.shards[0]->turn();
+        CHECK(cluster.shards[0]->plan() != 0);
+        cluster.shards[0]->turn(0);
+    }
 }
 
 TEST_CASE("budget: when it is all used up, who holds most is cut, on every shard") {

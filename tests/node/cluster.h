@@ -66,7 +66,8 @@ class Cluster {
                      std::uint64_t seed = 1,
                      std::uint32_t connections_max = 200,
                      std::size_t arena_size = 1024 * 1024,
-                     const Storage* storage = nullptr)
+                     const Storage* storage = nullptr,
+                     const LogSink& log = {})
         : hash_seed(seed), random(seed), mesh(shard_count, config.mail_max) {
         for (std::uint32_t index = 0; index < shard_count; index++) {
             auto memory = io::MemFile::create("test", arena_size);
@@ -82,7 +83,8 @@ class Cluster {
                                                                 .table_size = connections_max,
                                                                 .hash_seed = seed,
                                                                 .arena_size = arena_size,
-                                                                .storage = storage},
+                                                                .storage = storage,
+                                                                .log = log},
                                                      mesh,
                                                      std::move(memory).value(),
                                                      std::move(reactor),

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -29,9 +30,12 @@ struct Place {
 
     FakeSocket& join(const std::string& id) {
         FakeSocket& socket = rig.connect_open();
+        claim(socket, id);
+        return socket;
+    }
+    void claim(const FakeSocket& socket, const std::string& id) {
         rig.sessions[socket.conn].client_id = std::make_unique<std::string>(id);
         registry.claim(socket.conn);
-        return socket;
     }
     // As the shard does when a session leaves.
     void drop(FakeSocket& socket) {
@@ -67,6 +71,11 @@ struct World {
                 more = take_one(place->index) || more;
         }
     }
+    // One clock for all of them.
+    void advance(Nanos span) {
+        for (const auto& place : places)
+            place->rig.clock.advance(span);
+    }
     [[nodiscard]] std::size_t holders() const {
         std::size_t sum = 0;
         for (const auto& place : places)
@@ -83,6 +92,7 @@ struct Member {
     FakeSocket* socket = nullptr;
     std::string id;
     bool dropped = false;
+    bool claimed = true;
 };
 
 }  // namespace
@@ -106,6 +116,28 @@ TEST_CASE("registry: the newest connection of an id wins, the older one is told 
             peer.feed(first.take());
             CHECK(peer.close_code() == close_codes::replaced);
             CHECK(world.holders() == 2);
+        }
+    }
+}
+
+// Its client gave up during the handshake, and what it had said came after its next connection.
+TEST_CASE("registry: who was accepted earlier and claims later is the older one") {
+    for (std::uint32_t older = 0; older < 3; older++) {
+        for (std::uint32_t newer = 0; newer < 3; newer++) {
+            CAPTURE(older);
+            CAPTURE(newer);
+            World world(3);
+            FakeSocket& first = world.places[older]->rig.connect_open();
+            if (older != newer) world.advance(1);  // on one shard their order is enough
+            FakeSocket& second = world.places[newer]->join("me");
+            world.settle();
+            world.places[older]->claim(first, "me");
+            world.settle();
+            CHECK(!world.places[older]->open(first));
+            CHECK(world.places[newer]->open(second));
+            world.places[older]->drop(first);
+            world.settle();
+            CHECK(world.holders() == 1);
         }
     }
 }
@@ -150,13 +182,21 @@ TEST_CASE("registry: in any order of mail one connection an id stays, and no ent
         std::vector<Member> members;
         for (int step = 0; step < 60; step++) {
             Place& place = *world.places[random.below(world.places.size())];
+            world.advance(1);
             if (random.chance(1, 3)) {
                 world.take_one(place.index);
             } else if (random.chance(2, 3) && members.size() < 30) {
                 const std::string id = "id" + std::to_string(random.below(3));
-                members.push_back({.place = &place, .socket = &place.join(id), .id = id});
+                const bool claimed = random.chance(3, 4);
+                FakeSocket& socket = claimed ? place.join(id) : place.rig.connect_open();
+                members.push_back(
+                    {.place = &place, .socket = &socket, .id = id, .claimed = claimed});
             } else if (!members.empty()) {
                 Member& member = members[random.below(members.size())];
+                if (!std::exchange(member.claimed, true)) {
+                    member.place->claim(*member.socket, member.id);
+                    continue;
+                }
                 if (!member.dropped) member.place->drop(*member.socket);
                 member.dropped = true;
             }
@@ -164,7 +204,8 @@ TEST_CASE("registry: in any order of mail one connection an id stays, and no ent
         world.settle();
         std::map<std::string, int> open;
         for (const Member& member : members) {
-            if (!member.dropped && member.place->open(*member.socket)) open[member.id]++;
+            if (member.claimed && !member.dropped && member.place->open(*member.socket))
+                open[member.id]++;
         }
         for (const auto& entry : open) {
             CAPTURE(entry.first);

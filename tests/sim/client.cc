@@ -21,6 +21,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
       plan_(std::move(plan)),
       random_(world.client_random().fork()),
       again_(world.options().seed ^ (0xa6a1'0000ULL + index), world.options().tape),
+      curious_(world.options().seed ^ (0xc0'7105'0000ULL + index), world.options().tape),
       next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
@@ -28,6 +29,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
     for (const Reading& known : plan_.memory) {
         readings_[static_cast<std::size_t>(&known - plan_.memory.data())] = known;
     }
+    watches_.resize(readings_.size());
     misbehaves_ = plan_.kind == Kind::flooder;
 }
 
@@ -117,6 +119,11 @@ void Client::dial() {
     say(request);
 }
 
+void Client::come_late() {
+    dial();
+    calm_ = true;
+}
+
 // A byte or a few at a time, or never the rest.
 void Client::trickle() {
     if (state_ != State::asking || out_.empty()) return;
@@ -130,8 +137,10 @@ void Client::trickle() {
 
 void Client::say(std::string_view bytes) {
     if (state_ == State::over || fin_sent_) return;
+    const std::string rest = std::exchange(rest_, {});
+    out_.add(rest);
     out_.add(bytes);
-    said_ += bytes.size();
+    said_ += rest.size() + bytes.size();
     flush();
 }
 
@@ -180,6 +189,7 @@ void Client::calm_down() {
         state_ = State::over;  // too late to come
         return;
     }
+    if (!rest_.empty()) say({});
     if (plan_.kind == Kind::slow) on_readable();
 }
 
@@ -227,7 +237,7 @@ void Client::look_at_end() {
 void Client::on_open() {
     const int status = reader_.status();
     if (status != 101) {
-        const bool full = status == 503 && world_.full();
+        const bool full = status == 503 && (world_.full() || world_.refused(link_));
         if (!full && status != expected_status_ && plan_.kind != Kind::slow_handshake) {
             fail("status " + std::to_string(status));
         }
@@ -237,6 +247,9 @@ void Client::on_open() {
     if (expected_status_ != 0) fail("an upgrade instead of a refusal");
     state_ = State::open;
     opened_at_ = world_.now();
+    for (Reading& reading : readings_) {
+        reading.life = world_.life_of(link_);
+    }
     if (plan_.kind == Kind::slow_handshake) misbehaves_ = false;
     if (plan_.raw) {
         for (Reading& reading : readings_) {
@@ -323,6 +336,7 @@ void Client::on_envelope(std::string_view text) {
     }
     if (!std::exchange(welcomed_, true)) {
         if (envelope.type != "welcome") fail("no welcome first");
+        name_ = member(envelope.payload, "client_id");
         return;
     }
     if (envelope.type == "pong") {
@@ -342,6 +356,14 @@ void Client::on_envelope(std::string_view text) {
         on_pattern(envelope);
         return;
     }
+    if (envelope.type == "history") {
+        on_history(envelope);
+        return;
+    }
+    if (envelope.type == "presence") {
+        on_presence(envelope);
+        return;
+    }
     Reading* reading = reading_of(envelope.topic);
     if (reading == nullptr) {
         fail("about a topic that was not asked for: " + std::string(text.substr(0, 200)));
@@ -359,6 +381,8 @@ void Client::on_envelope(std::string_view text) {
         }
         if (problem.empty())
             problem = world_.oracle().gap(*reading, envelope.payload, world_.now());
+    } else if (envelope.type == "presence_update") {
+        on_presence_update(envelope);
     } else if (!plan_.pattern.empty() && envelope.id.empty()) {
         on_brought(*reading, envelope);
     } else {
@@ -375,7 +399,7 @@ void Client::on_answer(const Envelope& envelope) {
         const std::string problem =
             reading.state != Reading::State::on
                 ? "begins anew without a subscription"
-                : world_.oracle().subscribed(reading, envelope.payload, false, world_.now());
+                : world_.oracle().subscribed(reading, envelope.payload, false, 0, world_.now());
         if (!problem.empty()) fail(problem);
         return;
     }
@@ -394,18 +418,27 @@ void Client::on_answer(const Envelope& envelope) {
              std::string(envelope.id));
         return;
     }
-    const bool resumes = reading.expected.front().resumes;
+    const Reading::Expected asked = reading.expected.front();
     reading.expected.pop_front();
+    Watch& watch = watches_[static_cast<std::size_t>(&reading - readings_.data())];
+    watch = {.on = subscribed && asked.watches,
+             .subscription = watch.subscription + 1,
+             .since = asked.said_at,
+             .there = {}};
     if (!subscribed) {
         reading.end();
         if (pattern_.state == Reading::State::on) fail("unsubscribed what a pattern brings");
         return;
     }
+    if (watch.on) ask_presence(reading.topic);
     Oracle& oracle = world_.oracle();
-    const std::string problem =
-        reading.state == Reading::State::on
-            ? oracle.named(reading, envelope.payload, world_.now())
-            : oracle.subscribed(reading, envelope.payload, resumes, world_.now());
+    const std::string problem = reading.state == Reading::State::on
+                                    ? oracle.named(reading, envelope.payload, world_.now())
+                                    : oracle.subscribed(reading,
+                                                        envelope.payload,
+                                                        asked.resumes,
+                                                        world_.keeps(reading.topic),
+                                                        world_.now());
     reading.by_name = true;
     if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading.topic) + ")");
 }
@@ -467,11 +500,13 @@ void Client::on_error(const Envelope& envelope) {
     const std::uint64_t id = number(envelope.id);
     const Config& config = world_.options().config;
     const bool limited = code == "rate_limited" && config.messages_per_second != 0;
-    const bool crowded = code == "too_many_topics" && config.topics_max < world_.options().topics;
+    const bool short_of = config.topics_max < world_.options().topics || world_.options().room != 0;
+    const bool crowded = code == "too_many_topics" && short_of;
     const bool many = code == "too_many_subscriptions" && config.topics_per_client_max < 128;
     const bool keys = code == "too_many_keys" || code == "keys_full" || code == "no_memory";
     const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
     const bool unstored = stored && world_.options().durable != 0;
+    if (on_refused(id, code)) return;
     const bool covered = code == "covered" && pattern_.state == Reading::State::on;
     const bool usual =
         limited || crowded || many || unstored || covered || (keys && world_.oracle().keyed());
@@ -538,9 +573,16 @@ void Client::finish(bool orderly) {
     const State before = std::exchange(state_, State::over);
     note(orderly ? "is at the end" : "is reset");
     world_.net().close(link_);
+    if (world_.crashed_since(dialed_at_)) {
+        const bool well = !misbehaves_ && !close_sent_ && !fin_sent_ && silent_since_ == never;
+        if (well && (before == State::open || before == State::asking)) come_back();
+        return;
+    }
     if (excused() || plan_.kind == Kind::slow) return;  // it may have read the end too late
     const std::string seen = "code " + std::to_string(close_code_);
     if (before == State::asking && world_.stopped_at() != never) return;
+    if (before == State::asking && world_.refused(link_)) return;
+    if (close_code_ == 0 && world_.was_cut()) return;
     if (close_code_ == 0) fail(orderly ? "closed without a word" : "reset without a word");
     if (reader_.inside_frame()) fail("closed inside a frame, " + seen);
     // An answer that waits behind all it still wanted to say may come too late.
@@ -579,7 +621,7 @@ void Client::check_code(std::uint16_t code) {
     const bool many_errors = world_.may_refuse_messages() || plan_.kind == Kind::liar;
     allowed = allowed || (code == 4008 && (plan_.raw || config.slow_policy == SlowPolicy::close ||
                                            plan_.kind == Kind::slow || excused() || many_errors));
-    const bool crowded = config.topics_max < world_.options().topics;
+    const bool crowded = config.topics_max < world_.options().topics || world_.options().room != 0;
     const bool unstored = plan_.publishes && plan_.publish_topic < world_.options().durable;
     allowed = allowed || (plan_.raw && (crowded || unstored) && code == 1013);
     allowed = allowed || (world_.oracle().keyed() && code == 1013);  // no memory for keys
@@ -641,6 +683,9 @@ std::string Client::pending() {
         }
     }
     if (!pattern_.expected.empty()) return name + " waits for the answer to its pattern";
+    if (!questions_.empty()) {
+        return name + " waits for answer " + std::to_string(questions_.front().id);
+    }
     if (!unanswered_.empty()) return name + " waits for ack N" + std::to_string(unanswered_[0]);
     if (!out_.empty()) return name + " cannot say all it wants";
     return {};

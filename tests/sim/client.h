@@ -7,6 +7,8 @@
 // oracle, and the end of the connection by whether it had a right to come.
 
 #include <cstdint>
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,6 +69,25 @@ class Unsent {
     std::size_t at_ = 0;
 };
 
+// What it asked: `history` or `presence`.
+struct Question {
+    std::uint64_t id = 0;
+    bool presence = false;
+    HistoryWish wish = {};
+    const char* error = nullptr;     // it breaks a rule, and is answered by this
+    std::uint64_t subscription = 0;  // presence: of the watch, if it is in the list itself
+};
+
+// Who is on a topic, as one of its readers sees it.
+struct Watch {
+    bool on = false;
+    bool known = false;  // `there` is all of it
+    std::uint64_t subscription = 0;
+    std::uint64_t updates = 0;
+    Nanos since = 0;
+    std::set<std::string, std::less<>> there;
+};
+
 class Client {
   public:
     enum class State : std::uint8_t { idle, asking, open, closing, over };
@@ -80,13 +101,20 @@ class Client {
 
     // From now on it reads at once and does nothing on its own.
     void calm_down();
-    void publish();                   // one message on its topic
+    void come_late();  // dials, when it is calm already
+    void publish();    // one message on its topic
+    void ask_presence(std::uint32_t topic);
     void network_fault(Nanos until);  // what happens to it until then is not the server's doing
 
     [[nodiscard]] State state() const { return state_; }
     [[nodiscard]] const Plan& plan() const { return plan_; }
     [[nodiscard]] io::LinkId link() const { return link_; }
     [[nodiscard]] std::vector<Reading>& readings() { return readings_; }
+    [[nodiscard]] const std::vector<Watch>& watches() const { return watches_; }
+    // As the server calls it; empty: it has not said so.
+    [[nodiscard]] const std::string& name() const { return name_; }
+    // The server has it among those who are on that topic, or will let it go without a word.
+    [[nodiscard]] bool is_on(std::uint32_t topic) const;
     [[nodiscard]] bool dialed() const { return link_ != io::no_link_id; }
     // An open connection from which everything may be expected.
     [[nodiscard]] bool healthy() const;
@@ -106,8 +134,19 @@ class Client {
     void act();
     void ask_something();
     void flood();
+    void hoard();
     void lie();
+    void ask_question();
+    void ask_history();
+    void on_history(const Envelope& envelope);
+    void on_presence(const Envelope& envelope);
+    void on_presence_update(const Envelope& envelope);
+    [[nodiscard]] bool on_refused(std::uint64_t id, std::string_view code);
+    [[nodiscard]] std::string answered(const Envelope& envelope, bool presence, Question& question);
+    [[nodiscard]] std::string take_list(std::string_view list, Watch& watch) const;
+    [[nodiscard]] std::string wish_to_watch(Reading& reading);
     void leave();
+    void come_back();
     void trickle();
     void check_deadline();
     void say(std::string_view bytes);
@@ -145,16 +184,21 @@ class Client {
     std::uint32_t index_;
     Plan plan_;
     io::SimRandom random_;
-    io::SimRandom again_;  // what it says twice, and where it goes on
+    io::SimRandom again_;    // what it says twice, and where it goes on
+    io::SimRandom curious_;  // what it asks
     State state_ = State::idle;
     io::LinkId link_ = io::no_link_id;
     Reader reader_;
     Unsent out_;
+    std::string rest_;        // of a message that it has begun: it goes before anything else
     std::uint64_t said_ = 0;  // bytes, those in out_ included
     std::vector<Reading> readings_;
     Reading pattern_;  // only its state and what is expected
     Nanos confirmed_ = never;
     bool lacks_place_ = false;  // a topic could not be brought
+    std::vector<Watch> watches_;  // one for each of readings_
+    std::vector<Question> questions_;
+    std::string name_;
     std::vector<std::uint32_t> unanswered_;  // publications, one entry for each time they were said
     std::uint64_t next_id_;
     std::uint32_t pongs_asked_ = 0;

@@ -29,7 +29,9 @@ void Client::request(Reading& reading, bool subscribe) {
     // Where it stopped is known for sure only when nothing is under way.
     const bool resumes = subscribe && reading.next != 0 && reading.expected.empty() &&
                          reading.state == Reading::State::off && again_.chance(3, 4);
-    reading.expected.push_back({.id = id, .subscribe = subscribe, .resumes = resumes});
+    reading.expected.push_back(
+        {.id = id, .subscribe = subscribe, .resumes = resumes, .said_at = world_.now()});
+    const std::string watching = subscribe ? wish_to_watch(reading) : "";
     std::string text = std::string("{\"type\":\"") + (subscribe ? "subscribe" : "unsubscribe") +
                        "\",\"id\":\"" + std::to_string(id) + "\",\"topic\":\"" +
                        world_.oracle().topic_name(reading.topic) + "\"";
@@ -42,6 +44,7 @@ void Client::request(Reading& reading, bool subscribe) {
         wish += (wish.empty() ? "" : ",") + std::string("\"max_rate\":") +
                 std::to_string(again_.between(20, 100));
     }
+    if (!watching.empty()) wish += (wish.empty() ? "" : ",") + watching;
     if (!wish.empty()) text += ",\"payload\":{" + wish + "}";
     say_frame(Op::text, text + "}");
 }
@@ -84,8 +87,7 @@ void Client::publish() {
     what.size = static_cast<std::uint32_t>(random_.between(4, world_.options().body_max));
     what.form = plan_.raw ? static_cast<Form>(random_.below(3)) : Form::json;
     what.with_id = !plan_.raw;
-    what.refused =
-        world_.may_refuse_messages() || misbehaves_ || world_.disk_may_refuse(what.topic);
+    what.refused = world_.may_refuse_messages() || misbehaves_ || world_.may_refuse_now(what.topic);
     what.sent_at = world_.now();
     if (oracle.keyed()) {
         what.refused = true;  // there may be no room for it
@@ -141,6 +143,9 @@ void Client::act() {
     alarm_in(Alarm::act,
              plan_.act_every / 2 +
                  static_cast<Nanos>(random_.below(static_cast<std::uint64_t>(plan_.act_every))));
+    if (world_.options().room != 0 && !plan_.raw && curious_.chance(1, 3)) hoard();
+    const std::uint32_t often = world_.options().questions;
+    if (often > 0 && plan_.kind != Kind::liar && curious_.chance(often, 1024)) ask_question();
     if (plan_.kind == Kind::liar) {
         lie();
     } else if (plan_.kind == Kind::flooder) {
@@ -173,11 +178,25 @@ void Client::ask_something() {
     } else if (quiet || (reading.expected.size() == 1 && reading.expected.front().subscribe)) {
         // Where requests may be refused, one at a time, or we lose track.
         const bool sure = !world_.may_refuse_messages() && !world_.oracle().keyed() &&
+                          world_.options().room == 0 &&
                           world_.options().config.topics_per_client_max == 128;
         if (!sure && (!quiet || reading.state != Reading::State::on)) return;
         request(reading, false);
         if (sure && random_.chance(1, 2)) request(reading, true);
     }
+}
+
+// All but the end of a large message, which comes with whatever it says next: until then the server
+// holds it. It is a ping, with a member that nobody knows.
+void Client::hoard() {
+    if (!rest_.empty() || out_.size() > 4096 || pongs_asked_ > 3) return;
+    pongs_asked_++;
+    const std::size_t size = world_.options().config.message_max - 64;
+    const std::string text =
+        R"({"type":"ping","more":")" + std::string(curious_.between(16, size), 'x') + "\"}";
+    const std::string frame = client_frame(Op::text, text, 1);
+    say(frame.substr(0, frame.size() - 9));
+    rest_ = frame.substr(frame.size() - 9);
 }
 
 void Client::flood() {
@@ -220,18 +239,7 @@ void Client::leave() {
         alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
         return;
     }
-    Plan next = plan_;
-    if (!plan_.raw) next.memory = readings_;
-    for (Reading& reading : next.memory) {
-        reading.end();
-        reading.expected.clear();
-    }
-    next.unanswered.clear();
-    if (world_.options().repeats && plan_.who != none) {
-        next.unanswered = unanswered_;
-        world_.oracle().forgive(index_);
-    }
-    world_.come_back(next, static_cast<Nanos>(random_.between(1, 500)) * ms);
+    come_back();
     switch (plan_.variant % 3) {
         case 0:
             world_.net().reset(link_);
@@ -249,6 +257,22 @@ void Client::leave() {
             alarm_in(Alarm::deadline, static_cast<Nanos>(config.close_timeout) + slack);
             return;
     }
+}
+
+// On another connection, which goes on where this one stopped.
+void Client::come_back() {
+    Plan next = plan_;
+    if (!plan_.raw) next.memory = readings_;
+    for (Reading& reading : next.memory) {
+        reading.end();
+        reading.expected.clear();
+    }
+    next.unanswered.clear();
+    if (world_.options().repeats && plan_.who != none) {
+        next.unanswered = unanswered_;
+        world_.oracle().forgive(index_);
+    }
+    world_.come_back(next, static_cast<Nanos>(random_.between(1, 500)) * ms);
 }
 
 }  // namespace ringcast::sim

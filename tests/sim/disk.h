@@ -20,10 +20,9 @@ namespace ringcast::sim {
 class Disk final : public node::Worker {
   public:
     // `alarm`: the value of the net's alarms on which on_alarm() is to be called.
-    Disk(const Options& options, io::SimNet& net, node::Mesh& mesh, std::uint64_t alarm)
+    Disk(const Options& options, io::SimNet& net, std::uint64_t alarm)
         : options_(options),
           net_(net),
-          mesh_(mesh),
           random_(options.seed ^ 0xd15c, options.tape),
           alarm_(alarm),
           queue_(options.shards + 16),
@@ -53,10 +52,19 @@ class Disk final : public node::Worker {
             mail->kind = node::MailKind::finished;
             mail->from = shard;
             mail->job = std::move(job);
-            mesh_.post(shard, std::move(mail));
+            mesh_->post(shard, std::move(mail));
         }
         queue_.release(strand);
         arm();
+    }
+    // Whose shards ask from now on.
+    void attach(node::Mesh& mesh) { mesh_ = &mesh; }
+    // They are gone. What was on its way to the disk is there or not, all of it; nobody is told.
+    void crash() {
+        node::JobGroup group = queue_.next();
+        if (!group.empty() && random_.chance(1, 2)) group.front()->run(group);
+        queue_ = node::JobQueue(options_.shards + 16);
+        mesh_ = nullptr;
     }
     // It is as quick and as good as a disk can be: a stall that has begun ends, too.
     void calm_down() {
@@ -65,7 +73,7 @@ class Disk final : public node::Worker {
         on_alarm();
     }
     [[nodiscard]] const node::Storage& storage() const { return storage_; }
-    [[nodiscard]] const test::FakeStore& store() const { return store_; }
+    [[nodiscard]] test::FakeStore& store() { return store_; }
 
   private:
     void arm() {
@@ -81,7 +89,7 @@ class Disk final : public node::Worker {
 
     const Options& options_;
     io::SimNet& net_;
-    node::Mesh& mesh_;
+    node::Mesh* mesh_ = nullptr;
     io::SimRandom random_;
     std::uint64_t alarm_;
     test::FakeStore store_;

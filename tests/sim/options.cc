@@ -132,6 +132,66 @@ void draw_wildcards(Options& options) {
     }
 }
 
+// All topics have what `set` says, beside what rules say of them already.
+template <typename Set>
+void set_everywhere(Config& config, const Set& set) {
+    const bool any = std::any_of(config.topic.begin(),
+                                 config.topic.end(),
+                                 [](const TopicRule& rule) { return rule.pattern == ">"; });
+    if (!any) config.topic.emplace_back().pattern = ">";
+    for (TopicRule& rule : config.topic) {
+        set(rule);
+    }
+}
+
+// Clients that ask, topics that know who is there.
+void draw_questions(Options& options) {
+    io::SimRandom random(options.seed ^ 0x90e5710, options.tape);
+    options.questions = often(random, 300, 5);
+    options.presence = random.chance(1, 4);
+    if (!options.presence) return;
+    const std::uint64_t most = random.chance(1, 4) ? random.between(1, 8) : 10'000;
+    set_everywhere(options.config, [most](TopicRule& rule) {
+        rule.presence = true;
+        rule.presence_max = most;
+    });
+}
+
+void draw_flush(Options& options) {
+    io::SimRandom random(options.seed ^ 0xf1054, options.tape);
+    if (!random.chance(1, 5)) return;
+    const std::uint64_t interval = random.between(5, 300) * units::ms;
+    options.flush_interval = static_cast<Nanos>(interval);
+    set_everywhere(options.config, [=](TopicRule& rule) { rule.flush_interval = interval; });
+}
+
+// So little memory that it is short when a few clients hold much of it, and enough for all of them
+// when they do not.
+void draw_memory(Options& options) {
+    io::SimRandom random(options.seed ^ 0x3e3047, options.tape);
+    if (!random.chance(1, 6)) return;
+    options.logs_floor = power(random, 13, 15);
+    const std::uint64_t ids = (options.repeats ? 128 : 16) * units::kib;  // that homes know
+    const std::uint64_t idle = options.connections * (4 * units::kib) + options.shards * ids;
+    options.room = (idle + options.shards * options.logs_floor) * 8 / 7 + power(random, 13, 17);
+    // As a real plan has it: the floors are within the last eighth, where pressure is.
+    options.logs_floor = std::min(options.logs_floor, options.room / 8 / options.shards);
+    options.config.message_max = power(random, 15, 16);
+}
+
+// The process dies, or the machine does. Most such worlds have durable topics.
+void draw_crashes(Options& options) {
+    io::SimRandom random(options.seed ^ 0xc4a54, options.tape);
+    if (!random.chance(options.durable != 0 ? 6 : 1, 10)) return;
+    options.crashes = static_cast<std::uint32_t>(random.between(1, 3));
+    options.crash_turns = static_cast<std::uint32_t>(random.between(20, 400));
+    options.wall_jump = 0;  // a clock that is wrong makes an id too old to be known
+    if (options.durable == 0 || !random.chance(3, 4)) return;
+    options.named = 700;
+    options.repeats = true;
+    options.config.dedup_max = 1 << 16;
+}
+
 }  // namespace
 
 Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
@@ -176,6 +236,10 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     draw_recovery(options);
     draw_disk(options);
     draw_wildcards(options);
+    draw_crashes(options);
+    draw_questions(options);
+    draw_flush(options);
+    draw_memory(options);
     return options;
 }
 

@@ -70,8 +70,22 @@ struct Options {
     std::uint32_t disk_stall = 0;
 
     std::uint32_t wildcards = 0;  // of 1024 who may: those who subscribe to a pattern
-    bool keyed = false;           // topics keep the latest record of each key
-    bool repeats = false;         // publishers say again what was not acknowledged
+    // How often the server crashes in the storm, and is started anew on what the disk has; about so
+    // many turns pass in between.
+    std::uint32_t crashes = 0;
+    std::uint32_t crash_turns = 0;
+
+    // Of 1024 times that a client does something: it asks what there was, and who is there.
+    std::uint32_t questions = 0;
+    bool presence = false;  // topics have it
+
+    Nanos flush_interval = 0;  // of all topics
+    // Memory for what grows (node/budget.h), and of it what the logs of a shard keep. 0: endless.
+    std::uint64_t room = 0;
+    std::uint64_t logs_floor = 0;
+
+    bool keyed = false;    // topics keep the latest record of each key
+    bool repeats = false;  // publishers say again what was not acknowledged
     bool stop_under_load = false;
     bool trace = false;
     io::SimTape* tape = nullptr;

@@ -84,7 +84,8 @@ void Reading::remember(std::uint32_t client, std::uint32_t publication) {
     last_of.emplace_back(client, publication);
 }
 
-Oracle::Oracle(std::uint32_t topic_count, bool keyed) : keyed_(keyed), topics_(topic_count) {
+Oracle::Oracle(std::uint32_t topic_count, bool keyed, std::uint32_t durable)
+    : keyed_(keyed), durable_(durable), topics_(topic_count) {
     for (std::uint32_t topic = 0; topic < topic_count; topic++) {
         topics_[topic].name = "t" + std::to_string(topic) + std::string(topic * topic * 9, '-');
     }
@@ -126,18 +127,24 @@ std::uint32_t Oracle::epoch_number(std::uint32_t topic, std::string_view name) {
     while (number < epochs.size() && epochs[number].name != name) {
         number++;
     }
-    if (number == epochs.size()) epochs.push_back({.name = std::string(name), .order = {}});
+    if (number < epochs.size()) return number;
+    for (const Epoch& former : epochs) {
+        if (topic < durable_ && !former.order.empty()) return none;
+    }
+    epochs.push_back({.name = std::string(name), .order = {}});
     return number;
 }
 
 std::string Oracle::subscribed(Reading& reading,
                                std::string_view payload,
                                bool resumes,
+                               std::uint64_t kept,
                                Nanos now) {
     const std::uint64_t offset = number(member(payload, "offset"));
     const std::string_view name = member(payload, "epoch");
     if (name.size() != 16) return "not an epoch";
     const std::uint32_t epoch = epoch_number(reading.topic, name);
+    if (epoch == none) return "a durable topic has another epoch";
     const bool same = resumes && epoch == reading.epoch;
     if (member(payload, "recovered") == "true") {
         if (!same) return "recovered what nobody asked for";
@@ -156,6 +163,7 @@ std::string Oracle::subscribed(Reading& reading,
     const std::uint64_t missed_from = same ? reading.next : 1;
     if (same && offset + 1 == reading.next) return "not recovered, although nothing was missed";
     if (same && offset + 1 < reading.next) return "offsets go backwards in one epoch";
+    if (same && offset + 1 - reading.next <= kept) return "not recovered, although all is kept";
     reading.begin(offset + 1, now);
     reading.epoch = epoch;
     if (resumes) reading.owed = {.from = missed_from, .to = offset};
@@ -164,7 +172,7 @@ std::string Oracle::subscribed(Reading& reading,
 
 std::string Oracle::brought(Reading& reading, std::string_view payload, Nanos since, Nanos now) {
     if (member(payload, "recovered") != "false") return "recovered by a pattern";
-    std::string problem = subscribed(reading, payload, false, now);
+    std::string problem = subscribed(reading, payload, false, 0, now);
     if (!problem.empty() || topics_[reading.topic].touched <= since) return problem;
     if (reading.next != 1) return "a new topic not from its first record on";
     reading.clear_since = since;
@@ -173,7 +181,7 @@ std::string Oracle::brought(Reading& reading, std::string_view payload, Nanos si
 }
 
 std::string Oracle::named(Reading& reading, std::string_view payload, Nanos now) {
-    if (keyed_) return subscribed(reading, payload, false, now);
+    if (keyed_) return subscribed(reading, payload, false, 0, now);
     if (number(member(payload, "offset")) + 1 != reading.next) return "not the same subscription";
     return member(payload, "recovered") == "false" ? "" : "recovered by name";
 }
@@ -188,8 +196,15 @@ std::string Oracle::acknowledged(std::uint32_t publication, const Envelope& ack)
     const std::string_view name = member(ack.payload, "epoch");
     if (name.size() != 16) return "not an epoch";
     what.refused = false;
-    return place(
-        publication, epoch_number(what.topic, name), number(member(ack.payload, "offset")));
+    const std::uint32_t epoch = epoch_number(what.topic, name);
+    if (epoch == none) return "a durable topic has another epoch";
+    return place(publication, epoch, number(member(ack.payload, "offset")));
+}
+
+void Oracle::forgive_all() {
+    for (Publication& each : publications_) {
+        if (each.offset == 0) each.refused = true;
+    }
 }
 
 void Oracle::forgive(std::uint32_t client) {
@@ -226,7 +241,9 @@ std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
     Publication& what = publications_[publication];
     if (reading.last != none) {
         Publication& former = publications_[reading.last];
-        if (former.after == none) former.after = publication;
+        // Whoever is of another server may have another epoch. /raw does not say.
+        if (former.after == none || former.life != reading.life) former.after = publication;
+        former.life = reading.life;
         if (former.after != publication) return "two readers saw different orders";
     }
     if (what.repeated) {
@@ -253,17 +270,38 @@ std::string Oracle::follow(Reading& reading, std::uint32_t publication) {
     return {};
 }
 
+std::string Oracle::look_at(std::uint32_t topic,
+                            const Envelope& update,
+                            std::uint32_t& publication) const {
+    const bool encoded = !update.encoding.empty();
+    if (keyed_) {
+        const std::uint64_t value = number(update.id);
+        publication = value < count() ? static_cast<std::uint32_t>(value) : none;
+    } else if (encoded && update.payload.size() > 2) {
+        publication = identify(head_of_base64(update.payload.substr(1, update.payload.size() - 2)));
+    } else {
+        publication = identify(update.payload);
+    }
+    if (publication == none) return "a payload that nobody published";
+    const Publication& what = publications_[publication];
+    if (what.topic != topic) return "a record of another topic";
+    if (keyed_ && update.key != key_name(what.key)) return "a record of another key";
+    if (encoded != (what.form == Form::binary)) return "the wrong encoding";
+    const bool same = what.gone ? update.payload == "null"
+                      : encoded ? is_quoted(update.payload, base64(what.body))
+                                : is_quoted(update.payload, what.body);
+    if (!same) return "a corrupt payload";
+    if (number(update.id) != (what.with_id ? publication : update.offset)) return "the wrong id";
+    return {};
+}
+
 std::string Oracle::keyed_record(Reading& reading, const Envelope& update) {
     if (update.offset < reading.next) return "an offset that came already";
     reading.next = update.offset + 1;
-    const std::uint64_t value = number(update.id);
-    if (value >= count()) return "a record that nobody published";
-    const auto publication = static_cast<std::uint32_t>(value);
+    std::uint32_t publication = none;
+    const std::string problem = look_at(reading.topic, update, publication);
+    if (!problem.empty()) return problem;
     const Publication& what = publications_[publication];
-    if (what.topic != reading.topic) return "a record of another topic";
-    if (update.key != key_name(what.key)) return "a record of another key";
-    const bool same = what.gone ? update.payload == "null" : is_quoted(update.payload, what.body);
-    if (!same) return "a corrupt payload";
     reading.latest.resize(key_count);
     reading.latest[what.key] = update.offset;
     reading.received++;
@@ -300,20 +338,10 @@ std::string Oracle::record(Reading& reading, const Envelope& update) {
                std::to_string(reading.next);
     }
     reading.next++;
-    const bool encoded = !update.encoding.empty();
-    const std::uint32_t publication =
-        encoded && update.payload.size() > 2
-            ? identify(head_of_base64(update.payload.substr(1, update.payload.size() - 2)))
-            : identify(update.payload);
-    if (publication == none) return "a payload that nobody published";
-    const Publication& what = publications_[publication];
-    if (what.topic != reading.topic) return "a record of another topic";
-    if (encoded != (what.form == Form::binary)) return "the wrong encoding";
-    const bool same = encoded ? is_quoted(update.payload, base64(what.body))
-                              : is_quoted(update.payload, what.body);
-    if (!same) return "a corrupt payload";
-    if (number(update.id) != (what.with_id ? publication : update.offset)) return "the wrong id";
-    std::string problem = place(publication, reading.epoch, update.offset);
+    std::uint32_t publication = none;
+    std::string problem = look_at(reading.topic, update, publication);
+    if (!problem.empty()) return problem;
+    problem = place(publication, reading.epoch, update.offset);
     return problem.empty() ? follow(reading, publication) : problem;
 }
 

@@ -38,6 +38,7 @@ struct Publication {
     std::uint32_t after = none;   // what came behind it in the topic, once somebody saw that
     std::uint64_t offset = 0;     // 0: nobody saw it
     std::uint32_t epoch = 0;      // of `offset`, by the topic's own count
+    std::uint32_t life = 0;       // of `after`: which server it was seen of
     std::uint64_t end_byte = 0;   // of the client's stream
     Nanos sent_at = 0;
     std::uint32_t size = 0;
@@ -58,6 +59,8 @@ struct Reading {
         bool subscribe = false;
         bool optional = false;  // an unsubscribe was sent behind it
         bool resumes = false;   // asked to go on where the reading stopped
+        bool watches = false;   // ... and wants to be told who comes and goes
+        Nanos said_at = 0;
     };
     struct Owed {
         std::uint64_t from = 0;  // 0: none
@@ -68,6 +71,7 @@ struct Reading {
     State state = State::off;
     std::uint64_t next = 0;   // offset of the next record
     std::uint32_t epoch = 0;  // by the topic's own count
+    std::uint32_t life = 0;   // which server it is of
     std::uint32_t last = none;
     Nanos clear_since = never;  // all that was sent later must come
     std::vector<std::pair<std::uint32_t, std::uint32_t>> last_of;  // client, its publication
@@ -84,13 +88,24 @@ struct Reading {
     void remember(std::uint32_t client, std::uint32_t publication);
 };
 
+// What a client wants to know of the past.
+struct HistoryWish {
+    std::uint32_t topic = none;  // none: one of which nobody ever heard
+    std::uint64_t from = 0;      // 0: not said
+    std::uint64_t limit = 0;     // 0: not said
+    // When it was asked: the topic's epoch, and which offset in it nobody had seen yet.
+    std::uint32_t epoch = 0;
+    std::uint64_t unseen = 0;
+};
+
 class Oracle {
   public:
     static constexpr std::uint32_t key_count = 10;
 
     // `keyed`: topics keep the latest record of each key. Then offsets may be left out, and whoever
     // has the head must have had the latest of every key.
-    Oracle(std::uint32_t topic_count, bool keyed);
+    // The first `durable` topics keep their epoch for good, once they have a record.
+    Oracle(std::uint32_t topic_count, bool keyed, std::uint32_t durable = 0);
     [[nodiscard]] bool keyed() const { return keyed_; }
     // With keys: whether something newer is known of one than this reading has.
     [[nodiscard]] bool behind(const Reading& reading) const;
@@ -117,10 +132,12 @@ class Oracle {
     // The latest of a client on a topic.
     [[nodiscard]] std::uint32_t latest(std::uint32_t client, std::uint32_t topic) const;
 
-    // What a reader saw; each answer is what was wrong with it, empty if nothing.
+    // What a reader saw; `kept`: so many newest records are there for who comes back. Each answer
+    // is what was wrong with it, empty if nothing.
     [[nodiscard]] std::string subscribed(Reading& reading,
                                          std::string_view payload,
                                          bool resumes,
+                                         std::uint64_t kept,
                                          Nanos now);
     // By a pattern that was confirmed at `since`: a topic that nobody had named by then was made
     // behind that, so it comes from its first record on.
@@ -133,13 +150,26 @@ class Oracle {
     [[nodiscard]] std::string named(Reading& reading, std::string_view payload, Nanos now);
     // Somebody says something from which the server may make a topic.
     void touch(std::uint32_t topic, Nanos now);
+    // Fills in what is known of the topic now.
+    void note_head(HistoryWish& wish) const;
+    // `kept`: so many newest records must be there, `kept_most`: and no more than that; 0: nobody
+    // can tell.
+    [[nodiscard]] std::string history(const HistoryWish& wish,
+                                      std::string_view payload,
+                                      std::uint64_t kept,
+                                      std::uint64_t kept_most);
     [[nodiscard]] std::string acknowledged(std::uint32_t publication, const Envelope& ack);
     // Of the epoch that the reading stands in.
     [[nodiscard]] const std::string& epoch_name(const Reading& reading) const {
         return topics_[reading.topic].epochs[reading.epoch].name;
     }
+    [[nodiscard]] const std::string& epoch_name(const Publication& what) const {
+        return topics_[what.topic].epochs[what.epoch].name;
+    }
     // What this client said and nobody saw yet may never have arrived.
     void forgive(std::uint32_t client);
+    // ... and what anybody said.
+    void forgive_all();
     [[nodiscard]] std::string record(Reading& reading, const Envelope& update);
     [[nodiscard]] std::string raw_record(Reading& reading, Op op, std::string_view payload);
     [[nodiscard]] std::string gap(Reading& reading, std::string_view payload, Nanos now);
@@ -154,7 +184,7 @@ class Oracle {
   private:
     struct Epoch {
         std::string name;
-        std::vector<std::uint32_t> order;  // by offset
+        std::vector<std::uint32_t> order;  // by offset; empty: none was seen
     };
     struct Topic {
         std::string name;
@@ -165,11 +195,19 @@ class Oracle {
     [[nodiscard]] std::uint32_t epoch_number(std::uint32_t topic, std::string_view name);
     [[nodiscard]] std::string follow(Reading& reading, std::uint32_t publication);
     [[nodiscard]] std::string keyed_record(Reading& reading, const Envelope& update);
+    // That it is what somebody published there, and which one.
+    [[nodiscard]] std::string look_at(std::uint32_t topic,
+                                      const Envelope& update,
+                                      std::uint32_t& publication) const;
+    [[nodiscard]] bool superseded(const Epoch& epoch,
+                                  std::uint64_t offset,
+                                  std::uint64_t end) const;
     [[nodiscard]] std::string place(std::uint32_t publication,
                                     std::uint32_t epoch,
                                     std::uint64_t offset);
 
     bool keyed_;
+    std::uint32_t durable_;
     std::vector<Topic> topics_;
     std::vector<Publication> publications_;
     std::vector<std::uint32_t> latest_;  // by client and topic

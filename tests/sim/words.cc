@@ -188,6 +188,21 @@ std::string_view member(std::string_view object, std::string_view name) {
     return found;
 }
 
+bool elements(std::string_view array, std::vector<std::string_view>& into) {
+    into.clear();
+    if (array.size() < 2 || array.front() != '[' || array.back() != ']') return false;
+    std::size_t at = 1;
+    while (at + 1 < array.size()) {
+        const std::size_t end = skip_value(array, at);
+        if (end == std::string_view::npos || end == at) return false;
+        into.push_back(bare(array.substr(at, end - at)));
+        if (end + 1 == array.size()) return true;
+        if (array[end] != ',') return false;
+        at = end + 1;
+    }
+    return array.size() == 2;
+}
+
 std::uint64_t number(std::string_view digits) {
     std::uint64_t value = 0;
     for (const char c : digits) {

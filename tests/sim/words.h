@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ringcast::sim {
 
@@ -58,6 +59,8 @@ struct Envelope {
 [[nodiscard]] Envelope read_envelope(std::string_view text);
 // A member of an object, as it stands; empty if it is not there.
 [[nodiscard]] std::string_view member(std::string_view object, std::string_view name);
+// The elements of an array, as they stand; false when it is none.
+[[nodiscard]] bool elements(std::string_view array, std::vector<std::string_view>& into);
 [[nodiscard]] std::uint64_t number(std::string_view digits);
 [[nodiscard]] std::string key_name(std::uint32_t key);
 [[nodiscard]] std::string base64(std::string_view bytes);

@@ -5,8 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "io/memfile.h"
-#include "wire/envelope.h"
 
 namespace ringcast::sim {
 
@@ -15,6 +13,7 @@ namespace {
 constexpr Nanos ms = nanos_per_ms;
 constexpr std::uint64_t disturb_alarm = UINT64_MAX;
 constexpr std::uint64_t disk_alarm = UINT64_MAX - 1;
+constexpr std::uint64_t start_alarm = UINT64_MAX - 2;  // as in servers.cc
 constexpr Nanos disturb_interval = 50 * ms;
 constexpr Nanos settle_span = 90 * nanos_per_s;
 // In calm weather a record takes a few round trips and turns.
@@ -35,13 +34,14 @@ World::World(const Options& options)
       client_random_(options.seed ^ 0xc11e47, options.tape),
       company_(options.seed ^ 0xc0117, options.tape),
       wildcards_(options.seed ^ 0x3a8d5, options.tape),
-      oracle_(options.topics, options.keyed),
-      mesh_(std::make_unique<node::Mesh>(options.shards, options.config.mail_max)),
-      disk_(options_, net_, *mesh_, disk_alarm),
+      doom_(options.seed ^ 0xd003, options.tape),
+      oracle_(options.topics, options.keyed, options.durable),
+      disk_(options_, net_, disk_alarm),
       slots_(options.shards),
-      started_(net_.now()) {
+      started_(net_.now()),
+      crashes_left_(options.crashes) {
     net_.chances = options.chances;
-    build_shards();
+    start();
     build_clients();
     net_.alarm(now() + disturb_interval, disturb_alarm);
 }
@@ -53,39 +53,6 @@ World::~World() {
         static_cast<void>(slot.shard.release());
     }
     static_cast<void>(mesh_.release());
-}
-
-void World::build_shards() {
-    const std::uint32_t capacity = node::Shard::capacity_for(options_.connections_max);
-    for (std::uint32_t index = 0; index < options_.shards; index++) {
-        auto memory = io::MemFile::create("sim", options_.arena_size);
-        auto parser = wire::EnvelopeParser::make(options_.config.message_max);
-        RC_CHECK(memory.ok());
-        RC_CHECK(parser.ok());
-        io::MemFile file = std::move(memory).value();
-        auto reactor = std::make_unique<io::SimReactor>(
-            net_,
-            index,
-            options_.seed * 64 + index,
-            io::ReactorOptions{
-                .connections_max = capacity,
-                .log_file = file.fd(),
-                .sendfile_min = static_cast<std::uint32_t>(options_.config.sendfile_min)});
-        Slot& slot = slots_[index];
-        slot.reactor = reactor.get();
-        slot.shard = std::make_unique<node::Shard>(
-            options_.config,
-            node::ShardSetup{.index = index,
-                             .connections_max = options_.connections_max,
-                             .table_size = options_.connections_max,
-                             .hash_seed = options_.seed,
-                             .arena_size = options_.arena_size,
-                             .storage = options_.durable != 0 ? &disk_.storage() : nullptr},
-            *mesh_,
-            std::move(file),
-            std::move(reactor),
-            std::move(parser).value());
-    }
 }
 
 Plan World::draw_plan() {
@@ -152,7 +119,8 @@ void World::linked(io::LinkId link, std::uint32_t client) {
 }
 
 void World::come_back(const Plan& plan, Nanos after) {
-    if (calm_ || clients_.size() > options_.connections * 3 + 8) return;
+    const std::size_t most = options_.connections * (3 + options_.crashes) + 8;
+    if (calm_ || clients_.size() > most) return;
     const std::uint64_t index = clients_.size();
     Plan again = plan;
     again.variant = static_cast<std::uint32_t>(client_random_.below(64));
@@ -164,14 +132,6 @@ void World::come_back(const Plan& plan, Nanos after) {
     net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
 }
 
-Nanos World::stalled() const {
-    Nanos sum = 0;
-    for (const Slot& slot : slots_) {
-        sum += slot.stalled;
-    }
-    return sum;
-}
-
 bool World::hung_up(std::uint32_t client) const {
     const std::uint16_t code = clients_[client].close_code();
     return code != 0 && code != 1012;
@@ -181,18 +141,19 @@ bool World::may_refuse_messages() const {
     return options_.config.messages_per_second != 0 || options_.config.topics_max < options_.topics;
 }
 
-bool World::disk_may_refuse(std::uint32_t topic) const {
-    return topic < options_.durable && (!calm_ || stopped_at_ != never);
+bool World::may_refuse_now(std::uint32_t topic) const {
+    return (topic < options_.durable || options_.room != 0) && (!calm_ || stopped_at_ != never);
 }
 
 bool World::replaced(std::uint32_t client) const {
     const std::uint32_t who = clients_[client].plan().who;
-    if (who == none) return false;
-    std::uint32_t sharing = 0;
-    for (const Client& each : clients_) {
-        if (each.plan().who == who && each.dialed()) sharing++;
-    }
-    return sharing > 1;
+    if (who == none || !clients_[client].dialed()) return false;
+    const Nanos accepted_at = net_.link(clients_[client].link()).accepted_at;
+    return std::any_of(clients_.begin(), clients_.end(), [&](const Client& each) {
+        if (each.plan().who != who || !each.dialed() || &each == &clients_[client]) return false;
+        const Nanos at = net_.link(each.link()).accepted_at;
+        return at != never && at >= accepted_at;
+    });
 }
 
 bool World::full() const {
@@ -223,6 +184,7 @@ bool World::runnable(const Slot& slot) {
 
 bool World::step(Nanos limit) {
     if (!failure_.empty()) return false;
+    if (turns_ >= crash_turn_ && !down_) crash();
     if (turns_ > turns_max) {
         fail("the shards never come to rest");
         return false;
@@ -271,7 +233,11 @@ void World::act(std::uint32_t shard) {
         slot.planned = true;
         return;
     }
+    const bool lets_in = mesh_->budget().pressure() < node::Pressure::refuse;
+    if (!lets_in && (short_at_.empty() || short_at_.back() != now())) short_at_.push_back(now());
+    const std::uint64_t cut = slot.shard->counters().memory_cut;
     slot.shard->turn(slot.until);
+    if (slot.shard->counters().memory_cut != cut) feel_pressure(slot, cut);
     slot.planned = false;
     turns_++;
     if (turns_ % audit_interval == 0) static_cast<void>(slot.shard->audit());
@@ -322,6 +288,8 @@ void World::answered_ping() {
 // wake it. Otherwise nothing has happened, not even a draw: worlds are the same without pokes.
 void World::poke() {
     Slot& slot = slots_[idle_ / poke_interval % slots_.size()];
+    // While memory is short each turn looks at what others hold, and they wake nobody for that.
+    if (down_ || mesh_->budget().pressure() != node::Pressure::none) return;
     if (slot.done || !slot.planned || slot.busy_until > now() || slot.until <= now()) return;
     const std::uint64_t before = net_.hash();
     slot.shard->turn(slot.until);
@@ -342,6 +310,10 @@ void World::dispatch(const io::SimNet::Event& event) {
             }
             if (event.value == disk_alarm) {
                 disk_.on_alarm();
+                return;
+            }
+            if (event.value == start_alarm) {
+                if (down_) start();
                 return;
             }
             clients_[event.value >> 8].on_alarm(static_cast<Client::Alarm>(event.value & 0xff));
@@ -395,6 +367,8 @@ void World::disturb() {
 void World::calm_down() {
     note("calm");
     calm_ = true;
+    crash_turn_ = never_;
+    if (down_) start();
     // Nobody is to be waited for who has not been here before.
     for (Client& client : clients_) {
         client.calm_down();
@@ -521,28 +495,6 @@ void World::stop() {
     run_until(now() + nanos_per_s);
 }
 
-// Whatever of a durable topic was acknowledged or seen is there, under its number.
-void World::look_at_disk() {
-    for (std::uint32_t i = 0; i < oracle_.count(); i++) {
-        const Publication& what = oracle_[i];
-        if (what.topic >= options_.durable || what.offset == 0) continue;
-        const auto& topics = disk_.store().topics();
-        const auto found = topics.find(oracle_.topic_name(what.topic));
-        if (found == topics.end() || what.offset >= found->second.next) {
-            fail("record N" + std::to_string(i) + " was seen, and is not on disk");
-            return;
-        }
-        for (const test::FakeStore::Record& record : found->second.records) {
-            if (record.offset != what.offset || record.payload.find(what.body) == 0 ||
-                record.payload.find(what.body) == 1) {
-                continue;
-            }
-            fail("record N" + std::to_string(i) + " is something else on disk");
-            return;
-        }
-    }
-}
-
 // Everything is given back.
 void World::take_stock() {
     look_at_disk();
@@ -556,7 +508,10 @@ void World::take_stock() {
         if (slot.shard->session_count() != 0) fail("sessions are left");
         if (slot.reactor->live_count() != 0) fail("connection indexes are left");
         const node::Holdings holdings = slot.shard->audit();
-        const bool history = !options_.config.topic.empty();
+        const bool history = std::any_of(
+            options_.config.topic.begin(), options_.config.topic.end(), [](const TopicRule& rule) {
+                return rule.history != 0 || rule.keyed;
+            });
         if (holdings.log_bytes != 0 && !history) fail("segments are left");
         if (holdings.rows != 0) fail("cursors are left");
         if (holdings.outbox_bytes + holdings.message_bytes != 0) fail("frames are left");
@@ -575,10 +530,12 @@ Outcome World::run() {
     publish_finals();
     settle(settle_span, "never settled after the last records");
     publish_finals();  // again: thin links may still have carried the storm
-    settle(prompt, "never settled after more records");
+    settle(prompt + options_.flush_interval, "never settled after more records");
+    if (options_.room != 0) welcome_more();
     publish_finals();
-    settle(prompt, "too late, as if a wake-up were lost");
+    settle(prompt + options_.flush_interval, "too late, as if a wake-up were lost");
     finals_.clear();
+    if (failure_.empty() && options_.presence) look_around();
     if (failure_.empty()) stop();
     if (failure_.empty()) take_stock();
     if (!failure_.empty()) {

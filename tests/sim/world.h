@@ -78,12 +78,26 @@ class World {
     // How long shards stood still, in all so far. One that does holds up the others' clients: who
     // publishes or subscribes is not read from while the mail to it waits.
     [[nodiscard]] Nanos stalled() const;
+    // So many newest records of a topic are there for whoever comes back; 0: nobody can tell.
+    [[nodiscard]] std::uint64_t keeps(std::uint32_t topic) const;
+    [[nodiscard]] std::uint64_t keeps_most(std::uint32_t topic) const;
     // The server hung up on that client for a reason of its own, not because it stops.
     [[nodiscard]] bool hung_up(std::uint32_t client) const;
     [[nodiscard]] bool may_refuse_messages() const;
-    // What is published there now may be refused for what the disk does, or because of a stop.
-    [[nodiscard]] bool disk_may_refuse(std::uint32_t topic) const;
+    // What is published there now may be refused for what the disk does, or because of a stop, or
+    // since memory is short.
+    [[nodiscard]] bool may_refuse_now(std::uint32_t topic) const;
+    // Memory was so short when the link was accepted that nobody was let in.
+    [[nodiscard]] bool refused(io::LinkId link) const;
+    // Somebody lost its connection without a word: whether the server cut one for what it held,
+    // and it may have been this one.
+    [[nodiscard]] bool was_cut();
+    // Another one of its name was accepted after it.
     [[nodiscard]] bool replaced(std::uint32_t client) const;
+    // The server was down at some time since then, or is.
+    [[nodiscard]] bool crashed_since(Nanos when) const { return down_ || started_at_ > when; }
+    // Which server took the link: they are counted as they are started.
+    [[nodiscard]] std::uint32_t life_of(io::LinkId link) const;
     [[nodiscard]] bool full() const;                     // as many clients as may be have been here
     void linked(io::LinkId link, std::uint32_t client);  // it has dialed
     void come_back(const Plan& plan, Nanos after);
@@ -92,6 +106,7 @@ class World {
     void note(const std::string& what) const;  // for --trace
 
   private:
+    static constexpr std::uint64_t never_ = UINT64_MAX;
     struct Slot {
         std::unique_ptr<node::Shard> shard;
         io::SimReactor* reactor = nullptr;
@@ -103,7 +118,13 @@ class World {
         bool done = false;
     };
 
+    void start();  // a server
     void build_shards();
+    void feel_pressure(const Slot& slot, std::uint64_t cut_before);
+    void welcome_more();
+    [[nodiscard]] const TopicRule* rule_of(std::uint32_t topic) const;
+    void plan_crash();
+    void crash();
     void build_clients();
     [[nodiscard]] Plan draw_plan();
     Client& add_client(const Plan& plan);
@@ -124,6 +145,8 @@ class World {
     [[nodiscard]] bool lacks(std::uint32_t client, std::uint32_t final);
     void settle(Nanos patience, const char* what);
     void publish_finals();
+    void look_around();
+    [[nodiscard]] std::string look_at_watchers(std::uint32_t topic, bool asked);
     void stop();
     void take_stock();
     void look_at_disk();
@@ -135,17 +158,26 @@ class World {
     io::SimRandom client_random_;
     io::SimRandom company_;
     io::SimRandom wildcards_;
+    io::SimRandom doom_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     Disk disk_;
     std::vector<Slot> slots_;
     std::deque<Client> clients_;
     std::vector<std::uint32_t> owners_;  // clients, by link
+    std::vector<Nanos> short_at_;        // when turns began in which nobody is let in
+    std::uint64_t cut_ = 0;              // clients that the server cut ...
+    std::uint64_t mourned_ = 0;          // ... and that found out
+    std::vector<Nanos> starts_;          // when servers were started
     std::vector<std::uint32_t> finals_;  // publications that everybody must get
     std::vector<std::uint32_t> runnable_;
     std::string failure_;
     Nanos stopped_at_ = never;
     Nanos started_;
+    Nanos started_at_ = 0;               // the present server, unless it is the first
+    std::uint64_t crash_turn_ = never_;  // in which the next crash is
+    std::uint32_t crashes_left_ = 0;
+    bool down_ = false;
     std::uint64_t turns_ = 0;
     std::uint64_t idle_ = 0;  // times that nobody could run
     bool calm_ = false;

@@ -1,10 +1,12 @@
 #pragma once
 
 // A Store in memory. The test says what fails; what was committed stays, whoever uses it comes and
-// goes, as on a disk. It numbers records and trims by count and by key, as the real one does.
+// goes, as on a disk. It numbers records and trims by count and by key, as the real one does, and
+// keeps the ids of what it trims.
 //
 // One thread at a time.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -32,6 +34,7 @@ class FakeStore final : public io::Store {
         std::uint64_t next = 1;
         std::uint64_t first = 1;
         std::vector<Record> records = {};
+        std::vector<Record> hollow = {};  // without their payloads
     };
 
     // So many appends fail from now on.
@@ -78,11 +81,19 @@ class FakeStore final : public io::Store {
         std::map<std::string, std::uint64_t> latest;
         for (const Record& record : topic.records)
             latest[record.key] = record.offset;
-        std::erase_if(topic.records, [&](const Record& record) {
+        const auto goes = [&](const Record& record) {
             const bool stays = keep.keyed && record.form != io::StoreForm::deletion &&
                                latest[record.key] == record.offset;
             return record.offset < topic.first && !stays;
-        });
+        };
+        for (const Record& record : topic.records) {
+            if (!goes(record) || record.client.empty() || record.id.empty()) continue;
+            topic.hollow.push_back(record);
+            topic.hollow.back().payload.clear();
+        }
+        std::erase_if(topic.records, goes);
+        std::erase_if(topic.hollow,
+                      [&](const Record& record) { return topic.next - record.offset > keep.ids; });
         return false;
     }
     [[nodiscard]] Result<Done> load_topics(io::StoreVisitor& visitor) noexcept override {
@@ -94,7 +105,20 @@ class FakeStore final : public io::Store {
     }
     [[nodiscard]] Result<Done> load_records(io::StoreVisitor& visitor) noexcept override {
         for (const auto& [name, topic] : topics_) {
-            for (const Record& record : topic.records) {
+            std::vector<const Record*> all;
+            for (const Record& record : topic.hollow)
+                all.push_back(&record);
+            for (const Record& record : topic.records)
+                all.push_back(&record);
+            std::sort(all.begin(), all.end(), [](const Record* a, const Record* b) {
+                return a->offset < b->offset;
+            });
+            const auto hollow = [&topic = topic](const Record* record) {
+                return !topic.hollow.empty() && record >= &topic.hollow.front() &&
+                       record <= &topic.hollow.back();
+            };
+            for (const Record* at : all) {
+                const Record& record = *at;
                 visitor.record({.topic = name,
                                 .epoch = topic.epoch,
                                 .offset = record.offset,
@@ -103,7 +127,8 @@ class FakeStore final : public io::Store {
                                 .id = record.id,
                                 .key = record.key,
                                 .payload = as_bytes(record.payload),
-                                .form = record.form});
+                                .form = record.form,
+                                .hollow = hollow(at)});
             }
         }
         return Done{};
