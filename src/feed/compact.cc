@@ -105,7 +105,7 @@ Seq CompactLog::commit() noexcept {
     return seq;
 }
 
-// Keys come with a commit alone, so what goes before one counts a little longer.
+// Keys come with a commit alone; what is gathered for readers counts from the next one on.
 void CompactLog::count_heap() noexcept {
     const std::size_t now = heap_bytes();
     pool_->count_heap(now, std::exchange(counted_, now));
@@ -119,6 +119,7 @@ void CompactLog::settle() noexcept {
     }
     open_size_ = page_size;
     gathered_ = {};
+    count_heap();
     sweep(sweep_budget_max, Pressure::quiet);
 }
 
@@ -493,9 +494,11 @@ Slice CompactLog::gathered(Seq first) const noexcept {
 // Adds the live records of [first, end) as far as there is room, in one go not too many. Returns
 // how many these are.
 std::uint32_t CompactLog::gather(Seq first, Seq end) const noexcept {
-    if (gathered_.bytes.capacity() == 0) gathered_.bytes.reserve(gather_max);
+    if (gathered_.bytes.capacity() == 0) {
+        gathered_.bytes.reserve(std::clamp(live_bytes_, page_size, gather_max));
+    }
     const std::size_t begin = gathered_.bytes.size();
-    const std::size_t most = std::min(begin + gather_size, gather_max);
+    const std::size_t most = std::min(begin + gather_size, gathered_.bytes.capacity());
     std::uint32_t count = 0;
     Segment* segment = segment_of(first);
     std::uint32_t index = lower_bound(*segment, first);

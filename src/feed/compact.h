@@ -11,8 +11,8 @@
 //
 // Where holes are many, runs are short, and a send of each would cost more than its bytes. So short
 // ones are copied together (*gathered*), some 64 KiB at a time, for all who stand there, until a
-// record comes. Gathered bytes are 256 KiB at most, from the heap, and only while somebody reads
-// behind the window; past that runs go out as they are.
+// record comes. Gathered bytes are 256 KiB at most, and no more than the state, from the heap, and
+// only while somebody reads behind the window; past that runs go out as they are.
 //
 // What is superseded behind the window leaves holes. A sweep goes round from the oldest segment to
 // the window, and copies what is live of it to new segments while holes and unused room take more
@@ -161,7 +161,7 @@ class CompactLog {
     [[nodiscard]] std::size_t tombstones() const noexcept { return keys_.tombstones(); }
     [[nodiscard]] std::size_t live_bytes() const noexcept { return live_bytes_; }  // of keys()
     [[nodiscard]] std::size_t held_bytes() const noexcept { return held_; }        // its segments
-    [[nodiscard]] std::size_t heap_bytes() const noexcept {  // counted
+    [[nodiscard]] std::size_t heap_bytes() const noexcept {                        // counted
         return keys_.heap_bytes() + gathered_.bytes.capacity();
     }
     // Bytes that sweeps have copied so far.

@@ -36,6 +36,8 @@ constexpr std::uint64_t mail_overhead = 512;
 constexpr std::uint64_t mail_min = 16;
 // A key of a keyed topic, beside its record: the name, a place in a table and in a list.
 constexpr std::uint64_t key_bytes = 384;
+// Of such a topic: records copied together for slow readers (feed/compact.h).
+constexpr std::uint64_t gathered_bytes = 256 * kib;
 // A record that waits for the disk, beside its payload: names, ids, a place in an index.
 constexpr std::uint64_t pending_bytes = 1536;
 // The store itself: pages that it keeps, the index of its write-ahead log, threads of workers.
@@ -155,7 +157,8 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     for (const TopicRule& rule : config.topic) {
         if (!rule.keyed) continue;
         const bool one = feed::kind_of(rule.pattern) == feed::NameKind::plain;
-        const std::uint64_t each = plus(rule.keys_bytes, times(rule.keys_max, key_bytes));
+        const std::uint64_t state = plus(rule.keys_bytes, times(rule.keys_max, key_bytes));
+        const std::uint64_t each = plus(state, std::min(rule.keys_bytes, gathered_bytes));
         bytes = plus(bytes, times(one ? 1 : config.topics_max, each));
     }
     return bytes;

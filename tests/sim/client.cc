@@ -484,7 +484,8 @@ void Client::on_ack(const Envelope& envelope) {
         fail("an ack of nothing: " + std::string(envelope.id));
         return;
     }
-    const std::string problem = world_.oracle().acknowledged(publication, envelope);
+    const std::string problem =
+        world_.oracle().acknowledged(publication, envelope, world_.life_of(link_));
     if (!problem.empty()) fail(problem + " (ack of N" + std::to_string(publication) + ")");
 }
 

@@ -143,7 +143,8 @@ void Client::act() {
     alarm_in(Alarm::act,
              plan_.act_every / 2 +
                  static_cast<Nanos>(random_.below(static_cast<std::uint64_t>(plan_.act_every))));
-    if (world_.options().room != 0 && !plan_.raw && curious_.chance(1, 3)) hoard();
+    const bool hoards = world_.options().room != 0 && !plan_.raw && plan_.kind != Kind::liar;
+    if (hoards && curious_.chance(1, 3)) hoard();
     const std::uint32_t often = world_.options().questions;
     if (often > 0 && plan_.kind != Kind::liar && curious_.chance(often, 1024)) ask_question();
     if (plan_.kind == Kind::liar) {

@@ -70,7 +70,7 @@ class Disk final : public node::Worker {
     void calm_down() {
         calm_ = true;
         store_.fail(io::StoreFault::none, 0);
-        on_alarm();
+        if (armed_) net_.alarm(net_.now() + nanos_per_ms, alarm_);  // whatever it is stuck in ends
     }
     [[nodiscard]] const node::Storage& storage() const { return storage_; }
     [[nodiscard]] test::FakeStore& store() { return store_; }

@@ -121,7 +121,9 @@ std::uint32_t Oracle::identify(std::string_view payload) const {
     return value < count() ? static_cast<std::uint32_t>(value) : none;
 }
 
-std::uint32_t Oracle::epoch_number(std::uint32_t topic, std::string_view name) {
+// none: a durable topic had records under another epoch by then. Who is slow may hear late of one
+// that an earlier server gave it before it had any.
+std::uint32_t Oracle::epoch_number(std::uint32_t topic, std::string_view name, std::uint32_t life) {
     std::vector<Epoch>& epochs = topics_[topic].epochs;
     std::uint32_t number = 0;
     while (number < epochs.size() && epochs[number].name != name) {
@@ -129,9 +131,9 @@ std::uint32_t Oracle::epoch_number(std::uint32_t topic, std::string_view name) {
     }
     if (number < epochs.size()) return number;
     for (const Epoch& former : epochs) {
-        if (topic < durable_ && !former.order.empty()) return none;
+        if (topic < durable_ && former.life <= life && !former.order.empty()) return none;
     }
-    epochs.push_back({.name = std::string(name), .order = {}});
+    epochs.push_back({.name = std::string(name), .life = life, .order = {}});
     return number;
 }
 
@@ -143,7 +145,7 @@ std::string Oracle::subscribed(Reading& reading,
     const std::uint64_t offset = number(member(payload, "offset"));
     const std::string_view name = member(payload, "epoch");
     if (name.size() != 16) return "not an epoch";
-    const std::uint32_t epoch = epoch_number(reading.topic, name);
+    const std::uint32_t epoch = epoch_number(reading.topic, name, reading.life);
     if (epoch == none) return "a durable topic has another epoch";
     const bool same = resumes && epoch == reading.epoch;
     if (member(payload, "recovered") == "true") {
@@ -190,13 +192,15 @@ void Oracle::touch(std::uint32_t topic, Nanos now) {
     topics_[topic].touched = std::min(topics_[topic].touched, now);
 }
 
-std::string Oracle::acknowledged(std::uint32_t publication, const Envelope& ack) {
+std::string Oracle::acknowledged(std::uint32_t publication,
+                                 const Envelope& ack,
+                                 std::uint32_t life) {
     Publication& what = publications_[publication];
     if (ack.topic != topics_[what.topic].name) return "another topic's ack";
     const std::string_view name = member(ack.payload, "epoch");
     if (name.size() != 16) return "not an epoch";
     what.refused = false;
-    const std::uint32_t epoch = epoch_number(what.topic, name);
+    const std::uint32_t epoch = epoch_number(what.topic, name, life);
     if (epoch == none) return "a durable topic has another epoch";
     return place(publication, epoch, number(member(ack.payload, "offset")));
 }

@@ -96,6 +96,7 @@ struct HistoryWish {
     // When it was asked: the topic's epoch, and which offset in it nobody had seen yet.
     std::uint32_t epoch = 0;
     std::uint64_t unseen = 0;
+    std::uint32_t life = 0;  // the server that answers
 };
 
 class Oracle {
@@ -158,7 +159,9 @@ class Oracle {
                                       std::string_view payload,
                                       std::uint64_t kept,
                                       std::uint64_t kept_most);
-    [[nodiscard]] std::string acknowledged(std::uint32_t publication, const Envelope& ack);
+    [[nodiscard]] std::string acknowledged(std::uint32_t publication,
+                                           const Envelope& ack,
+                                           std::uint32_t life);
     // Of the epoch that the reading stands in.
     [[nodiscard]] const std::string& epoch_name(const Reading& reading) const {
         return topics_[reading.topic].epochs[reading.epoch].name;
@@ -184,6 +187,7 @@ class Oracle {
   private:
     struct Epoch {
         std::string name;
+        std::uint32_t life;                // of the server that told of it
         std::vector<std::uint32_t> order;  // by offset; empty: none was seen
     };
     struct Topic {
@@ -192,7 +196,9 @@ class Oracle {
         std::vector<Epoch> epochs;  // more than one: nobody needed it for a minute
     };
 
-    [[nodiscard]] std::uint32_t epoch_number(std::uint32_t topic, std::string_view name);
+    [[nodiscard]] std::uint32_t epoch_number(std::uint32_t topic,
+                                             std::string_view name,
+                                             std::uint32_t life);
     [[nodiscard]] std::string follow(Reading& reading, std::uint32_t publication);
     [[nodiscard]] std::string keyed_record(Reading& reading, const Envelope& update);
     // That it is what somebody published there, and which one.

@@ -48,7 +48,7 @@ std::string Oracle::history(const HistoryWish& wish,
         return next == 1 && records.empty() && !more ? "" : "records of a topic without an epoch";
     }
     if (wish.topic == none) return "a topic of which nobody heard";
-    const std::uint32_t epoch = epoch_number(wish.topic, name);
+    const std::uint32_t epoch = epoch_number(wish.topic, name, wish.life);
     if (epoch == none) return "a durable topic has another epoch";
     if (epoch == wish.epoch && next < wish.unseen) return "older than what was seen before";
     if (!keyed_ && kept_most != 0 && next - first > kept_most) return "more than may be kept";

@@ -46,6 +46,7 @@ void Client::ask_history() {
     Oracle& oracle = world_.oracle();
     Question question{.id = next_id_++};
     HistoryWish& wish = question.wish;
+    wish.life = world_.life_of(link_);
     if (!curious_.chance(1, 16)) {
         wish.topic = static_cast<std::uint32_t>(curious_.below(oracle.topic_count()));
         oracle.note_head(wish);
