@@ -31,7 +31,7 @@ class UsageTest(unittest.TestCase):
                 ['--seed', '1', '--nonsense', '1'], ['--seed', '1', '--nonsense'],
                 ['--seed', '1', '--conns', '0'], ['--seed', '1', '--shards', '65'],
                 ['--seed', '1', '--topics', '11'], ['--seed', '1', '--jobs', '65'],
-                ['--seed', '1', '--plant', '30'],
+                ['--seed', '1', '--plant', '41'],
                 ['--seed', '1', '--ledger', '/nowhere/at/all'],
                 ['--seed', '1', '--record', '/nowhere/at/all'],
                 ['--seeds', '1..2', '--record', '/dev/null'],
@@ -85,7 +85,7 @@ class UsageTest(unittest.TestCase):
             self.refuses(ROOT / 'scripts/fuzz', *words)
 
     def test_scripts_plants_refuses_wrong_words(self):
-        for words in (['0'], ['30'], ['five'], ['--seeds'], ['--seeds', '0'], ['--seeds', 'x', '5'],
+        for words in (['0'], ['41'], ['five'], ['--seeds'], ['--seeds', '0'], ['--seeds', 'x', '5'],
                       ['--sim', '/nowhere/at/all', '5'], ['--sim', ROOT, '5'], ['--nonsense']):
             self.refuses(ROOT / 'scripts/plants', *words)
 

@@ -193,13 +193,13 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                times(config.dedup_max, config.shards),
                feed::DedupWindow::entry_bytes,
                "dedup-max"),
-        row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
         row_of("what subscriptions owe",
                times(clients, config.topics_per_client_max),
                feed::AckWindow::row_bytes,
                "topics-per-client-max"),
         row_of("sessions", 1, config.session_memory, "session-memory"),
         row_of("reports", config.shards, Reports::reports_max * Reports::report_bytes, "shards"),
+        row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
     };
     const std::uint64_t keys = keys_bytes_of(config);
     if (keys > 0) {

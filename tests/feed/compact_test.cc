@@ -196,7 +196,7 @@ TEST_CASE("compact: where every other record is superseded, what is left comes i
     CHECK(all == want);
     CHECK(slices <= 8);  // 137 kB, where runs have 3 records in the mean
     CHECK(want.starts_with(parts));
-    CHECK(world.lane.compact().heap_bytes() > 256 * 1024);
+    CHECK(world.lane.compact().heap_bytes() > want.size());  // what is gathered counts
     parts += world.read(slower);
     CHECK(parts == want);
     world.lane.release_if_drained();

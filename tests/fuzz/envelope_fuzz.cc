@@ -51,6 +51,11 @@ void demand_round_trip(const DataUpdate& update, Inbound& inbound, std::string& 
     test::demand(inbound.key == update.key, "the key survives");
     test::demand(inbound.ack_required == update.ack_required, "ack_required survives");
     test::demand(inbound.has_payload, "there is a payload");
+    std::vector<std::byte> frame(encoded_size(update));
+    encode(update, frame);
+    test::demand(wants_ack(frame) == update.ack_required, "whoever has the bytes sees it");
+    test::demand(has_id(frame, update.id), "and its id");
+    test::demand(!has_id(frame, std::string(update.id) + "x"), "and no other");
 }
 
 // Everything else that the server says, with texts and a number that the client chose.
@@ -62,11 +67,13 @@ void answer(std::string_view id, std::string_view topic, std::string_view text) 
     demand_readable(Welcome{.id = id, .wall_ns = ns, .client_id = text}, inbound, again);
     demand_readable(Subscribed{.id = id, .topic = topic, .epoch = number}, inbound, again);
     demand_readable(Unsubscribed{.id = id, .topic = topic}, inbound, again);
-    demand_readable(Ack{.id = id, .topic = topic, .offset = number}, inbound, again);
     const std::string record(R"({"type":"data_update","payload":[]})");
     const std::vector<Bytes> records(number % 4, as_bytes(record));
     // It is about some topic, always.
     const std::string_view name = topic.empty() ? "t" : topic;
+    demand_readable(Ack{.id = id, .topic = name, .offset = number}, inbound, again);
+    demand_readable(
+        Expired{.id = id, .topic = name, .offset = number, .clients = number}, inbound, again);
     demand_readable(
         History{.id = id, .topic = name, .next = number, .records = records}, inbound, again);
     const std::vector<Present> clients(
