@@ -22,6 +22,7 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
       random_(world.client_random().fork()),
       again_(world.options().seed ^ (0xa6a1'0000ULL + index), world.options().tape),
       curious_(world.options().seed ^ (0xc0'7105'0000ULL + index), world.options().tape),
+      sure_(world.options().seed ^ (0x5'03e0'0000ULL + index), world.options().tape),
       next_id_(1'000'000'000 + std::uint64_t{index} * 100'000) {
     for (const std::uint32_t topic : plan_.topics) {
         readings_.emplace_back().topic = topic;
@@ -30,6 +31,8 @@ Client::Client(World& world, std::uint32_t index, Plan plan)
         readings_[static_cast<std::size_t>(&known - plan_.memory.data())] = known;
     }
     watches_.resize(readings_.size());
+    session_ = plan_.session;
+    debts_ = plan_.debts;
     misbehaves_ = plan_.kind == Kind::flooder;
 }
 
@@ -101,6 +104,7 @@ void Client::dial() {
         }
     }
     if (plan_.who != none) target += "client_id=c" + std::to_string(plan_.who);
+    if (!session_.empty()) target += "&session=" + session_;
     const std::string request = upgrade_request(target);
     note("dials",
          "shard " + std::to_string(plan_.reactor) + " link " + std::to_string(link_) + " kind " +
@@ -190,6 +194,7 @@ void Client::calm_down() {
         return;
     }
     if (!rest_.empty()) say({});
+    acknowledge_all();
     if (plan_.kind == Kind::slow) on_readable();
 }
 
@@ -342,6 +347,7 @@ void Client::on_envelope(std::string_view text) {
     if (envelope.type == "pong") {
         if (pongs_asked_ == 0) fail("a pong that nobody asked for");
         pongs_asked_--;
+        on_pong(envelope.id);
         return;
     }
     if (envelope.type == "error") {
@@ -371,7 +377,9 @@ void Client::on_envelope(std::string_view text) {
     }
     std::string problem;
     if (envelope.type == "data_update") {
+        if (is_repeat(*reading, envelope, text)) return;
         problem = world_.oracle().record(*reading, envelope);
+        owe(*reading, envelope, text);
     } else if (envelope.type == "gap") {
         // Too much was published on a new topic before those it was made for could be brought.
         const bool kept = plan_.pattern.empty() || member(envelope.payload, "reason") != "history";
@@ -431,6 +439,7 @@ void Client::on_answer(const Envelope& envelope) {
         return;
     }
     if (watch.on) ask_presence(reading.topic);
+    session_ = member(envelope.payload, "session");
     Oracle& oracle = world_.oracle();
     const std::string problem = reading.state == Reading::State::on
                                     ? oracle.named(reading, envelope.payload, world_.now())
@@ -477,25 +486,6 @@ void Client::on_brought(Reading& reading, const Envelope& envelope) {
     if (!problem.empty()) fail(problem + " (topic " + std::to_string(reading.topic) + ")");
 }
 
-// What was acknowledged is in the log: whoever reads the topic gets it, under this offset.
-void Client::on_ack(const Envelope& envelope) {
-    const auto publication = static_cast<std::uint32_t>(number(envelope.id));
-    if (!forget_unanswered(publication)) {
-        fail("an ack of nothing: " + std::string(envelope.id));
-        return;
-    }
-    const std::string problem =
-        world_.oracle().acknowledged(publication, envelope, world_.life_of(link_));
-    if (!problem.empty()) fail(problem + " (ack of N" + std::to_string(publication) + ")");
-}
-
-bool Client::forget_unanswered(std::uint64_t id) {
-    const auto found = std::find(unanswered_.begin(), unanswered_.end(), id);
-    if (found == unanswered_.end()) return false;
-    unanswered_.erase(found);
-    return true;
-}
-
 void Client::on_error(const Envelope& envelope) {
     const std::string_view code = member(envelope.payload, "code");
     const std::uint64_t id = number(envelope.id);
@@ -508,6 +498,7 @@ void Client::on_error(const Envelope& envelope) {
     const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
     const bool unstored = stored && world_.options().durable != 0;
     if (on_refused(id, code)) return;
+    if (code == "not_awaited" && plan_.acks) return;  // said twice, or it has expired
     const bool covered = code == "covered" && pattern_.state == Reading::State::on;
     const bool usual =
         limited || crowded || many || unstored || covered || (keys && world_.oracle().keyed());

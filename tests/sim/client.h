@@ -8,9 +8,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "io/sim_net.h"
@@ -33,6 +35,14 @@ enum class Kind : std::uint8_t {
     leaver,          // goes in some way, and comes back
 };
 
+// Topic and offset of a record that wants to be acknowledged.
+using Place = std::pair<std::uint32_t, std::uint64_t>;
+struct Debt {
+    std::size_t hash = 0;  // of the whole envelope
+    bool told = false;     // it was acknowledged
+    bool settled = false;  // ... and the server has heard it: it may not come again
+};
+
 struct Plan {
     Kind kind = Kind::good;
     bool raw = false;
@@ -48,6 +58,9 @@ struct Plan {
     // and which publications it heard no answer to.
     std::vector<Reading> memory = {};
     std::vector<std::uint32_t> unanswered = {};
+    bool acks = false;  // it acknowledges what it gets; from the connection before, as one session:
+    std::string session = {};
+    std::map<Place, Debt> debts = {};
 };
 
 // What its socket has not taken yet. A flooder has much of it, and loses it byte by byte.
@@ -137,6 +150,14 @@ class Client {
     void hoard();
     void lie();
     void ask_question();
+    [[nodiscard]] bool is_repeat(const Reading& reading,
+                                 const Envelope& envelope,
+                                 std::string_view text);
+    void owe(const Reading& reading, const Envelope& envelope, std::string_view text);
+    void acknowledge(const Reading& reading, const Envelope& envelope);
+    void acknowledge_all();
+    void on_pong(std::string_view id);
+    void keep_debts(Plan& next) const;
     void ask_history();
     void on_history(const Envelope& envelope);
     void on_presence(const Envelope& envelope);
@@ -186,6 +207,7 @@ class Client {
     io::SimRandom random_;
     io::SimRandom again_;    // what it says twice, and where it goes on
     io::SimRandom curious_;  // what it asks
+    io::SimRandom sure_;     // what it acknowledges
     State state_ = State::idle;
     io::LinkId link_ = io::no_link_id;
     Reader reader_;
@@ -195,10 +217,13 @@ class Client {
     std::vector<Reading> readings_;
     Reading pattern_;  // only its state and what is expected
     Nanos confirmed_ = never;
-    bool lacks_place_ = false;  // a topic could not be brought
+    bool lacks_place_ = false;    // a topic could not be brought
     std::vector<Watch> watches_;  // one for each of readings_
     std::vector<Question> questions_;
     std::string name_;
+    std::string session_;
+    std::map<Place, Debt> debts_;
+    std::map<std::uint64_t, std::vector<Place>> told_;  // by the ping behind the ack
     std::vector<std::uint32_t> unanswered_;  // publications, one entry for each time they were said
     std::uint64_t next_id_;
     std::uint32_t pongs_asked_ = 0;

@@ -44,6 +44,7 @@ void Client::request(Reading& reading, bool subscribe) {
         wish += (wish.empty() ? "" : ",") + std::string("\"max_rate\":") +
                 std::to_string(again_.between(20, 100));
     }
+    if (subscribe && plan_.acks) wish += (wish.empty() ? "" : ",") + std::string(R"("acks":true)");
     if (!watching.empty()) wish += (wish.empty() ? "" : ",") + watching;
     if (!wish.empty()) text += ",\"payload\":{" + wish + "}";
     say_frame(Op::text, text + "}");
@@ -57,6 +58,8 @@ void Client::request_pattern(bool subscribe) {
                        "\"";
     if (subscribe && world_.oracle().keyed() && again_.chance(1, 8)) {
         text += ",\"payload\":{\"max_rate\":" + std::to_string(again_.between(20, 100)) + "}";
+    } else if (subscribe && plan_.acks) {
+        text += R"(,"payload":{"acks":true})";
     }
     say_frame(Op::text, text + "}");
 }
@@ -273,6 +276,7 @@ void Client::come_back() {
         next.unanswered = unanswered_;
         world_.oracle().forgive(index_);
     }
+    keep_debts(next);
     world_.come_back(next, static_cast<Nanos>(random_.between(1, 500)) * ms);
 }
 

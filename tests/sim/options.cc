@@ -157,6 +157,19 @@ void draw_questions(Options& options) {
     });
 }
 
+// Clients that acknowledge, in worlds where nobody keeps them from saying so.
+void draw_acks(Options& options) {
+    io::SimRandom random(options.seed ^ 0xac4ed, options.tape);
+    Config& config = options.config;
+    if (options.keyed || config.messages_per_second != 0 || !random.chance(1, 2)) return;
+    options.acks = static_cast<std::uint32_t>(random.between(300, 1024));
+    config.ack_timeout = random.between(50, 3000) * units::ms;
+    config.ack_timeout_max = random.between(50, 10'000) * units::ms;
+    config.ack_attempts = random.between(0, 8);
+    config.ack_expiry = random.between(1, 60) * units::s;
+    config.session_time = random.between(0, 20) * units::s;
+}
+
 void draw_flush(Options& options) {
     io::SimRandom random(options.seed ^ 0xf1054, options.tape);
     if (!random.chance(1, 5)) return;
@@ -239,6 +252,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     draw_wildcards(options);
     draw_crashes(options);
     draw_questions(options);
+    draw_acks(options);
     draw_flush(options);
     draw_memory(options);
     return options;

@@ -79,6 +79,7 @@ struct Options {
     std::uint32_t questions = 0;
     bool presence = false;  // topics have it
 
+    std::uint32_t acks = 0;    // of 1024 who may: those who acknowledge what they get
     Nanos flush_interval = 0;  // of all topics
     // Memory for what grows (node/budget.h), and of it what the logs of a shard keep. 0: endless.
     std::uint64_t room = 0;

@@ -35,6 +35,7 @@ World::World(const Options& options)
       company_(options.seed ^ 0xc0117, options.tape),
       wildcards_(options.seed ^ 0x3a8d5, options.tape),
       doom_(options.seed ^ 0xd003, options.tape),
+      vows_(options.seed ^ 0x70f5, options.tape),
       oracle_(options.topics, options.keyed, options.durable),
       disk_(options_, net_, disk_alarm),
       slots_(options.shards),
@@ -95,6 +96,7 @@ Plan World::draw_plan() {
             plan.topics.push_back(topic);
         }
     }
+    plan.acks = may && !plan.raw && options_.acks > 0 && vows_.chance(options_.acks, 1024);
     return plan;
 }
 
@@ -127,7 +129,11 @@ void World::come_back(const Plan& plan, Nanos after) {
     if (!plan.raw && company_.chance(options_.renamed, 1024)) {
         again.who = company_.chance(1, 2) ? none : static_cast<std::uint32_t>(company_.below(6));
     }
-    if (again.who != plan.who) again.unanswered.clear();  // to the server it is somebody else
+    if (again.who != plan.who) {  // to the server it is somebody else
+        again.unanswered.clear();
+        again.session.clear();
+        again.debts.clear();
+    }
     add_client(again);
     net_.alarm(now() + after, (index << 8) | static_cast<std::uint64_t>(Client::Alarm::dial));
 }

@@ -159,6 +159,7 @@ class World {
     io::SimRandom company_;
     io::SimRandom wildcards_;
     io::SimRandom doom_;
+    io::SimRandom vows_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     Disk disk_;
