@@ -45,21 +45,21 @@ void AckWindow::demand_older(std::span<const Seq> seqs, Tick expires) noexcept {
     }
 }
 
-std::uint32_t AckWindow::ask(std::uint32_t row,
-                             Seq from,
-                             std::span<const Seq> open,
-                             Tick now) noexcept {
+std::vector<Seq> AckWindow::ask(std::uint32_t row,
+                                Seq from,
+                                std::span<const Seq> open,
+                                Tick now) noexcept {
     Row& at = rows_[row];
     RC_CHECK(!at.asks);
     asking_++;
     const std::uint64_t end = number_of(from);
     at = {.base = end, .mark = end, .asks = true};
-    std::uint32_t missed = 0;
+    std::vector<Seq> missed;
     for (std::size_t i = open.size(); i > 0; i--) {
         const std::uint64_t number = number_of(open[i - 1]);
         const bool there = number < end && numbered(number).seq == open[i - 1];
         if (!there || end - number > span) {
-            missed++;
+            missed.push_back(open[i - 1]);
             continue;
         }
         // Everything between this one and the one behind it counts as confirmed.
@@ -73,6 +73,11 @@ std::uint32_t AckWindow::ask(std::uint32_t row,
         at.due = now;
     }
     return missed;
+}
+
+void AckWindow::stop(std::uint32_t row) noexcept {
+    if (rows_[row].asks) asking_--;
+    rows_[row] = {};
 }
 
 Seq AckWindow::limit(std::uint32_t row) const noexcept {
@@ -176,10 +181,12 @@ void AckWindow::skip(std::uint32_t row, Seq seq) noexcept {
 }
 
 // The number of the first demand that somebody may still confirm.
-std::uint64_t AckWindow::miss_until(Tick now, Seq first) noexcept {
+std::uint64_t AckWindow::miss_until(Tick now, Seq first, bool& more) noexcept {
     std::uint64_t gone = first_number_;
     while (gone < end_number() &&
            (numbered(gone).seq < first || is_past(now, numbered(gone).expires))) {
+        more = gone - first_number_ == expiries_max;
+        if (more) break;
         gone++;
     }
     std::uint64_t needed = end_number();

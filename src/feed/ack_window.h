@@ -66,8 +66,10 @@ class AckWindow {
 
     // From now on the reader of this row, whose next record is `from`, confirms what is demanded.
     // `open`: older records, in order, that it has not confirmed either; they are out again at
-    // `now`. Those that are no demands any more it has missed. Returns how many these are.
-    std::uint32_t ask(std::uint32_t row, Seq from, std::span<const Seq> open, Tick now) noexcept;
+    // `now`. Those that are no demands any more it has missed: returned.
+    std::vector<Seq> ask(std::uint32_t row, Seq from, std::span<const Seq> open, Tick now) noexcept;
+    // ... and from now on nothing any more, whatever it owes.
+    void stop(std::uint32_t row) noexcept;
     [[nodiscard]] bool asks(std::uint32_t row) const noexcept { return rows_[row].asks; }
     [[nodiscard]] bool anyone_asks() const noexcept { return asking_ != 0; }
 
@@ -97,16 +99,20 @@ class AckWindow {
 
     // What expires by `now`, and what is older than `first`, the log's oldest record, is missed by
     // all who have not confirmed it. Then drops what concerns nobody any more, and calls
-    // tell(demand) for each of those that somebody missed. O(rows).
+    // tell(demand) for each of those that somebody missed. O(rows), and bounded: true if there is
+    // more to do.
     template <typename Tell>
-    void settle(Tick now, Seq first, const Tell& tell) noexcept {
-        const std::uint64_t needed = miss_until(now, first);
-        while (!demands_.empty() && first_number_ < needed) {
+    [[nodiscard]] bool settle(Tick now, Seq first, const Tell& tell) noexcept {
+        bool more = false;
+        const std::uint64_t needed = miss_until(now, first, more);
+        for (std::uint32_t left = drops_max; !demands_.empty() && first_number_ < needed; left--) {
+            if (left == 0) return true;
             if (demands_.front().missed != 0) tell(demands_.front());
             known_from_ = demands_.front().seq + 1;
             demands_.pop_front();
             first_number_++;
         }
+        return more;
     }
     // What is older is not needed for sending anything again; UINT64_MAX: nothing is.
     [[nodiscard]] Seq keep_from() const noexcept {
@@ -121,6 +127,10 @@ class AckWindow {
     }
 
   private:
+    // Of one settle(): demands that expire, each looked at for every row, and that are dropped.
+    static constexpr std::uint32_t expiries_max = 64;
+    static constexpr std::uint32_t drops_max = 4096;
+
     struct Row {
         std::uint64_t base = 0;   // number of the oldest demand that is not confirmed
         std::uint64_t bits = 0;   // bit i: demand base + i is confirmed
@@ -149,7 +159,7 @@ class AckWindow {
     static void advance(Row& at, std::uint64_t base) noexcept;
     static void pass_confirmed(Row& at) noexcept;
     void miss_below(Row& at, std::uint64_t number) noexcept;
-    [[nodiscard]] std::uint64_t miss_until(Tick now, Seq first) noexcept;
+    [[nodiscard]] std::uint64_t miss_until(Tick now, Seq first, bool& more) noexcept;
 
     template <typename Visit>
     void each_below(std::uint32_t row, std::uint64_t end, const Visit& visit) const noexcept {

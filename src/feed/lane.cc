@@ -81,9 +81,14 @@ AckWindow& Lane::open_acks() noexcept {
     return *acks_;
 }
 
-std::uint32_t Lane::ask_acks(std::uint32_t row, std::span<const Seq> open, Tick now) noexcept {
+std::vector<Seq> Lane::ask_acks(std::uint32_t row, std::span<const Seq> open, Tick now) noexcept {
     rows_[row].limited = true;
     return open_acks().ask(row, rows_[row].seq, open, now);
+}
+
+void Lane::stop_acks(std::uint32_t row) noexcept {
+    rows_[row].limited = false;
+    if (acks_ != nullptr) acks_->stop(row);
 }
 
 // What is out goes to the end of the record before the one that has to wait.

@@ -124,7 +124,8 @@ class Lane {
     AckWindow& open_acks() noexcept;
     void close_acks() noexcept { acks_.reset(); }  // precondition: nobody confirms any more
     // Row `row` confirms from now on (AckWindow::ask), or is not held to its window any more.
-    std::uint32_t ask_acks(std::uint32_t row, std::span<const Seq> open, Tick now) noexcept;
+    std::vector<Seq> ask_acks(std::uint32_t row, std::span<const Seq> open, Tick now) noexcept;
+    void stop_acks(std::uint32_t row) noexcept;
     void lift_limit(std::uint32_t row) noexcept { rows_[row].limited = false; }
 
     // The reader's own number of this subscription has changed.

@@ -20,8 +20,9 @@ namespace {
 
 constexpr Nanos look_time = nanos_per_ms / 4;               // of a turn
 constexpr std::size_t again_max = std::size_t{256} * 1024;  // bytes to one client at a time
-constexpr std::uint64_t scan_max = 64 * 1024;               // records, when somebody begins
+constexpr std::uint64_t scan_max = 4096;                    // records, when somebody begins
 constexpr std::uint32_t looks_per_timeout = 4;
+constexpr std::uint32_t searched_max = 256;  // records, for one with an id
 
 }  // namespace
 
@@ -50,14 +51,7 @@ std::uint32_t Acks::ask(io::ConnIndex conn, const feed::Topic& topic, std::uint3
     feed::Lane& lane = *topic.lane(LaneKind::envelope);
     RC_CHECK(!lane.keyed());
     if (lane.acks() != nullptr && lane.acks()->asks(row)) return 0;
-    std::vector<Seq> open;
-    std::vector<Owed>* left = sessions_[conn].owed.get();
-    for (std::size_t i = 0; left != nullptr && i < left->size(); i++) {
-        if ((*left)[i].topic != topic.name()) continue;
-        if ((*left)[i].epoch == topic.epoch) open = std::move((*left)[i].open);
-        left->erase(left->begin() + static_cast<std::ptrdiff_t>(i));
-        break;
-    }
+    std::vector<Seq> open = take_owed(conn, topic);
     const Seq from = lane.row(row).seq;
     // What comes anyway, with what is behind `from`.
     open.erase(std::lower_bound(open.begin(), open.end(), from), open.end());
@@ -68,9 +62,29 @@ std::uint32_t Acks::ask(io::ConnIndex conn, const feed::Topic& topic, std::uint3
         if (!listed) asked_.push_back(topic.id());
     }
     find_demands(lane, open.empty() ? from : open.front());
-    const std::uint32_t missed = lane.ask_acks(row, open, sessions_.now());
-    counters_.acks_missed += missed;
-    return static_cast<std::uint32_t>(open.size()) - missed;
+    const std::size_t count = open.size();
+    Owed missed{.topic = std::string(topic.name()), .epoch = topic.epoch, .open = {}};
+    missed.open = lane.ask_acks(row, open, sessions_.now());
+    miss(missed);
+    return static_cast<std::uint32_t>(count - missed.open.size());
+}
+
+// What its session owes of the topic; of another epoch that is missed.
+std::vector<Seq> Acks::take_owed(io::ConnIndex conn, const feed::Topic& topic) noexcept {
+    std::vector<Seq> open;
+    std::vector<Owed>* left = sessions_[conn].owed.get();
+    if (left == nullptr) return open;
+    for (std::size_t i = left->size(); i-- > 0;) {
+        Owed& each = (*left)[i];
+        if (each.topic != topic.name()) continue;
+        if (each.epoch == topic.epoch) {
+            open = std::move(each.open);
+        } else {
+            miss(each);
+        }
+        left->erase(left->begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    return open;
 }
 
 // Demands that are in the log from before anybody asked, or that everybody had acknowledged.
@@ -99,18 +113,20 @@ feed::Lane* Acks::lane_of(const Subscription& at) noexcept {
 
 bool Acks::acknowledge(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
     Session& session = sessions_[conn];
-    for (std::uint32_t link = 0; link < session.subscriptions.size(); link++) {
+    std::uint32_t left = searched_max;
+    for (std::uint32_t link = 0; link < session.subscriptions.size() && left > 0; link++) {
         const Subscription at = session.subscriptions[link];
         if (lane_of(at) == nullptr) continue;
         if (!inbound.topic.empty() && topics_.get(at.topic)->name() != inbound.topic) continue;
-        if (confirm(conn, at, inbound)) return true;
+        if (confirm(conn, at, inbound, left)) return true;
     }
     return false;
 }
 
 bool Acks::confirm(io::ConnIndex conn,
                    const Subscription& at,
-                   const wire::Inbound& inbound) noexcept {
+                   const wire::Inbound& inbound,
+                   std::uint32_t& left) noexcept {
     feed::Lane& lane = *lane_of(at);
     AckWindow& window = *lane.acks();
     const Seq sent = lane.row(at.row).seq;
@@ -121,7 +137,8 @@ bool Acks::confirm(io::ConnIndex conn,
             const bool here =
                 lane.log().holds(open) && wire::has_id(lane.log().rest_of(open, 0), inbound.id);
             if (here) seq = open;
-            return !here;
+            left--;
+            return !here && left > 0;
         });
     }
     const std::uint32_t count = window.confirm(at.row, seq, inbound.ack.all_before, sent);
@@ -134,7 +151,10 @@ bool Acks::confirm(io::ConnIndex conn,
 std::vector<Owed> Acks::owed(io::ConnIndex conn) noexcept {
     Session& session = sessions_[conn];
     std::vector<Owed> all;
-    if (session.owed != nullptr) all = *session.owed;  // of topics that it has not asked for again
+    if (session.owed != nullptr) {  // of topics that it has not asked for again
+        all = std::move(*session.owed);
+        session.owed.reset();
+    }
     for (std::uint32_t link = 0; link < session.subscriptions.size(); link++) {
         Owed owed = owed_by(session.subscriptions[link]);
         if (!owed.open.empty()) all.push_back(std::move(owed));
@@ -151,7 +171,7 @@ Owed Acks::owed_by(const Subscription& at) noexcept {
     const feed::Subscriber& row = lane->row(at.row);
     lane->acks()->each_open(at.row, row.seq + (row.sent != 0 ? 1 : 0), [&](Seq seq) noexcept {
         owed.open.push_back(seq);
-        return true;
+        return owed.open.size() < AckWindow::span;  // it may have been let past its limit
     });
     return owed;
 }
@@ -165,38 +185,45 @@ void Acks::keep(io::ConnIndex conn, const Subscription& at) noexcept {
 }
 
 void Acks::miss(const Owed& owed) noexcept {
-    counters_.acks_missed += owed.open.size();
-    const std::uint64_t hash = home_.hash_of(owed.topic);
+    if (owed.open.empty()) return;
+    std::vector<Missed> all;
     for (const Seq seq : owed.open) {
-        tell_missed(owed.topic, hash, owed.epoch, seq, 1);
+        all.push_back({.offset = seq, .clients = 1});
     }
+    tell_missed(owed.topic, owed.epoch, all);
 }
 
 void Acks::tell_missed(std::string_view topic,
-                       std::uint64_t hash,
                        std::uint64_t epoch,
-                       Seq offset,
-                       std::uint64_t clients) noexcept {
+                       std::span<const Missed> all) noexcept {
+    if (all.empty()) return;
+    const std::uint64_t hash = home_.hash_of(topic);
     auto mail = std::make_unique<Mail>();
     mail->kind = MailKind::missed;
     mail->from = shard_;
     mail->hash = hash;
-    mail->offset = offset;
     mail->epoch = epoch;
-    mail->serial = clients;
     mail->name = topic;
+    mail->missed.assign(all.begin(), all.end());
+    for (const Missed& each : all) {
+        counters_.acks_missed += each.clients;
+    }
     mesh_.post(home_.of(hash), std::move(mail));
 }
 
 bool Acks::run() noexcept {
-    if (asked_.empty()) return false;
+    if (asked_.empty()) {
+        looking_ = false;
+        held_ = 0;
+        return false;
+    }
     if (!looking_) {
         if (static_cast<std::int32_t>(sessions_.now() - due_) < 0) return false;
         due_ = sessions_.now() + period_;
         looking_ = true;
         next_ = 0;
         row_ = 0;
-        held_ = 0;
+        counting_ = 0;
     }
     io::Stint stint(reactor_, look_time);
     while (next_ < asked_.size()) {
@@ -208,19 +235,31 @@ bool Acks::run() noexcept {
         }
         for (; row_ < lane->size(); row_++) {
             if (stint.over()) return true;
-            const Seq sent = lane->row(row_).seq;
-            if (lane->acks()->look(row_, sent, sessions_.now(), policy_) == AckWindow::Due::again) {
+            const feed::Subscriber& at = lane->row(row_);
+            if (lane->acks()->look(row_, at.seq, sessions_.now(), policy_) ==
+                AckWindow::Due::again) {
                 send_again(*lane, row_);
+                if (stint.over(io::Stint::units_per_look)) {
+                    row_++;
+                    return true;
+                }
             }
+            // The window may have opened without an answer.
+            const bool behind = at.limited && at.seq != lane->next();
+            if (behind && lane->acks()->limit(row_) > at.seq) sessions_.mark_ready(at.reader);
         }
+        if (settle(*topic, *lane)) return true;
+        counting_ += lane->acks()->held_bytes();
         row_ = 0;
-        if (settle(*topic, *lane)) {
+        if (lane->acks()->anyone_asks()) {
             next_++;
         } else {
+            lane->close_acks();
             forget_next();
         }
     }
     looking_ = false;
+    held_ = counting_;
     return false;
 }
 
@@ -246,17 +285,24 @@ void Acks::forget_next() noexcept {
     row_ = 0;
 }
 
-// What nobody owes any more goes; with the last who asks, the window. False: it went.
+// What nobody owes any more goes. True: there is more of that.
 bool Acks::settle(const feed::Topic& topic, feed::Lane& lane) noexcept {
-    AckWindow& window = *lane.acks();
-    window.settle(sessions_.now(), lane.log().first(), [&](const AckWindow::Demand& demand) {
-        counters_.acks_missed += demand.missed;
-        tell_missed(topic.name(), topic.hash, topic.epoch, demand.seq, demand.missed);
-    });
-    held_ += window.held_bytes();
-    if (window.anyone_asks()) return true;
-    lane.close_acks();
-    return false;
+    std::vector<Missed> missed;
+    const bool more = lane.acks()->settle(
+        sessions_.now(), lane.log().first(), [&](const AckWindow::Demand& demand) {
+            missed.push_back({.offset = demand.seq, .clients = demand.missed});
+        });
+    tell_missed(topic.name(), topic.epoch, missed);
+    return more;
+}
+
+void Acks::end(const feed::Topic& topic) noexcept {
+    feed::Lane* lane = topic.lane(LaneKind::envelope);
+    if (lane == nullptr || lane->acks() == nullptr) return;
+    RC_CHECK(!lane->acks()->anyone_asks());
+    while (settle(topic, *lane)) {
+    }
+    lane->close_acks();
 }
 
 }  // namespace ringcast::node

@@ -11,11 +11,13 @@
 // A record is missed by a subscriber that did not acknowledge it before it expired, or after so
 // many rounds, or when the log had to let go of it. Home counts these for the publisher.
 //
-// The lanes concerned are looked at every quarter of the time-out, a part of them each turn.
+// The lanes concerned are looked at every quarter of the time-out, a part of them each turn. An
+// ack that names its record by id alone is looked for among the first 256 that are open.
 //
 // One thread owns an Acks.
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -48,6 +50,8 @@ class Acks {
     // session still owed of the topic is sent again at once, or missed; how many are.
     std::uint32_t ask(io::ConnIndex conn, const feed::Topic& topic, std::uint32_t row) noexcept;
 
+    // The lane goes with its last reader.
+    void end(const feed::Topic& topic) noexcept;
     // The subscription ends, and a new one of the same topic may go on with what it owes.
     void keep(io::ConnIndex conn, const Subscription& at) noexcept;
 
@@ -70,18 +74,19 @@ class Acks {
   private:
     [[nodiscard]] feed::Lane* lane_of(const Subscription& at) noexcept;
     [[nodiscard]] Owed owed_by(const Subscription& at) noexcept;
+    [[nodiscard]] std::vector<feed::Seq> take_owed(io::ConnIndex conn,
+                                                   const feed::Topic& topic) noexcept;
     void find_demands(feed::Lane& lane, feed::Seq from) noexcept;
     [[nodiscard]] bool confirm(io::ConnIndex conn,
                                const Subscription& at,
-                               const wire::Inbound& inbound) noexcept;
+                               const wire::Inbound& inbound,
+                               std::uint32_t& left) noexcept;
     void send_again(feed::Lane& lane, std::uint32_t row) noexcept;
     [[nodiscard]] bool settle(const feed::Topic& topic, feed::Lane& lane) noexcept;
     void forget_next() noexcept;
     void tell_missed(std::string_view topic,
-                     std::uint64_t hash,
                      std::uint64_t epoch,
-                     feed::Seq offset,
-                     std::uint64_t clients) noexcept;
+                     std::span<const Missed> all) noexcept;
 
     const Config& config_;
     std::uint32_t shard_;
@@ -98,7 +103,8 @@ class Acks {
     std::size_t next_ = 0;              // of `asked_`, in the look that is under way
     std::uint32_t row_ = 0;             // of that one
     bool looking_ = false;
-    std::uint64_t held_ = 0;  // by the windows, when they were looked at
+    std::uint64_t held_ = 0;      // by the windows, when they were looked at ...
+    std::uint64_t counting_ = 0;  // ... and in the look that is under way
 };
 
 }  // namespace ringcast::node

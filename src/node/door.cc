@@ -18,6 +18,8 @@ namespace ringcast::node {
 
 namespace {
 
+constexpr std::size_t chance_digits = 16;  // hexadecimal: a session's own 64 bits
+
 constexpr std::uint32_t retry_after_s = 2;
 
 // Does If-None-Match list `etag`? W/ makes no difference here (RFC 9110, section 13.1.2).
@@ -181,20 +183,39 @@ void Door::open_envelope(io::ConnIndex conn,
 
 void Door::claim(io::ConnIndex conn, Wishes& wishes) noexcept {
     if (wishes.client_id.empty()) return;
-    // Another one's token, or one of a server that is gone: then nothing is left of that session.
-    const bool back = !wishes.session.empty() &&
-                      wire::session_token_valid(token_key_, wishes.client_id, wishes.session);
+    const bool back = resume(conn, wishes);
     sessions_[conn].client_id = std::make_unique<std::string>(std::move(wishes.client_id));
-    registry_.claim(conn, back);
+    registry_.claim(conn);
+    if (back) registry_.enter(conn, true);
+}
+
+// A session's name is that of its client, and chance; its token is the chance, and a keyed hash of
+// the name. False: the token is another client's, or of a server that is gone, with all sessions.
+bool Door::resume(io::ConnIndex conn, const Wishes& wishes) noexcept {
+    if (wishes.session.size() <= chance_digits) return false;
+    const std::string_view token = wishes.session;
+    std::string name = wishes.client_id + '\n' + std::string(token.substr(0, chance_digits));
+    const std::string_view proof = token.substr(chance_digits);
+    if (!wire::session_token_valid(token_key_, name, proof)) return false;
+    sessions_[conn].session_name = std::make_unique<std::string>(std::move(name));
+    return true;
 }
 
 std::string Door::session_of(io::ConnIndex conn) noexcept {
     Session& session = sessions_[conn];
-    if (session.client_id == nullptr) {
-        session.client_id = std::make_unique<std::string>(client_id(conn));
-        registry_.claim(conn);
+    if (session.session_name == nullptr) {
+        Scratch<char, chance_digits + 1> chance;
+        const int size = std::snprintf(chance.data(),
+                                       chance.size(),
+                                       "%016llx",
+                                       static_cast<unsigned long long>(reactor_.random()));
+        RC_CHECK(size == static_cast<int>(chance_digits));
+        session.session_name = std::make_unique<std::string>(
+            client_id(conn) + '\n' + std::string(chance.data(), chance_digits));
+        registry_.enter(conn, false);
     }
-    return wire::session_token(token_key_, *session.client_id);
+    const std::string& name = *session.session_name;
+    return name.substr(name.size() - chance_digits) + wire::session_token(token_key_, name);
 }
 
 void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept {

@@ -49,8 +49,7 @@ class Door {
 
     // The id that the client goes by: its own choice or ours.
     [[nodiscard]] std::string client_id(io::ConnIndex conn) noexcept;
-    // The token with which the client comes back as itself. From now on its id is known everywhere,
-    // whoever chose it.
+    // The token with which the client comes back as itself.
     [[nodiscard]] std::string session_of(io::ConnIndex conn) noexcept;
     // Tells an envelope client who it is and what its limits are. `id`: of the message it answers.
     void welcome(io::ConnIndex conn, std::string_view id) noexcept;
@@ -74,6 +73,7 @@ class Door {
     void open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     // The id that the client chose, if it did: who has it already is closed with 4501.
     void claim(io::ConnIndex conn, Wishes& wishes) noexcept;
+    [[nodiscard]] bool resume(io::ConnIndex conn, const Wishes& wishes) noexcept;
     void serve_page(io::ConnIndex conn, const wire::Request& request) noexcept;
     void refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept;
     [[nodiscard]] Wishes read_query(std::string_view query) const noexcept;

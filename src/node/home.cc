@@ -234,7 +234,7 @@ feed::Topic* Home::publish(const Publication& publication,
             return topic;
         }
     }
-    if (publication.report && reports_.full()) {
+    if (publication.report && reports_.full(sender.shard, sender.serial)) {
         outcome.verdict = Verdict::too_many_reports;
         answer(sender, outcome);
         return nullptr;
@@ -371,6 +371,8 @@ void Home::open_report(const feed::Topic& topic,
                        const Publication& publication,
                        feed::Seq offset,
                        const Sender& sender) noexcept {
+    // Nobody can miss what nobody reads, or what has keys.
+    if (topic.interest[index_of(LaneKind::envelope)] == 0 || lanes_.rule_of(topic).keyed) return;
     // A client may be gone just before the record expires, and not come back.
     const Tick open = ticks_of(config_.ack_expiry) + ticks_of(config_.session_time);
     reports_.open({.hash = topic.hash,
@@ -385,7 +387,9 @@ void Home::open_report(const feed::Topic& topic,
 }
 
 void Home::on_missed(const Mail& mail) noexcept {
-    reports_.missed(mail.hash, mail.epoch, mail.offset, mail.serial);
+    for (const Missed& each : mail.missed) {
+        reports_.missed(mail.hash, mail.epoch, each.offset, each.clients);
+    }
 }
 
 void Home::tell_reports() noexcept {

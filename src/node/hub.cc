@@ -329,6 +329,7 @@ void Hub::stop_waiting(const feed::Topic& topic, LaneKind kind, std::uint64_t se
 
 // The last reader of a lane left this shard.
 void Hub::give_up(feed::Topic& topic, LaneKind kind) noexcept {
+    if (kind == LaneKind::envelope) acks_.end(topic);
     if (home_.is_here(topic.hash)) {
         home_.close_lane(topic, kind);
         return;

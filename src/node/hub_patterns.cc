@@ -96,6 +96,7 @@ void Hub::go_on(io::ConnIndex conn,
         reader_hook_.joined(reader_hook_.context, conn, topic, resume);
     }
     const bool acks = resume.acks && !lane.keyed();
+    if (!acks) lane.stop_acks(at.row);
     const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     const feed::Subscriber& row = lane.row(at.row);
     if (row.seq != lane.next()) sessions_.mark_ready(conn);

@@ -88,7 +88,7 @@ enum class MailKind : std::uint8_t {
     evict,     // to the shard of an older client of the same id
     park,      // to the registry's home: what a client owes whose connection is gone
     resume,    // from there: what a client owes that is back
-    missed,    // to a topic's home: a record was not acknowledged in time
+    missed,    // to a topic's home: records were not acknowledged in time
     settling,  // to all, when stopping: what was asked of them before is before this
     settled,   // to all: what was published before the stop is before this
     counters,  // to shard 0: a snapshot, for the host.server feed
@@ -147,8 +147,7 @@ struct Mail : MpscNode {
     bool tombstone = false;    // record, of a topic with keys: its key is gone
     std::uint32_t from = 0;    // shard
     std::uint32_t conn = 0;    // the client concerned, with its serial
-    std::uint64_t serial = 0;  // interest, started: how many pieces of history there were; missed:
-                               // by how many
+    std::uint64_t serial = 0;  // interest, started: how many pieces of history there were
     std::uint64_t hash = 0;    // of the topic's name; outcome: how many missed it
     std::uint64_t offset = 0;  // question: the first wanted record; answer: a count; list, listed:
                                // the number of the topic to go on with; claim: when the client was
@@ -163,6 +162,7 @@ struct Mail : MpscNode {
     Parcel bytes[2];                            // one per lane; started: history; listed: names
     std::unique_ptr<Job> job;                   // finished
     std::vector<Owed> owed;                     // park, resume
+    std::vector<Missed> missed;                 // missed
 };
 
 // What two shards write at once lies a cache line apart.

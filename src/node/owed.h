@@ -17,6 +17,12 @@ struct Owed {
     std::vector<feed::Seq> open;  // offsets, increasing, at most feed::AckWindow::span
 };
 
+// How many subscribers missed a record.
+struct Missed {
+    feed::Seq offset = 0;
+    std::uint64_t clients = 0;
+};
+
 // Memory of it, about.
 [[nodiscard]] inline std::size_t held_bytes(const Owed& owed) noexcept {
     return sizeof(Owed) + owed.topic.capacity() + owed.open.capacity() * sizeof(feed::Seq) + 32;

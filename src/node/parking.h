@@ -1,9 +1,9 @@
 #pragma once
 
 // What clients owe whose connection is gone, until they come back or their session ends: at the
-// home shard of their ids.
+// home shard of their sessions.
 //
-// Bounded in bytes: past that the session that would end first ends at once.
+// Bounded in bytes: past that the session that would end first ends at the next sweep().
 //
 // One thread owns a Parking.
 
@@ -23,21 +23,22 @@ class Parking {
   public:
     explicit Parking(std::size_t size_max) noexcept : size_max_(size_max) {}
 
-    // Precondition: `ends` is not before that of any other. What is here of the same client stays,
-    // but for the topics that are named anew.
-    void put(const std::string& client_id, std::vector<Owed> owed, Tick ends) noexcept;
+    // Precondition: `ends` is not before that of any other. What is here of the same session stays.
+    void put(const std::string& session, std::vector<Owed> owed, Tick ends) noexcept;
     // Empty: there is nothing.
-    [[nodiscard]] std::vector<Owed> take(const std::string& client_id) noexcept;
+    [[nodiscard]] std::vector<Owed> take(const std::string& session) noexcept;
 
-    // Ends sessions: those whose time is up, and what does not fit. Calls missed(owed) for each.
-    template <typename Missed>
-    void sweep(Tick now, const Missed& missed) noexcept {
-        while (!order_.empty()) {
+    // Ends sessions: those whose time is up, and what does not fit. Calls missed(owed) for each
+    // topic of them. A few at a time: true if there are more.
+    template <typename Tell>
+    [[nodiscard]] bool sweep(Tick now, const Tell& missed) noexcept {
+        for (std::uint32_t left = ends_max; !order_.empty(); left--) {
             const Turn& turn = order_.front();
-            const auto found = entries_.find(turn.client_id);
+            const auto found = entries_.find(turn.session);
             const bool stands = found != entries_.end() && found->second.version == turn.version;
             const bool over = static_cast<std::int32_t>(now - turn.ends) >= 0;
-            if (stands && !over && size_ <= size_max_) return;
+            if (stands && !over && size_ <= size_max_) return false;
+            if (left == 0) return true;
             if (stands) {
                 for (const Owed& owed : found->second.owed) {
                     missed(owed);
@@ -45,8 +46,10 @@ class Parking {
                 size_ -= found->second.size;
                 entries_.erase(found);
             }
+            size_ -= size_of(turn);
             order_.pop_front();
         }
+        return false;
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
@@ -59,10 +62,15 @@ class Parking {
         std::uint64_t version = 0;
     };
     struct Turn {
-        std::string client_id;
+        std::string session;
         Tick ends = 0;
         std::uint64_t version = 0;  // of the entry; another one: it was taken
     };
+
+    static constexpr std::uint32_t ends_max = 64;
+    [[nodiscard]] static std::size_t size_of(const Turn& turn) noexcept {
+        return sizeof(Turn) + turn.session.capacity();
+    }
 
     std::size_t size_max_;
     std::size_t size_ = 0;

@@ -23,6 +23,7 @@ constexpr std::int64_t walk_budget = 256;  // of one lane before the next one, i
 constexpr std::size_t send_size_max = std::size_t{1024 + 64} * 1024;
 constexpr std::size_t bytes_per_unit = std::size_t{32} * 1024;
 constexpr std::size_t long_walk_min = std::size_t{8} * 1024 * 1024;  // some 2 ms of sends
+constexpr std::uint64_t records_per_unit = 1024;                     // that are missed
 constexpr std::uint32_t samples = 4;  // readers whose backlog is taken for everybody's
 
 [[nodiscard]] std::int64_t cost_of(std::size_t size) noexcept {
@@ -263,6 +264,9 @@ void Pump::lapse(io::ConnIndex conn,
     }
     const feed::Seq from = lane.row(at.row).seq;
     const feed::Seq next = lane.next();
+    if (lane.acks() != nullptr) {  // each that it had to acknowledge is looked at
+        budget_ -= static_cast<std::int64_t>((next - from) / records_per_unit);
+    }
     lane.skip_to(at.row, next);
     counters_.gaps++;
     reply(sessions_,

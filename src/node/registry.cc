@@ -28,27 +28,36 @@ std::uint32_t Registry::home_of(std::string_view id) const noexcept {
     return static_cast<std::uint32_t>(hash_bytes(as_bytes(id), hash_seed_) % mesh_.shard_count());
 }
 
-void Registry::claim(io::ConnIndex conn, bool back) noexcept {
+void Registry::claim(io::ConnIndex conn) noexcept {
     const Session& session = sessions_[conn];
     RC_CHECK(session.client_id != nullptr);
     const std::string& id = *session.client_id;
-    auto mail = mail_of(MailKind::claim, holder_of(conn), id);
+    post(home_of(id), mail_of(MailKind::claim, holder_of(conn), id));
+}
+
+void Registry::enter(io::ConnIndex conn, bool back) noexcept {
+    const std::string& name = *sessions_[conn].session_name;
+    auto mail = mail_of(MailKind::claim, holder_of(conn), name);
     mail->flag = back;
     if (back) sessions_.pause(conn, pause::session);
-    post(home_of(id), std::move(mail));
+    post(home_of(name), std::move(mail));
 }
 
 void Registry::release(io::ConnIndex conn, std::vector<Owed> owed) noexcept {
     const Session& session = sessions_[conn];
-    if (session.client_id == nullptr) return;
-    const std::string& id = *session.client_id;
     const Holder who = holder_of(conn);
-    if (!owed.empty()) {
-        auto mail = mail_of(MailKind::park, who, id);
-        mail->owed = std::move(owed);
-        post(home_of(id), std::move(mail));
+    if (session.client_id != nullptr) {
+        const std::string& id = *session.client_id;
+        post(home_of(id), mail_of(MailKind::release, who, id));
     }
-    post(home_of(id), mail_of(MailKind::release, who, id));
+    if (session.session_name == nullptr) return;
+    const std::string& name = *session.session_name;
+    if (!owed.empty()) {
+        auto mail = mail_of(MailKind::park, who, name);
+        mail->owed = std::move(owed);
+        post(home_of(name), std::move(mail));
+    }
+    post(home_of(name), mail_of(MailKind::release, who, name));
 }
 
 Registry::Holder Registry::holder_of(io::ConnIndex conn) noexcept {
@@ -62,6 +71,11 @@ Registry::Holder Registry::holder_of(io::ConnIndex conn) noexcept {
 bool Registry::is_older(const Holder& who, const Holder& than) noexcept {
     if (who.accepted_at != than.accepted_at) return who.accepted_at < than.accepted_at;
     return who.shard == than.shard && who.serial < than.serial;
+}
+
+std::size_t Registry::size() const noexcept {
+    return static_cast<std::size_t>(std::count_if(
+        holders_.begin(), holders_.end(), [](const auto& each) { return !each.second.vacant; }));
 }
 
 std::unique_ptr<Mail> Registry::mail_of(MailKind kind,
@@ -113,6 +127,12 @@ void Registry::on_claim(const Holder& who, const std::string& id, bool back) noe
         if (back) give_back(who, id);
         return;
     }
+    if (entry.vacant) {
+        entry.vacant = false;
+        entry.holder = who;
+        entry.waits = back;
+        return;
+    }
     const bool late = is_older(who, entry.holder) && !RC_PLANT(30);
     const Holder older = late ? who : std::exchange(entry.holder, who);
     entry.before.push_back(older);
@@ -131,7 +151,8 @@ void Registry::on_release(const Holder& who, const std::string& id) noexcept {
         give_back(entry.holder, id);
     }
     // Not if a newer one has it by now.
-    if (entry.holder == who || RC_PLANT(21)) holders_.erase(found);
+    if (!entry.vacant && entry.holder == who) entry.vacant = true;
+    if ((entry.vacant && entry.before.empty()) || RC_PLANT(21)) holders_.erase(found);
 }
 
 void Registry::give_back(const Holder& who, const std::string& id) noexcept {
@@ -142,7 +163,8 @@ void Registry::give_back(const Holder& who, const std::string& id) noexcept {
 
 void Registry::on_resume(Mail& mail) noexcept {
     Session* session = sessions_.find(mail.conn, mail.serial);
-    if (session == nullptr) {  // it is gone again, and another one may come
+    // It is gone again, and another one may come.
+    if (session == nullptr || session->state == State::draining) {
         if (mail.owed.empty()) return;
         auto back = mail_of(MailKind::park, {}, mail.name);
         back->owed = std::move(mail.owed);

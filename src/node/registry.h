@@ -13,9 +13,11 @@
 // has a home shard by its hash; claims and releases travel there as mail, so two connections that
 // come at the same moment on two shards are put in one order.
 //
-// A client that owes acknowledgements when its connection ends leaves them at that home
-// (node/parking.h), and one that comes back with the token of its session gets them from there,
-// from an older connection that is still there too: it is told once that one is gone.
+// Sessions are held like ids, under a name that nobody can choose (it has a control character and
+// chance in it): that of a connection which acknowledges, and whoever shows its token is the same
+// client. What it owes when its connection ends it leaves at the session's home (node/parking.h),
+// and gets it from there when it comes back: from an older connection that is still there, too, as
+// soon as that one is gone.
 //
 // One thread owns a Registry.
 
@@ -46,21 +48,25 @@ class Registry {
     Registry(const Registry&) = delete;
     Registry& operator=(const Registry&) = delete;
 
-    // The session has its client_id: announces it. `back`: it has proved that it is the client of
-    // an earlier connection, and is not read from until it has what that one owed.
-    void claim(io::ConnIndex conn, bool back = false) noexcept;
-    // The session goes, and owes this.
+    // It has its client_id: announces it.
+    void claim(io::ConnIndex conn) noexcept;
+    // It has its session's name. `back`: by an earlier connection's token, and it is not read from
+    // until it has what that one owed.
+    void enter(io::ConnIndex conn, bool back) noexcept;
+    // It goes, and owes this.
     void release(io::ConnIndex conn, std::vector<Owed> owed = {}) noexcept;
     // Mail of the kinds claim, release, evict, park, resume.
     void receive(Mail& mail) noexcept;
 
-    // Ends sessions that nobody came back to: missed(owed) for each topic. Once a second.
-    template <typename Missed>
-    void sweep(const Missed& missed) noexcept {
-        parking_.sweep(sessions_.now(), missed);
+    // Ends some sessions that nobody came back to: missed(owed) for each topic. Once a second, and
+    // again as long as it is true.
+    template <typename Tell>
+    [[nodiscard]] bool sweep(const Tell& missed) noexcept {
+        return parking_.sweep(sessions_.now(), missed);
     }
 
-    [[nodiscard]] std::size_t size() const noexcept { return holders_.size(); }
+    // Names that somebody has; O(names).
+    [[nodiscard]] std::size_t size() const noexcept;
     [[nodiscard]] std::size_t held_bytes() const noexcept { return parking_.held_bytes(); }
 
   private:
@@ -75,6 +81,7 @@ class Registry {
         Holder holder;
         std::vector<Holder> before;  // older ones that are not gone yet, nearly always none
         bool waits = false;          // for them, to have what they owe
+        bool vacant = false;         // nobody has it; there are older ones
     };
 
     [[nodiscard]] static bool is_older(const Holder& who, const Holder& than) noexcept;

@@ -4,7 +4,8 @@
 //
 // Shards tell what was missed whenever they find it, so what came of a record within a second is
 // told as one number, and there may be several: they add up. A report is closed when no more can
-// come. Past `reports_max` no more are taken.
+// come. Past `reports_max`, or `publisher_max` of one publisher, no more are taken; and no more
+// than `tells_max` are told at a time, so that nobody's outbox overflows by it.
 //
 // One thread owns a Reports.
 
@@ -36,10 +37,12 @@ struct Report {
 class Reports {
   public:
     static constexpr std::size_t reports_max = 16 * 1024;
+    static constexpr std::uint32_t publisher_max = 2048;
+    static constexpr std::uint32_t tells_max = 1024;
     // Of one: a topic's name, an id, a place in the index.
     static constexpr std::size_t report_bytes = sizeof(Report) + 255 + 64 + 128;
 
-    [[nodiscard]] bool full() const noexcept { return open_.size() >= reports_max; }
+    [[nodiscard]] bool full(std::uint32_t shard, std::uint64_t serial) const noexcept;
     // `ends` is not before that of any other. A record that was taken while there was room is
     // reported, so what waits for the disk may go over the limit.
     void open(Report report) noexcept;
@@ -51,15 +54,14 @@ class Reports {
     // Calls tell(report) for each that has news, and closes those that end by `now`.
     template <typename Tell>
     void sweep(Tick now, const Tell& tell) noexcept {
-        for (const Key& key : news_) {
-            const auto found = open_.find(key);
-            if (found == open_.end()) continue;
-            tell(std::as_const(found->second));
-            found->second.clients = 0;
+        for (std::uint32_t left = tells_max; left > 0 && !news_.empty(); left--) {
+            Report& report = open_.find(news_.front())->second;
+            tell(std::as_const(report));
+            report.clients = 0;
+            news_.pop_front();
         }
-        news_.clear();
         while (!order_.empty() && ended(order_.front(), now)) {
-            open_.erase(order_.front());
+            close(order_.front());
             order_.pop_front();
         }
     }
@@ -78,9 +80,15 @@ class Reports {
         }
     };
 
+    [[nodiscard]] static std::uint64_t publisher(std::uint32_t shard,
+                                                 std::uint64_t serial) noexcept {
+        return serial << 6 | shard;  // at most 64 shards
+    }
     [[nodiscard]] bool ended(const Key& key, Tick now) const noexcept;
+    void close(const Key& key) noexcept;
 
     std::unordered_map<Key, Report, Hash> open_;
+    std::unordered_map<std::uint64_t, std::uint32_t> publishers_;  // open ones of each
     std::deque<Key> order_;  // the one that ends first in front
     std::deque<Key> news_;
 };

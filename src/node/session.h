@@ -106,6 +106,7 @@ struct Session {
     std::unique_ptr<wire::RequestParser> request;  // until the handshake is done
     std::unique_ptr<std::string> client_id;        // only one that the client chose
     std::unique_ptr<std::string> publish_topic;    // raw: where its messages go
+    std::unique_ptr<std::string> session_name;     // in the registry, once it acknowledges
     // From earlier connections, of topics that it has not subscribed to again.
     std::unique_ptr<std::vector<Owed>> owed;
     Bytes body;                // the rest of a static asset to send

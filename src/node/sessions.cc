@@ -253,6 +253,7 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
     if (session.client_id != nullptr) held += name_bytes;
     if (session.publish_topic != nullptr) held += name_bytes;
+    if (session.session_name != nullptr) held += name_bytes;
     if (session.owed != nullptr) {
         for (const Owed& owed : *session.owed) {
             held += node::held_bytes(owed);

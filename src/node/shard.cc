@@ -148,6 +148,10 @@ void Shard::turn(Nanos until) noexcept {
     check_stop();
     take_out_leavers();
     sleepless_ = hub_.acks().run() || sleepless_;
+    if (ending_sessions_) {
+        ending_sessions_ = registry_.sweep([this](const Owed& each) { hub_.acks().miss(each); });
+        sleepless_ = sleepless_ || ending_sessions_;
+    }
     gather();
     pump_.run();
     sleepless_ = inquiries_.run() || sleepless_;
@@ -422,8 +426,8 @@ void Shard::fire(std::uint32_t timer) noexcept {
         case sweep_timer:
             hub_.sweep();
             presence_.tick();
-            registry_.sweep([this](const Owed& owed) { hub_.acks().miss(owed); });
-            reported_ = UINT64_MAX;  // what was given back counts within a second
+            ending_sessions_ = true;  // in this turn
+            reported_ = UINT64_MAX;   // what was given back counts within a second
             arm(sweep_timer, sweep_interval);
             return;
         case pace_timer:

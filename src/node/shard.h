@@ -187,9 +187,10 @@ class Shard final : private io::Handler {
     Dispatch dispatch_;
     std::unique_ptr<HostFeed> host_feed_;  // both with --dev, on shard 0
     std::unique_ptr<DemoFeed> demo_feed_;
-    std::uint64_t events_ = 0;     // callbacks of the reactor so far
-    bool sleepless_ = false;       // mail or timers were left over by the last turn
-    Nanos catching_up_until_ = 0;  // after a late turn no timer fires until then; 0: not now
+    std::uint64_t events_ = 0;      // callbacks of the reactor so far
+    bool ending_sessions_ = false;  // those that nobody came back to
+    bool sleepless_ = false;        // mail or timers were left over by the last turn
+    Nanos catching_up_until_ = 0;   // after a late turn no timer fires until then; 0: not now
     Nanos turn_began_;
     Nanos cpu_looked_;  // when `cpu_` was read
     Nanos cpu_;

@@ -3,6 +3,7 @@
 
 #include "node/acks.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -454,4 +455,142 @@ TEST_CASE("acks: a topic that keeps the latest of each key has none") {
     reader.say(subscribe("t"));
     cluster.settle();
     CHECK(news(reader) == Words{"keyed"});
+}
+
+TEST_CASE("acks: what was behind a window that was given up comes by itself") {
+    Cluster cluster(acks_config());
+    Client& publisher = cluster.greet();
+    Client& reader = *join(cluster, "t", 0).client;
+    for (int i = 1; i <= 70; i++) {
+        publisher.say(publish("t", std::to_string(i)));
+    }
+    cluster.advance(40 * second);  // after 2, 4, 8 and 8 s
+    const Words words = news(reader);
+    CHECK(std::find(words.begin(), words.end(), "70") != words.end());
+}
+
+TEST_CASE("acks: who takes a client's name does not get its session") {
+    Cluster cluster(acks_config(), 2);
+    const std::string topic = cluster.topic_at(0);
+    Client& publisher = cluster.greet();
+    join(cluster, topic, 0);
+    join(cluster, topic, 1);
+    const Joined mine = join(cluster, topic, 0, "/ws?client_id=me");
+    publisher.say(publish(topic, "one"));
+    cluster.settle();
+    const Joined thief = join(cluster, topic, 1, "/ws?client_id=me");
+    CHECK(mine.client->close_code() == 4501);
+    CHECK(thief.session != mine.session);
+    CHECK(join(cluster, topic, 0, as(thief), behind(mine, 1)).open == 0);
+    CHECK(join(cluster, topic, 1, as(mine), behind(mine, 1)).open == 1);
+    // The server's names, too, are no way to anybody's session.
+    const Joined nameless = join(cluster, topic, 0);
+    const Joined squatter = join(cluster, topic, 0, "/ws?client_id=" + nameless.name);
+    CHECK(squatter.session != nameless.session);
+    cluster.settle();
+    CHECK(nameless.client->close_code() == 0);
+}
+
+TEST_CASE("acks: a reader that ends, or falls behind, costs no publisher its connection") {
+    for (const bool ends : {true, false}) {
+        Config config = acks_config();
+        config.topic_log_max = units::mib;
+        Cluster cluster(config, 1, 1, 200, 16 * 1024 * 1024);
+        Client& publisher = cluster.greet();
+        Client& reader = *join(cluster, "t", 0).client;
+        for (int i = 0; i < 2000; i++) {
+            publisher.say(publish("t",
+                                  "message-" + std::to_string(i),
+                                  R"(,"report_expired":true)",
+                                  ends ? "1" : '"' + std::string(900, 'x') + '"'));
+            if (i % 50 != 0) continue;
+            cluster.settle();
+            static_cast<void>(publisher.take());
+        }
+        cluster.settle();
+        static_cast<void>(publisher.take());
+        if (ends) reader.socket->fin();
+        cluster.settle();
+        static_cast<void>(reader.take());
+        for (int i = 0; i < 70; i++) {
+            cluster.advance(second);
+            static_cast<void>(publisher.take());
+        }
+        CHECK(publisher.close_code() == 0);
+    }
+}
+
+TEST_CASE("acks: what a connection owes is left behind once") {
+    Cluster cluster(acks_config());
+    Client& publisher = cluster.greet();
+    join(cluster, "t", 0);
+    const Joined joined = join(cluster, "t", 0);
+    publisher.say(publish("t", "one"));
+    cluster.settle();
+    joined.client->socket->reset();
+    cluster.settle();
+    join(cluster, "u", 0, as(joined));  // has the debt of t now
+    const Joined back = join(cluster, "t", 0, as(joined), behind(joined, 1));
+    CHECK(back.open == 1);
+    back.client->say(ack("t", 1));
+    cluster.advance(10 * second);  // the one before is cut
+    back.client->socket->reset();
+    cluster.settle();
+    CHECK(join(cluster, "t", 0, as(joined), behind(joined, 1)).open == 0);
+}
+
+TEST_CASE("acks: what the log has not any more when its client is back is told") {
+    Cluster cluster(acks_config());
+    Client& publisher = cluster.greet();
+    const Joined joined = join(cluster, "t", 0);  // the only reader
+    publisher.say(publish("t", "one", R"(,"report_expired":true)"));
+    cluster.settle();
+    static_cast<void>(publisher.take());
+    joined.client->socket->reset();
+    cluster.settle();
+    CHECK(join(cluster, "t", 0, as(joined), behind(joined, 1)).open == 0);
+    cluster.advance(90 * second);
+    CHECK(news(publisher) == Words{"expired"});
+}
+
+TEST_CASE("acks: a pattern brings them, and by name they are as that request says") {
+    Cluster cluster(acks_config());
+    Client& publisher = cluster.greet();
+    Client& reader = cluster.greet();
+    reader.say(subscribe(">"));
+    cluster.settle();
+    for (const std::string topic : {"t", "u"}) {
+        publisher.say(publish(topic, "first"));
+    }
+    cluster.settle();
+    static_cast<void>(reader.take());
+    cluster.advance(3 * second);
+    CHECK(news(reader) == Words{"1", "1"});
+    reader.say(R"({"type":"subscribe","id":"n","topic":"t"})");
+    reader.say(subscribe("u"));
+    cluster.settle();
+    static_cast<void>(reader.take());
+    for (int i = 0; i < 70; i++) {
+        publisher.say(publish("t", std::to_string(i)));
+        publisher.say(publish("u", std::to_string(i)));
+    }
+    cluster.settle();
+    CHECK(news(reader).size() == 70 + 63);  // of u one was open
+}
+
+TEST_CASE("acks: a third connection has what the first one owed, in whatever order they go") {
+    Cluster cluster(acks_config(), 2);
+    const std::string topic = cluster.topic_at(0);
+    Client& publisher = cluster.greet();
+    join(cluster, topic, 0);
+    join(cluster, topic, 1);
+    const Joined first = join(cluster, topic, 0);
+    publisher.say(publish(topic, "one"));
+    cluster.settle();
+    Client& second_one = cluster.dial(1);
+    second_one.socket->say(upgrade_request(as(first)));
+    cluster.turn(1);
+    second_one.socket->reset();
+    cluster.turn(1);
+    CHECK(join(cluster, topic, 0, as(first), behind(first, 1)).open == 1);
 }

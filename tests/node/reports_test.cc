@@ -58,10 +58,29 @@ TEST_CASE("reports: one that ends is told for the last time") {
 TEST_CASE("reports: there are so many at most") {
     Reports reports;
     for (feed::Seq offset = 1; offset <= Reports::reports_max; offset++) {
-        CHECK_FALSE(reports.full());
-        reports.open(report(offset, 100));
+        CHECK_FALSE(reports.full(0, offset));
+        Report next = report(offset, 100);
+        next.serial = offset;
+        reports.open(next);
     }
-    CHECK(reports.full());
+    CHECK(reports.full(0, 0));
     CHECK(swept(reports, 100).empty());
-    CHECK_FALSE(reports.full());
+    CHECK_FALSE(reports.full(0, 0));
+}
+
+TEST_CASE("reports: one publisher has some of them at most, and is told a part at a time") {
+    Reports reports;
+    for (feed::Seq offset = 1; offset <= Reports::publisher_max; offset++) {
+        CHECK_FALSE(reports.full(0, 0));
+        reports.open(report(offset, 100));
+        reports.missed(7, 9, offset, 1);
+    }
+    CHECK(reports.full(0, 0));
+    CHECK_FALSE(reports.full(1, 0));
+    CHECK_FALSE(reports.full(0, 1));
+    CHECK(swept(reports, 100).size() == Reports::tells_max);
+    CHECK(reports.size() == Reports::publisher_max - Reports::tells_max);
+    CHECK(swept(reports, 100).size() == Reports::tells_max);
+    CHECK(reports.size() == 0);
+    CHECK_FALSE(reports.full(0, 0));
 }

@@ -48,7 +48,11 @@ std::string World::look_at_watchers(std::uint32_t topic, bool asked) {
         if (!client.dialed()) continue;
         const io::SimLink& link = net_.link(client.link());
         const bool gone = link.gone[io::server_side] || link.conn == io::no_conn;
-        if (client.is_on(topic)) {
+        // Who came just now may not have been told of yet: that is done once a second.
+        const bool fresh = now() - client.opened_at() < 2 * nanos_per_s;
+        if (client.is_on(topic) && fresh && !asked && !client.plan().raw) {
+            leaving++;
+        } else if (client.is_on(topic)) {
             if (client.plan().raw) {
                 nameless++;
             } else {

@@ -349,6 +349,11 @@ std::string Oracle::record(Reading& reading, const Envelope& update) {
     return problem.empty() ? follow(reading, publication) : problem;
 }
 
+std::string Oracle::as_published(std::uint32_t topic, const Envelope& update) {
+    std::uint32_t publication = none;
+    return look_at(topic, update, publication);
+}
+
 std::string Oracle::raw_record(Reading& reading, Op op, std::string_view payload) {
     const std::uint32_t publication = identify(payload);
     const Publication& what = publications_[publication];

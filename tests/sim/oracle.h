@@ -174,6 +174,8 @@ class Oracle {
     // ... and what anybody said.
     void forgive_all();
     [[nodiscard]] std::string record(Reading& reading, const Envelope& update);
+    // Of a record alone, wherever it comes.
+    [[nodiscard]] std::string as_published(std::uint32_t topic, const Envelope& update);
     [[nodiscard]] std::string raw_record(Reading& reading, Op op, std::string_view payload);
     [[nodiscard]] std::string gap(Reading& reading, std::string_view payload, Nanos now);
     // The publication that a raw payload is; none if it is nobody's.
