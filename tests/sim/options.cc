@@ -182,9 +182,10 @@ void draw_flush(Options& options) {
 // when they do not.
 void draw_memory(Options& options) {
     io::SimRandom random(options.seed ^ 0x3e3047, options.tape);
-    if (!random.chance(1, 6)) return;
+    // Where publishers repeat themselves what homes know of their messages would be most of it.
+    if (options.repeats || !random.chance(1, 3)) return;
     options.logs_floor = power(random, 13, 15);
-    const std::uint64_t ids = (options.repeats ? 640 : 16) * units::kib;  // that homes know
+    const std::uint64_t ids = 16 * units::kib;  // that homes know
     const std::uint64_t reader = 4 * units::kib + (options.wildcards != 0 ? 4 * units::kib : 0);
     const std::uint64_t idle = options.connections * reader + options.shards * ids;
     options.room = (idle + options.shards * options.logs_floor) * 8 / 7 + power(random, 13, 17);

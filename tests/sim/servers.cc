@@ -91,6 +91,7 @@ const TopicRule* World::rule_of(std::uint32_t topic) const {
 
 std::uint64_t World::keeps_most(std::uint32_t topic) const {
     const TopicRule* rule = rule_of(topic);
+    if (options_.wildcards != 0) return 0;  // a new one keeps all until patterns have brought it
     return rule == nullptr || rule->keyed ? 0 : rule->history;
 }
 
