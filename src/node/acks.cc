@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/hash.h"
 #include "io/stint.h"
 #include "node/mesh.h"
 #include "wire/envelope_writer.h"

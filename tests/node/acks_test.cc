@@ -113,6 +113,17 @@ std::string behind(const Joined& joined, std::uint64_t offset) {
     return behind(joined.epoch, offset);
 }
 
+// Of a client that is gone: it owes record 1 of t, which another reader keeps in the log.
+Joined leave_with_a_debt(Cluster& cluster) {
+    join(cluster, "t", 0);
+    const Joined joined = join(cluster, "t", 0);
+    cluster.greet().say(publish("t", "one"));
+    cluster.settle();
+    joined.client->socket->reset();
+    cluster.settle();
+    return joined;
+}
+
 }  // namespace
 
 TEST_CASE("acks: a record comes again until it is acknowledged, after a longer wait each time") {
@@ -385,13 +396,7 @@ TEST_CASE("acks: without the token, or with another's, nobody gets at it, and it
 
 TEST_CASE("acks: debts of a topic that is not asked for again go on to the next connection") {
     Cluster cluster(acks_config());
-    Client& publisher = cluster.greet();
-    join(cluster, "t", 0);
-    const Joined joined = join(cluster, "t", 0);
-    publisher.say(publish("t", "one"));
-    cluster.settle();
-    joined.client->socket->reset();
-    cluster.settle();
+    const Joined joined = leave_with_a_debt(cluster);
     const Joined elsewhere = join(cluster, "u", 0, as(joined));
     CHECK(elsewhere.open == 0);
     elsewhere.client->socket->fin();
@@ -522,13 +527,7 @@ TEST_CASE("acks: a reader that ends, or falls behind, costs no publisher its con
 
 TEST_CASE("acks: what a connection owes is left behind once") {
     Cluster cluster(acks_config());
-    Client& publisher = cluster.greet();
-    join(cluster, "t", 0);
-    const Joined joined = join(cluster, "t", 0);
-    publisher.say(publish("t", "one"));
-    cluster.settle();
-    joined.client->socket->reset();
-    cluster.settle();
+    const Joined joined = leave_with_a_debt(cluster);
     join(cluster, "u", 0, as(joined));  // has the debt of t now
     const Joined back = join(cluster, "t", 0, as(joined), behind(joined, 1));
     CHECK(back.open == 1);

@@ -161,6 +161,15 @@ class Cluster {
     std::deque<Client> clients;
 };
 
+// By a reset, or by a close frame.
+inline void leave_somehow(Client& client, Random& random) {
+    if (random.chance(1, 2)) {
+        client.socket->reset();
+    } else {
+        client.socket->say(client_close(1000));
+    }
+}
+
 // Anybody may publish; without the rest of --dev.
 inline Config open_config() {
     Config config;

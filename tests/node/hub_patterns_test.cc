@@ -259,11 +259,7 @@ class Walk {
     }
     void leave(Member& member) {
         member.gone = true;
-        if (random_.chance(1, 2)) {
-            member.client->socket->reset();
-        } else {
-            member.client->socket->say(client_close(1000));
-        }
+        leave_somehow(*member.client, random_);
     }
     void check_complete(const Member& member) {
         CHECK(member.client->close_code() == 0);

@@ -206,11 +206,7 @@ class Storm {
     void leave(Member& member) {
         // Its publications that were not heard yet are lost with it, so they count as possible.
         member.gone = true;
-        if (random_.chance(1, 2)) {
-            member.client->socket->reset();
-        } else {
-            member.client->socket->say(client_close(1000));
-        }
+        leave_somehow(*member.client, random_);
     }
 
     void check_complete(Member& member) {

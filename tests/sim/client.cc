@@ -543,8 +543,10 @@ void Client::check_deadline() {
         allowed += static_cast<Nanos>(config.close_timeout);
     }
     // The server may have begun to close it by then, and wait for its answer: who is silent does
-    // not even hear that another one took its name, or that it missed messages.
-    const bool may_be_late = plan_.raw || config.slow_policy == SlowPolicy::close;
+    // not even hear that another one took its name, that it missed messages, or that there is no
+    // memory for the keys of its topic.
+    const bool may_be_late =
+        plan_.raw || config.slow_policy == SlowPolicy::close || world_.oracle().keyed();
     if (close_code_ != 0 || world_.stopped_at() != never || world_.replaced(index_) ||
         may_be_late) {
         allowed += static_cast<Nanos>(config.close_timeout);
