@@ -174,6 +174,7 @@ std::uint32_t Home::on_list(const Mail& mail) noexcept {
     answer->from = shard_;
     answer->conn = mail.conn;
     answer->serial = mail.serial;
+    answer->epoch = mail.epoch;
     answer->name = mail.name;
     answer->offset = at;
     answer->more = at < topics_.id_end();

@@ -183,8 +183,8 @@ std::uint32_t Hub::on_appeared(const Mail& mail) noexcept {
 std::uint32_t Hub::on_listed(const Mail& mail) noexcept {
     const Session* session = sessions_.find(mail.conn, mail.serial);
     if (session == nullptr || session->state != State::open) return 1;
-    // Taken back meanwhile; and what is asked for again is listed again, when it counts.
-    if (!patterns_.counts(mail.conn, mail.name)) return 1;
+    // Taken back meanwhile; and what is asked for again is listed again, by another wish.
+    if (!patterns_.counts(mail.conn, mail.name, mail.epoch)) return 1;
     std::string_view names = as_text(mail.bytes[0].bytes());
     std::uint32_t work = 1;
     bool room = true;
@@ -194,7 +194,7 @@ std::uint32_t Hub::on_listed(const Mail& mail) noexcept {
         room = bring(mail.conn, name);
     }
     sessions_.recount(mail.conn);
-    if (mail.more && room) patterns_.ask(mail.conn, mail.name, mail.from, mail.offset);
+    if (mail.more && room) patterns_.ask(mail.conn, mail.name, mail.epoch, mail.from, mail.offset);
     pause_without_credit(mail.conn);
     return work;
 }

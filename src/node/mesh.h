@@ -152,7 +152,7 @@ struct Mail : MpscNode {
     std::uint64_t offset = 0;  // question: the first wanted record; answer: a count; list, listed:
                                // the number of the topic to go on with; claim: when the client was
                                // accepted
-    std::uint64_t epoch = 0;   // question: how many records
+    std::uint64_t epoch = 0;   // question: how many records; list, listed: for which wish
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
     std::string name;             // topic, pattern or client id
     std::string id;               // of the client's message

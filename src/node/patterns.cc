@@ -42,6 +42,7 @@ void Patterns::add(io::ConnIndex conn,
     held.push_back({.pattern = number,
                     .place = place,
                     .keeps = place == 0,
+                    .wish = next_wish_++,
                     .id = std::string(id),
                     .resume = resume});
     charge(conn, bytes_of(held.back()), true);
@@ -57,12 +58,13 @@ void Patterns::begin(io::ConnIndex conn, Held& held) noexcept {
           wire::PatternSubscribed{.id = held.id, .wall_ns = reactor_.wall_now(), .topic = pattern});
     held.id = {};
     for (std::uint32_t shard = 0; shard < mesh_.shard_count(); shard++) {
-        ask(conn, pattern, shard, 0);
+        ask(conn, pattern, held.wish, shard, 0);
     }
 }
 
 void Patterns::ask(io::ConnIndex conn,
                    std::string_view pattern,
+                   std::uint64_t wish,
                    std::uint32_t shard,
                    std::uint64_t from) noexcept {
     auto mail = std::make_unique<Mail>();
@@ -72,6 +74,7 @@ void Patterns::ask(io::ConnIndex conn,
     mail->serial = sessions_[conn].serial;
     mail->name = pattern;
     mail->offset = from;
+    mail->epoch = wish;
     mesh_.post(shard, std::move(mail));
 }
 
@@ -164,16 +167,24 @@ Patterns::Held& Patterns::held_by(io::ConnIndex conn, std::uint32_t pattern) noe
     return found->second.front();
 }
 
-bool Patterns::counts(io::ConnIndex conn, std::string_view pattern) const noexcept {
-    return has(conn, pattern) && entries_[index_.find(pattern)].unanswered == 0;
+const Patterns::Held* Patterns::find(io::ConnIndex conn, std::string_view pattern) const noexcept {
+    const auto found = held_.find(conn);
+    if (found == held_.end()) return nullptr;
+    for (const Held& held : found->second) {
+        if (index_.text(held.pattern) == pattern) return &held;
+    }
+    return nullptr;
+}
+
+bool Patterns::counts(io::ConnIndex conn,
+                      std::string_view pattern,
+                      std::uint64_t wish) const noexcept {
+    const Held* held = find(conn, pattern);
+    return held != nullptr && held->wish == wish && entries_[held->pattern].unanswered == 0;
 }
 
 bool Patterns::has(io::ConnIndex conn, std::string_view pattern) const noexcept {
-    const auto found = held_.find(conn);
-    if (found == held_.end()) return false;
-    return std::any_of(found->second.begin(), found->second.end(), [&](const Held& each) {
-        return index_.text(each.pattern) == pattern;
-    });
+    return find(conn, pattern) != nullptr;
 }
 
 std::uint32_t Patterns::count_of(io::ConnIndex conn) const noexcept {

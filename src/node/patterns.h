@@ -57,8 +57,11 @@ class Patterns {
     void forget(io::ConnIndex conn) noexcept;
 
     [[nodiscard]] bool has(io::ConnIndex conn, std::string_view pattern) const noexcept;
-    // ... and was told so.
-    [[nodiscard]] bool counts(io::ConnIndex conn, std::string_view pattern) const noexcept;
+    // ... by this wish, of which it was told. Each add() is another one: a list that an earlier one
+    // began ends there.
+    [[nodiscard]] bool counts(io::ConnIndex conn,
+                              std::string_view pattern,
+                              std::uint64_t wish) const noexcept;
     [[nodiscard]] std::uint32_t count_of(io::ConnIndex conn) const noexcept;
     // The first pattern of this session that brings the topic, and how; empty if none does. Until
     // the next call of another kind.
@@ -70,9 +73,10 @@ class Patterns {
     // Everybody whom a pattern brings the topic, once for each pattern. Until the next call.
     [[nodiscard]] const std::vector<io::ConnIndex>& readers_of(std::string_view topic) noexcept;
 
-    // Asks home `shard` which topics there match, from number `from` on.
+    // Asks home `shard` which topics there match, from number `from` on, for this wish.
     void ask(io::ConnIndex conn,
              std::string_view pattern,
+             std::uint64_t wish,
              std::uint32_t shard,
              std::uint64_t from) noexcept;
     void on_watched(const Mail& mail) noexcept;
@@ -86,6 +90,7 @@ class Patterns {
         std::uint32_t pattern = 0;
         std::uint32_t place = 0;  // in Entry::readers
         bool keeps = false;       // the pattern itself is held for this session
+        std::uint64_t wish = 0;   // of this shard, never reused
         std::string id;           // of its request, until all homes watch
         Resume resume;
     };
@@ -103,6 +108,7 @@ class Patterns {
         return 2 * sizeof(Entry) + indexed + shards * (indexed + 2 * sizeof(std::uint64_t));
     }
 
+    [[nodiscard]] const Held* find(io::ConnIndex conn, std::string_view pattern) const noexcept;
     [[nodiscard]] Held& held_by(io::ConnIndex conn, std::uint32_t pattern) noexcept;
     void begin(io::ConnIndex conn, Held& held) noexcept;
     void take_out(io::ConnIndex conn, const Held& held) noexcept;
@@ -119,6 +125,7 @@ class Patterns {
     feed::PatternIndex index_;
     std::vector<Entry> entries_;  // by the index's numbers
     std::unordered_map<io::ConnIndex, std::vector<Held>> held_;
+    std::uint64_t next_wish_ = 1;
     std::vector<std::uint32_t> matching_;  // scratch
     std::vector<io::ConnIndex> readers_;   // scratch
 };

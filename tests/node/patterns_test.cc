@@ -119,3 +119,31 @@ TEST_CASE("patterns: a list that was asked for before the pattern was taken back
     CHECK(Json(frames[0].payload).text("id") == "3");
     CHECK(Json(frames[1].payload).text("payload.pattern") == "a.*");
 }
+
+TEST_CASE("patterns: asked for again and again, only the last list goes on") {
+    const auto time_of = [](int times) {
+        Config config = open_config();
+        config.messages_per_second = 0;
+        Cluster cluster(config);
+        Client& publisher = cluster.greet();
+        for (int i = 0; i < 6000; i++) {  // a list takes six mails and their answers
+            publisher.say(request("publish", "b." + std::to_string(i), "1"));
+            if (i % 100 == 0) cluster.settle();
+        }
+        Client& keeper = cluster.greet();
+        keeper.say(request("subscribe", "a.*", "1"));
+        cluster.settle();
+        Client& client = cluster.greet();
+        for (int i = 0; i < times; i++) {
+            client.say(request("subscribe", "a.*", "1"));
+            client.say(request("unsubscribe", "a.*", "2"));
+        }
+        client.say(request("subscribe", "a.*", "3"));
+        cluster.reactors[0]->set_work_time(1000);  // whenever it looks how much it has done
+        const Nanos before = cluster.clock.now;
+        cluster.settle();
+        CHECK(client.take().size() == static_cast<std::size_t>(2 * times + 1));
+        return cluster.clock.now - before;
+    };
+    CHECK(time_of(100) < time_of(0) + 100 * 2000);  // the first mail of each, and not the rest
+}
