@@ -29,6 +29,8 @@ using Refusal = feed::CompactLog::Refusal;
 namespace {
 
 constexpr CompactLog::Limits plenty{.keys_max = 1'000'000, .bytes_max = std::size_t{1} << 30};
+// A quarter of it is the window: 256 KiB.
+constexpr CompactLog::Limits small_window{.keys_max = 1'000'000, .bytes_max = std::size_t{1} << 20};
 
 void ignore_tail(void*, feed::Reader, Bytes) noexcept {}
 
@@ -143,7 +145,7 @@ TEST_CASE("compact: the fast get every record, a snapshot and the slow the lates
 }
 
 TEST_CASE("compact: whoever falls behind the window skips what is superseded until the head") {
-    World world(1024);
+    World world(1024, small_window);
     const std::uint32_t slow = world.lane.subscribe(0, 0, 1);
     const std::string text(1000, 'x');
     for (int i = 0; i < 250; i++)
@@ -162,7 +164,7 @@ TEST_CASE("compact: whoever falls behind the window skips what is superseded unt
 }
 
 TEST_CASE("compact: where every other record is superseded, what is left comes in few slices") {
-    World world(4096);
+    World world(4096, small_window);
     const std::uint32_t slow = world.lane.subscribe(0, 0, 1);
     const std::uint32_t slower = world.lane.subscribe(1, 0, 1);
     Random random(1);

@@ -31,7 +31,7 @@ struct CompactSettings {
     std::size_t lanes = 2;
     std::size_t keys = 30;  // names that are used
     std::size_t record_max = 1500;
-    feed::CompactLog::Limits limits{.keys_max = 1000, .bytes_max = 1 << 30, .tombstones_max = 8};
+    feed::CompactLog::Limits limits{.keys_max = 1000, .bytes_max = 1 << 20, .tombstones_max = 8};
     bool roomy = false;  // nothing may be refused for memory, and no large records
 };
 
@@ -397,7 +397,7 @@ class CompactWalk {
 
     void check_memory(const feed::CompactLog& log, const KeyedModel& model) const {
         const std::size_t window = std::clamp<std::size_t>(
-            settings_.limits.bytes_max / 4, feed::page_size, std::size_t{256} * 1024);
+            settings_.limits.bytes_max / 4, feed::page_size, std::size_t{4} * 1024 * 1024);
         std::size_t need = 0;
         std::size_t fresh = 0;
         for (const feed::Seq seq : model.live)
