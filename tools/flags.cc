@@ -227,6 +227,9 @@ void add_keyed(CLI::App& app, BenchOptions& o) {
     app.add_option("--publishers", k.publishers, "connections that publish")
         ->check(between(1, 1'000))
         ->capture_default_str();
+    app.add_flag("--raw",
+                 k.raw,
+                 "the fast ones are on /raw: payloads of one publisher, on a topic that is new");
     app.add_option("-s,--size", k.size, "bytes of payload")
         ->check(between(payload_size_min, 65'536))
         ->capture_default_str();
@@ -347,6 +350,10 @@ std::string complete_keyed(const BenchOptions& o) {
     if (k.slow >= o.connections) {
         return "--slow: '" + std::to_string(k.slow) + "' given, less than --connections (" +
                std::to_string(o.connections) + ") allowed";
+    }
+    if (k.raw && k.publishers != 1) {
+        return "--publishers: with --raw there is one: payloads have no offsets, and show their "
+               "order only so";
     }
     const double messages = k.rate * k.duration_s * (k.compare ? 2 : 1);
     if (messages <= keyed_messages_max) return {};

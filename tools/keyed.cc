@@ -62,7 +62,10 @@ class Keyed final : private Fleet::Owner, private KeyedChecker::Listener {
         Nanos caught_up = -1;  // the fast had everything so long behind the last update's time
     };
 
-    const std::string& path_of(std::uint32_t) noexcept override { return path_; }
+    const std::string& path_of(std::uint32_t id) noexcept override {
+        const bool fast = id >= keyed_.publishers && id < keyed_.publishers + fast_count();
+        return keyed_.raw && fast ? raw_path_ : path_;
+    }
     void on_open(Conn& conn) noexcept override;
     void on_bytes(Conn& conn, Bytes bytes, Nanos now) noexcept override;
     void on_writable(Conn& conn) noexcept override;
@@ -110,6 +113,7 @@ class Keyed final : private Fleet::Owner, private KeyedChecker::Listener {
     const BenchOptions options_;
     const KeyedOptions& keyed_;
     const std::string path_;
+    const std::string raw_path_;
     KeyedChecker checker_;
     Fleet fleet_;
     std::vector<Source> sources_;
@@ -143,19 +147,22 @@ std::uint32_t timed_one_in(const BenchOptions& options) noexcept {
     return static_cast<std::uint32_t>(std::max(1.0, options.keyed.rate * fast / timed_per_s));
 }
 
+std::string base_of(const Url& url) {
+    return url.path.ends_with('/') ? url.path.substr(0, url.path.size() - 1) : url.path;
+}
+
 Keyed::Keyed(const BenchOptions& options) noexcept
     : options_(options),
       keyed_(options_.keyed),
-      path_((options.url.path.ends_with('/')
-                 ? options.url.path.substr(0, options.url.path.size() - 1)
-                 : options.url.path) +
-            "/ws"),
+      path_(base_of(options.url) + "/ws"),
+      raw_path_(base_of(options.url) + "/raw?topic=" + options.keyed.topic),
       checker_({.topic = options.keyed.topic,
                 .readers = options.connections,
                 .fast = options.connections - options.keyed.slow,
                 .keys = options.keyed.keys,
                 .publishers = options.keyed.publishers,
                 .payload_size = options.keyed.size,
+                .raw = options.keyed.raw,
                 .timed_one_in = timed_one_in(options)},
                *this),
       fleet_({.connections = options.connections + options.keyed.publishers,
@@ -177,6 +184,11 @@ Keyed::Keyed(const BenchOptions& options) noexcept
 
 void Keyed::on_open(Conn& conn) noexcept {
     if (is_publisher(conn)) {
+        ready_count_++;
+        return;
+    }
+    if (keyed_.raw && !checker_.is_slow(reader_of(conn))) {
+        checker_.join(reader_of(conn), 0);
         ready_count_++;
         return;
     }

@@ -42,6 +42,7 @@ KeyedChecker::KeyedChecker(Options options, Listener& listener) noexcept
     RC_CHECK(options_.keys > 0);
     RC_CHECK(options_.keys <= topics_max);
     RC_CHECK(options_.publishers > 0);
+    RC_CHECK(!options_.raw || options_.publishers == 1);
     RC_CHECK(options_.fast <= options_.readers);
     RC_CHECK(options_.timed_one_in > 0);
     RC_CHECK(std::has_single_bit(options_.reference_size));
@@ -80,7 +81,7 @@ void KeyedChecker::join(std::uint32_t id, std::uint64_t offset) noexcept {
     place.joined = true;
     place.offset = offset;
     if (offset < base_ || offset > head()) wrong(id, "subscribed at no offset of the topic's");
-    find_reference(place);
+    if (follows_others(id)) find_reference(place);
 }
 
 // What it has of other runs does not count, nor what it got before.
@@ -217,13 +218,14 @@ bool KeyedChecker::feed(std::uint32_t id, Splitter& splitter, Bytes bytes, Nanos
             wrong(id, "no frame");
             return false;
         }
-        if (place.joined && splitter.empty()) find_reference(place);
+        if (place.joined && splitter.empty() && follows_others(id)) find_reference(place);
     }
     return true;
 }
 
 void KeyedChecker::judge(std::uint32_t id, const Frame& frame, Nanos now) noexcept {
     const std::string_view text = as_text(frame.payload);
+    if (on_raw(id) && frame.opcode == Opcode::text && frame.fin) return on_payload(id, frame, now);
     const bool data =
         frame.opcode == Opcode::text && frame.fin && text.starts_with(R"({"type":"data_update")");
     if (!data) return listener_.on_other(id, frame);
@@ -234,7 +236,7 @@ void KeyedChecker::on_record(std::uint32_t id,
                              const Frame& frame,
                              std::string_view text,
                              Nanos now) noexcept {
-    Place& place = places_[id];
+    const Place& place = places_[id];
     std::uint64_t offset = 0;
     std::string_view topic;
     std::string_view key;
@@ -247,10 +249,29 @@ void KeyedChecker::on_record(std::uint32_t id,
                        stamp.seq < published_ && stamp.topic == key_of(stamp.seq) &&
                        key == key_names_[stamp.topic];
     if (!sound) return wrong(id, "a corrupt record");
+    take(id, frame, offset, stamp, now);
+}
+
+void KeyedChecker::on_payload(std::uint32_t id, const Frame& frame, Nanos now) noexcept {
+    const std::string_view text = as_text(frame.payload);
+    Stamp stamp;
+    const bool sound =
+        text.size() == options_.payload_size + 2 &&  // in quotes, as it was published
+        find_payload(text, options_.payload_size, stamp) == Finding::sound &&
+        stamp.seq < published_ && stamp.topic == key_of(stamp.seq);
+    if (!sound || !places_[id].joined) return wrong(id, "a corrupt payload, or of another run");
+    take(id, frame, stamp.seq + 1, stamp, now);
+}
+
+void KeyedChecker::take(std::uint32_t id,
+                        const Frame& frame,
+                        std::uint64_t offset,
+                        const Stamp& stamp,
+                        Nanos now) noexcept {
     if (!learn(offset, stamp.seq)) return wrong(id, "another record at the same offset");
-    if (offset <= place.offset) return stale(id, offset);
+    if (offset <= places_[id].offset) return stale(id, offset);
     accept(id, offset);
-    keep(frame, offset, stamp);
+    if (follows_others(id)) keep(frame, offset, stamp);
     KeyedCounts& counts = counts_of(id);
     counts.delivered++;
     counts.bytes += frame.size;

@@ -51,6 +51,9 @@ class KeyedChecker {
         std::uint32_t keys = 1;     // at most topics_max
         std::uint32_t publishers = 1;
         std::size_t payload_size = payload_size_min;
+        // The fast ones are on /raw and get payloads only, so nobody tells them offsets: those are
+        // the numbers of the messages, from 1. So there is one publisher, and the topic is new.
+        bool raw = false;
         // Bytes of the reference that are kept, a power of two, at least 2 MiB.
         std::size_t reference_size = std::size_t{32} << 20;
         // One record in so many is timed, drawn evenly; at least 1.
@@ -144,6 +147,14 @@ class KeyedChecker {
         Nanos sent_at = 0;
     };
 
+    [[nodiscard]] bool on_raw(std::uint32_t id) const noexcept {
+        return options_.raw && !is_slow(id);
+    }
+    // Whether its frames are those of the reference: there is one for all, and two kinds with
+    // `raw`.
+    [[nodiscard]] bool follows_others(std::uint32_t id) const noexcept {
+        return !options_.raw || !is_slow(id);
+    }
     [[nodiscard]] bool timed(std::uint64_t seq) const noexcept;
     [[nodiscard]] std::uint64_t begin_of(std::uint32_t reference) const noexcept {
         return reference == 0 ? 0 : references_[reference - 1].end;
@@ -161,6 +172,12 @@ class KeyedChecker {
     void find_reference(Place& place) noexcept;
     void judge(std::uint32_t id, const Frame& frame, Nanos now) noexcept;
     void on_record(std::uint32_t id, const Frame& frame, std::string_view text, Nanos now) noexcept;
+    void on_payload(std::uint32_t id, const Frame& frame, Nanos now) noexcept;
+    void take(std::uint32_t id,
+              const Frame& frame,
+              std::uint64_t offset,
+              const Stamp& stamp,
+              Nanos now) noexcept;
     void accept(std::uint32_t id, std::uint64_t offset) noexcept;
     void stale(std::uint32_t id, std::uint64_t offset) noexcept;
     [[nodiscard]] bool learn(std::uint64_t offset, std::uint64_t seq) noexcept;

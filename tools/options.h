@@ -35,6 +35,7 @@ struct KeyedOptions {  // what `bench keyed` has beside or instead of the rest
     double rate = 50'000;     // updates a second in all
     double duration_s = 10;
     bool compare = false;  // first as long without the slow ones
+    bool raw = false;      // the fast ones are on /raw: payloads only
 };
 
 struct BenchOptions {

@@ -173,6 +173,8 @@ TEST_CASE("flags: of the readers of a keyed topic some are fast, and what is kep
           "ringcast: --slow: '5' given, less than --connections (5) allowed\n");
     CHECK(parsed({"bench", "keyed", "-r", "1e6", "-d", "101"}).message ==
           "ringcast: --duration: these are 101000000 updates, at most 100000000 allowed\n");
+    CHECK(parsed({"bench", "keyed", "--raw"}).message.find("--publishers") != std::string::npos);
+    CHECK(parsed({"bench", "keyed", "--raw", "--publishers", "1"}).options.bench.keyed.raw);
     CHECK(parsed({"bench", "keyed", "-r", "max"}).exit_code == exit_usage);
     CHECK(parsed({"bench", "keyed", "--keys", "0"}).exit_code == exit_usage);
 }

@@ -331,3 +331,52 @@ TEST_CASE("keyed checker: a random walk of right readers finds no fault") {
         CHECK(world.checker.misplaced() == 0);
     }
 }
+
+TEST_CASE("of payloads alone, offsets are the order of their publishing") {
+    Others others;
+    KeyedChecker checker(
+        {.topic = "t", .readers = 3, .fast = 2, .keys = 2, .payload_size = 40, .raw = true},
+        others);
+    std::vector<Splitter> splitters(3);
+    std::vector<std::string> frames;
+    std::vector<std::string> updates;  // what the slow one gets
+    for (std::uint32_t id = 0; id < 3; id++) {
+        checker.join(id, 0);
+    }
+    for (int i = 0; i < 50; i++) {
+        const std::string text(checker.publish(1));
+        const std::size_t at = text.find(R"("payload":)") + 10;
+        updates.push_back(World::frame_of(R"({"type":"data_update","offset":)" +
+                                          std::to_string(i + 1) + text.substr(17)));
+        frames.push_back(World::frame_of(text.substr(at, 42)));
+    }
+    const auto feed = [&](std::uint32_t id, std::string_view bytes) {
+        return checker.feed(id, splitters[id], as_bytes(bytes), 2);
+    };
+    for (const std::string& frame : frames) {
+        REQUIRE(feed(0, frame));
+        REQUIRE(feed(1, frame.substr(0, 5)));
+        REQUIRE(feed(1, frame.substr(5)));
+    }
+    for (std::size_t i = 1; i < 50; i += 2) {  // conflated, but has the end
+        REQUIRE(feed(2, updates[i]));
+    }
+    CHECK(checker.counts(false).delivered == 100);
+    CHECK(checker.counts(false).conflated == 0);
+    CHECK(checker.counts(true).conflated == 25);
+    CHECK(checker.offset(2) == 50);
+    CHECK(checker.first_offence() == "");
+    SUBCASE("twice") {
+        REQUIRE(feed(0, frames[49]));
+        CHECK(checker.counts(false).duplicated == 1);
+    }
+    SUBCASE("changed") {
+        frames[49][20] ^= 1;
+        REQUIRE(feed(1, frames[49]));
+        CHECK(checker.counts(false).wrong == 1);
+    }
+    SUBCASE("out of order") {
+        REQUIRE(feed(2, updates[4]));
+        CHECK(checker.counts(true).reordered == 1);
+    }
+}
