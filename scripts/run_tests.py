@@ -28,6 +28,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Callable
 
@@ -194,9 +195,15 @@ def threads():
     options = f'suppressions={ROOT}/tests/tsan.supp exitcode=66'
     tally = Tally()
     shared = 'mesh*,server*,registry*,worker*,durable*'
-    for program, cases in [('base', 'mpsc*'), ('node', shared)] * 5:
-        code, text = run([f'build/tsan/tests/{program}/{program}_test', f'-tc={cases}'],
-                         THREADS_LIMIT_S, {'TSAN_OPTIONS': options})
+
+    def run_once(chosen):
+        program, cases = chosen
+        return program, *run([f'build/tsan/tests/{program}/{program}_test', f'-tc={cases}'],
+                             THREADS_LIMIT_S, {'TSAN_OPTIONS': options})
+
+    with ThreadPoolExecutor(CPUS) as pool:
+        results = list(pool.map(run_once, [('base', 'mpsc*'), ('node', shared)] * 5))
+    for program, code, text in results:
         found = DOCTEST.search(text)
         skipped = SKIPPED.findall(text)
         tally.passed += max(0, int(found[1]) - len(skipped)) if found else 0
@@ -344,6 +351,7 @@ class Step:
     arguments: tuple = ()
     builds: tuple = ()     # what it needs
     alone: bool = False    # no worlds beside it
+    group: str = ''        # neighbours of one group run at the same time: they mostly wait
 
 
 KINDS = ['release', 'asan']
@@ -354,7 +362,7 @@ STEPS = [
     Step('chaos:release:uring', chaos, ('release', 'uring'), ('release',), alone=True),
     Step('threads:tsan', threads, (), ('tsan',)),
     Step('web', page_tests),
-    *(Step(f'e2e:{kind}:{io}', e2e, (kind, io), (kind,))
+    *(Step(f'e2e:{kind}:{io}', e2e, (kind, io), (kind,), group=f'e2e:{kind}')
       for kind in KINDS for io in ['uring', 'epoll']),
     Step('fuzz:asan', fuzz, ('asan',), ('asan',)),
     Step('same-ways', same_ways, (), tuple(KINDS)),
@@ -362,26 +370,34 @@ STEPS = [
 ]
 
 
+def run_step(step):
+    start = time.monotonic()
+    tally = step.run(*step.arguments)
+    if step.run is not build and not (tally.passed or tally.failed or tally.skipped):
+        tally.failed.append(f'{step.name}: no test ran')
+    print(f'{step.name:20} {tally}  ({time.monotonic() - start:.0f} s)', flush=True)
+    return tally
+
+
 def run_steps(chosen, pool):
     total, broken, started = Tally(), set(), False
-    for step in chosen:
-        if not step.alone and not started:
+    for _, group in groupby(chosen, lambda step: step.group or step.name):
+        steps = list(group)
+        if not steps[0].alone and not started:
             started = True
             for other in chosen:
                 if isinstance(other.run, FreshSeeds) and not broken.intersection(other.builds):
                     other.run.start(pool)
-        if broken.intersection(step.builds):
-            print(f'{step.name:20} not run: its build failed', flush=True)
-            total.failed.append(f'{step.name}: not run')
-            continue
-        start = time.monotonic()
-        tally = step.run(*step.arguments)
-        if step.run is not build and not (tally.passed or tally.failed or tally.skipped):
-            tally.failed.append(f'{step.name}: no test ran')
-        print(f'{step.name:20} {tally}  ({time.monotonic() - start:.0f} s)', flush=True)
-        if step.run is build and tally.failed:
-            broken.update(step.builds)
-        total.add(tally)
+        runnable = [step for step in steps if not broken.intersection(step.builds)]
+        for step in steps:
+            if step not in runnable:
+                print(f'{step.name:20} not run: its build failed', flush=True)
+                total.failed.append(f'{step.name}: not run')
+        with ThreadPoolExecutor(len(steps)) as at_once:
+            for step, tally in zip(runnable, at_once.map(run_step, runnable)):
+                if step.run is build and tally.failed:
+                    broken.update(step.builds)
+                total.add(tally)
     return total
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -147,6 +148,25 @@ class RunTestsTest(unittest.TestCase):
         step = run_tests.Step('empty', run_tests.Tally)
         total = run_tests.run_steps([step], None)
         self.assertEqual((total.passed, total.failed), (0, ['empty: no test ran']))
+
+    def test_steps_of_a_group_run_at_the_same_time(self):
+        both = threading.Barrier(2)  # passed by two, or broken after the time
+
+        def meet():
+            both.wait(60)
+            return run_tests.Tally(1)
+
+        steps = [run_tests.Step(name, meet, group='g') for name in 'ab']
+        total = run_tests.run_steps([*steps, run_tests.Step('c', lambda: run_tests.Tally(1))], None)
+        self.assertEqual(str(total), '3 passed, 0 failed, 0 skipped')
+
+    def test_a_step_whose_build_failed_is_not_run(self):
+        steps = [run_tests.Step('build:x', run_tests.build, ('no such kind',), ('x',), alone=True),
+                 run_tests.Step('a', lambda: run_tests.Tally(1), (), ('x',), group='g'),
+                 run_tests.Step('b', lambda: run_tests.Tally(1), group='g')]
+        total = run_tests.run_steps(steps, None)
+        self.assertEqual(total.passed, 1)
+        self.assertEqual(total.failed, ['build no such kind', 'a: not run'])
 
     def test_a_program_that_takes_too_long_may_clean_up(self):
         self.program('slow', f"""#!/bin/sh
