@@ -225,6 +225,8 @@ std::string Oracle::place(std::uint32_t publication, std::uint32_t epoch, std::u
     std::vector<std::uint32_t>& order = topics_[what.topic].epochs[epoch].order;
     if (offset == 0) return "a record without an offset";
     if (offset >= order.size()) order.resize(offset + 1, none);
+    // Said again, it was placed in a later epoch, too; who is late still reads of the former one.
+    if (order[offset] == publication) return {};
     if (order[offset] != none) return "two records under one offset";
     order[offset] = publication;
     what.offset = offset;
