@@ -531,8 +531,10 @@ void Client::check_deadline() {
     const Nanos taken =
         std::max(plan_.kind == Kind::silent ? down.last_writable : down.last_accepted,
                  link.stream[io::client_side].last_accepted);
-    const Nanos since =
-        plan_.kind == Kind::slow_handshake ? dialed_at_ : std::max(silent_since_, taken);
+    // An accept may have had to wait for a descriptor.
+    const Nanos since = plan_.kind != Kind::slow_handshake ? std::max(silent_since_, taken)
+                        : link.conn == io::no_conn         ? dialed_at_
+                                                           : link.accepted_at;
     const Config& config = world_.options().config;
     Nanos allowed = slack;
     if (plan_.kind == Kind::slow_handshake) {
