@@ -19,24 +19,46 @@ namespace ringcast {
 
 enum class Io : std::uint8_t { automatic, uring, epoll };
 
+// What the process gives up once it serves (docs/SECURITY.md, "The process").
+enum class Sandbox : std::uint8_t {
+    off,
+    automatic,  // what this kernel has; off in builds with sanitizers
+    on,         // all of it, or the server does not start
+};
+
 struct Config {
     std::vector<std::string> listen = {"127.0.0.1:8080"};
     // Web pages that may connect, by their Origin. None: all, but with --dev only the server's own.
     std::vector<std::string> origin;
+    // Networks (CIDR) of proxies that are believed whom they speak for, and which of `listen` begin
+    // with a header of the PROXY protocol.
+    std::vector<std::string> trusted_proxies;
+    std::vector<std::string> proxy_protocol;
     Io io = Io::automatic;
+    // Off for whoever uses the library: it cannot be undone, and holds for the whole process.
+    Sandbox sandbox = Sandbox::off;
     SlowPolicy slow_policy = SlowPolicy::gap;
     std::vector<TopicRule> topic;  // the first that matches a name holds for it
 
     std::uint64_t shards = 0;
     std::string store;       // the file of durable topics; empty: there are none
     std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
+    std::string user;        // whom the process becomes if root started it; empty: it stays
     std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
 
     bool dev = false;
     bool anonymous_publish = false;
     bool direct_descriptors = false;
+    bool limit_loopback = false;
+    bool sandbox_selftest = false;
 
     std::uint64_t connections_max = 0;
+    std::uint64_t connections_per_address = 0;
+    std::uint64_t connections_per_user = 0;
+    std::uint64_t connects_per_second = 0;
+    std::uint64_t connects_burst = 0;
+    std::uint64_t pending_max = 0;
+    std::uint64_t pending_per_address = 0;
     std::uint64_t ping_interval = 0;
     std::uint64_t pong_timeout = 0;
     std::uint64_t handshake_timeout = 0;
@@ -89,7 +111,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 34> number_flags{{
+inline constexpr std::array<NumberFlag, 40> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -100,6 +122,50 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
      "clients at a time, then 503; 0 = what the file limit (it less 64, or 41 a shard) and a "
      "quarter "
      "of --memory-max allow"},
+    {"connections-per-address",
+     &Config::connections_per_address,
+     Unit::count,
+     100,
+     0,
+     16'000'000,
+     "clients of one IPv4 address or IPv6 /64 at a time, then 429; 0 = no limit. This machine "
+     "itself has none: --limit-loopback"},
+    {"connections-per-user",
+     &Config::connections_per_user,
+     Unit::count,
+     10,
+     0,
+     16'000'000,
+     "clients of one user at a time; 0 = no limit"},
+    {"connects-per-second",
+     &Config::connects_per_second,
+     Unit::count,
+     20,
+     0,
+     1'000'000'000,
+     "connections that one address may begin, then 429; 0 = no limit"},
+    {"connects-burst",
+     &Config::connects_burst,
+     Unit::count,
+     200,
+     1,
+     1'000'000'000,
+     "how far one address may run ahead of that"},
+    {"pending-max",
+     &Config::pending_max,
+     Unit::count,
+     0,
+     0,
+     16'000'000,
+     "clients that have not shaken hands, or not said who they are, at a time; past it the oldest "
+     "is cut; 0 = half of --connections-max, 1024 at least"},
+    {"pending-per-address",
+     &Config::pending_per_address,
+     Unit::count,
+     50,
+     0,
+     16'000'000,
+     "the same for one address; 0 = no limit"},
     {"ping-interval",
      &Config::ping_interval,
      Unit::nanos,
@@ -324,7 +390,7 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
      "messages (each begun 4 KiB is one) from one shard to another before publishers wait"},
 }};
 
-inline constexpr std::array<SwitchFlag, 3> switch_flags{{
+inline constexpr std::array<SwitchFlag, 5> switch_flags{{
     {"dev",
      &Config::dev,
      "loopback only: anonymous publish, host.* and demo.* topics, demo page, /echo"},
@@ -332,6 +398,13 @@ inline constexpr std::array<SwitchFlag, 3> switch_flags{{
     {"direct-descriptors",
      &Config::direct_descriptors,
      "connections past the file limit, by io_uring alone; large slices are copied"},
+    {"limit-loopback",
+     &Config::limit_loopback,
+     "limits by address hold for this machine itself, too"},
+    {"sandbox-selftest",
+     &Config::sandbox_selftest,
+     "start, try from inside what must be impossible, print what came of it, and end: 0 if all "
+     "failed as it should"},
 }};
 
 constexpr std::int64_t pin_least = -1;

@@ -56,6 +56,10 @@ class Server {
                                           std::string_view policy,
                                           std::string& error) noexcept;
 
+    // With Config::sandbox_selftest: tries what the sandbox must make impossible, and what it must
+    // not. A line each, and whether all is as it should be.
+    [[nodiscard]] bool sandbox_selftest(std::string& table) noexcept;
+
     // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
     // cut. Returns at once. A second call cuts at once.
     void stop() noexcept;

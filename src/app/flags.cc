@@ -164,6 +164,7 @@ Parsed refused(const std::string& line) {
 
 Parsed parse_flags(int argc, const char* const* argv) {
     Parsed parsed;
+    parsed.config.sandbox = Sandbox::automatic;
     CLI::App app("ringcastd: a WebSocket fan-out server", "ringcastd");
     app.require_subcommand(1);
     CLI::App* serve = app.add_subcommand("serve", "Serve until SIGTERM or SIGINT.");

@@ -62,6 +62,12 @@ int serve(const ringcast::Config& config) {
                     server->shard_count() == 1 ? "" : "s");
     }
     std::fflush(stdout);
+    if (config.sandbox_selftest) {
+        std::string table;
+        const bool good = server->sandbox_selftest(table);
+        std::fputs(table.c_str(), stdout);
+        return good ? 0 : 1;
+    }
 
     int number = 0;
     sigwait(&signals, &number);

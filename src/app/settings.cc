@@ -46,6 +46,19 @@ bool set_store(Config& config, std::string_view text) {
     return !text.empty() && text.find('\0') == std::string_view::npos;
 }
 
+bool set_user(Config& config, std::string_view text) {
+    config.user = text;
+    return !text.empty() && text.find('\0') == std::string_view::npos;
+}
+
+bool set_sandbox(Config& config, std::string_view text) {
+    if (text != "auto" && text != "off" && text != "on") return false;
+    config.sandbox = text == "auto"  ? Sandbox::automatic
+                     : text == "off" ? Sandbox::off
+                                     : Sandbox::on;
+    return true;
+}
+
 std::string set_number(Config& config, const NumberFlag& flag, std::string_view text) {
     std::uint64_t number = 0;
     const bool good =

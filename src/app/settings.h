@@ -32,8 +32,10 @@ struct WordFlag {
 [[nodiscard]] bool set_pin(Config& config, std::string_view text);
 [[nodiscard]] bool set_congestion(Config& config, std::string_view text);
 [[nodiscard]] bool set_store(Config& config, std::string_view text);
+[[nodiscard]] bool set_user(Config& config, std::string_view text);
+[[nodiscard]] bool set_sandbox(Config& config, std::string_view text);
 
-inline constexpr std::array<ListFlag, 2> list_flags{{
+inline constexpr std::array<ListFlag, 4> list_flags{{
     {"listen",
      &Config::listen,
      "ADDR:PORT",
@@ -43,9 +45,19 @@ inline constexpr std::array<ListFlag, 2> list_flags{{
      "ORIGIN",
      "web pages that may connect, e.g. https://example.com; may be repeated [all; with --dev the "
      "server's own]"},
+    {"trusted-proxies",
+     &Config::trusted_proxies,
+     "CIDR",
+     "networks of proxies whose X-Forwarded-For is believed, e.g. 10.0.0.0/8; may be repeated "
+     "[none]"},
+    {"proxy-protocol",
+     &Config::proxy_protocol,
+     "ADDR:PORT",
+     "which --listen addresses begin with a PROXY protocol header (1 or 2), from --trusted-proxies "
+     "alone; may be repeated [none]"},
 }};
 
-inline constexpr std::array<WordFlag, 5> word_flags{{
+inline constexpr std::array<WordFlag, 7> word_flags{{
     {"io",
      &set_io,
      false,
@@ -71,6 +83,17 @@ inline constexpr std::array<WordFlag, 5> word_flags{{
      false,
      "FILE",
      "where topics whose rule says durable are kept; made if it is not there [none]"},
+    {"user",
+     &set_user,
+     false,
+     "NAME",
+     "whom to become, if started as root, once the ports are open [nobody else]"},
+    {"sandbox",
+     &set_sandbox,
+     false,
+     "auto|off|on",
+     "what the process gives up before it serves: files, programs, new connections; auto: as far "
+     "as the kernel can, on: or it does not start [auto]"},
 }};
 
 // Each sets one thing; what it returns is empty, or says what was given and what is allowed.

@@ -94,6 +94,7 @@ struct ReactorOptions {
     // them in each reactor. But no sendfile, no peer(), and direct_listeners_max listeners.
     bool direct_descriptors = false;
     std::uint32_t completions_max = 16 * 1024;  // may be pending; more costs re-arming, no loss
+    bool restricted = false;  // the ring takes no operation that this reactor does not use (K13)
 };
 
 class Reactor {

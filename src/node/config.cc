@@ -4,6 +4,7 @@
 #include <charconv>
 #include <span>
 
+#include "base/ip.h"
 #include "io/socket.h"
 #include "node/origin.h"
 
@@ -77,6 +78,30 @@ std::string check_origins(const Config& config) {
                        text,
                        "SCHEME://HOST[:PORT] as browsers write it (small letters, no path, no "
                        "default port), or null");
+    }
+    return {};
+}
+
+std::string check_proxies(const Config& config) {
+    for (const std::string& text : config.trusted_proxies) {
+        IpNetwork network;
+        if (parse_network(text, network)) continue;
+        return refusal("trusted-proxies", text, "ADDRESS or ADDRESS/BITS, no bits behind these");
+    }
+    for (const std::string& text : config.proxy_protocol) {
+        const auto& listen = config.listen;
+        if (std::find(listen.begin(), listen.end(), text) == listen.end()) {
+            return refusal("proxy-protocol", text, "one of the --listen addresses, as it is there");
+        }
+        if (config.trusted_proxies.empty()) {
+            return refusal("proxy-protocol", text, "only with --trusted-proxies");
+        }
+    }
+    if (config.direct_descriptors && !config.trusted_proxies.empty()) {
+        return refusal("direct-descriptors",
+                       "true",
+                       "not with --trusted-proxies: nobody has an "
+                       "address there");
     }
     return {};
 }
@@ -179,6 +204,7 @@ std::string check(const Config& config) noexcept {
     }
     std::string problem = check_listen(config);
     if (problem.empty()) problem = check_origins(config);
+    if (problem.empty()) problem = check_proxies(config);
     if (problem.empty()) problem = check_topics(config);
     if (problem.empty()) problem = check_store(config);
     return problem.empty() ? check_together(config) : problem;

@@ -11,9 +11,14 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 28> all{{
+constexpr std::array<Named, 33> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
+    {"crowded addresses", &Counters::crowded},
+    {"hasty addresses", &Counters::hasty},
+    {"crowded users", &Counters::crowded_users},
+    {"pending cut", &Counters::evicted},
+    {"bad proxies", &Counters::bad_proxies},
     {"handshake failures", &Counters::handshake_failures},
     {"closed", &Counters::closed},
     {"messages in", &Counters::messages_in},

@@ -10,6 +10,11 @@ namespace ringcast::node {
 struct Counters {
     std::uint64_t accepted = 0;
     std::uint64_t refused = 0;             // over the connection limit, answered 503
+    std::uint64_t crowded = 0;        // ... 429: too many connections of the address
+    std::uint64_t hasty = 0;          // ... 429: it connects too often
+    std::uint64_t crowded_users = 0;  // ... too many connections of the user
+    std::uint64_t evicted = 0;        // cut before they were let in: too many were trying
+    std::uint64_t bad_proxies = 0;    // proxies not trusted, or not understood
     std::uint64_t handshake_failures = 0;  // answered with another status than 101 or 200
     std::uint64_t closed = 0;
     std::uint64_t messages_in = 0;  // data messages from clients

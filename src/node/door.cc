@@ -20,8 +20,6 @@ namespace {
 
 constexpr std::size_t chance_digits = 16;  // hexadecimal: a session's own 64 bits
 
-constexpr std::uint32_t retry_after_s = 2;
-
 // Does If-None-Match list `etag`? W/ makes no difference here (RFC 9110, section 13.1.2).
 bool has_tag(std::string_view list, std::string_view etag) noexcept {
     constexpr std::string_view blank = " \t";
@@ -60,6 +58,7 @@ Door::Door(const Config& config,
            Sessions& sessions,
            Hub& hub,
            Registry& registry,
+           Guard& guard,
            Counters& counters) noexcept
     : config_(config),
       limits_{.head_size_max = static_cast<std::uint16_t>(config.header_max),
@@ -70,6 +69,7 @@ Door::Door(const Config& config,
       sessions_(sessions),
       hub_(hub),
       registry_(registry),
+      guard_(guard),
       counters_(counters) {
     RC_CHECK(limits_.head_size_max == config.header_max);  // the flags' ranges see to it
     RC_CHECK(limits_.head_lines_max == config.header_lines_max);
@@ -104,6 +104,11 @@ void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
     if (sessions_[conn].refused) {
         counters_.refused++;
         refuse(conn, 503, "no room for another client now");
+        return;
+    }
+    const Guard::Verdict verdict = guard_.judge(conn, request.forwarded_for);
+    if (verdict.status != 0) {
+        refuse(conn, verdict.status, verdict.reason);
         return;
     }
     const wire::Decision decision = wire::decide(request);
@@ -166,6 +171,7 @@ void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) n
     Session& session = sessions_[conn];
     session.become(State::open);
     session.role = role;
+    guard_.let_in(conn);
     sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::not_open);
     sessions_.push_unlimited(conn, Bytes(head.data(), size));
     sessions_.arm(conn);
@@ -318,6 +324,8 @@ void Door::serve_page(io::ConnIndex conn, const wire::Request& request) noexcept
 
 void Door::refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept {
     Scratch<std::byte, wire::refusal_size_max> text;
+    const bool later = status == 429 || status == 503;
+    const std::uint32_t retry_after_s = later ? guard_.retry_after() : 0;
     const std::size_t size = wire::write_refusal(text, status, reason, retry_after_s);
     counters_.handshake_failures++;
     sessions_.push_unlimited(conn, Bytes(text.data(), size));

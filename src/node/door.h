@@ -20,6 +20,7 @@
 
 #include "io/reactor.h"
 #include "node/counters.h"
+#include "node/guard.h"
 #include "node/hub.h"
 #include "node/registry.h"
 #include "node/sessions.h"
@@ -39,6 +40,7 @@ class Door {
          Sessions& sessions,
          Hub& hub,
          Registry& registry,
+         Guard& guard,
          Counters& counters) noexcept;
     Door(const Door&) = delete;
     Door& operator=(const Door&) = delete;
@@ -87,6 +89,7 @@ class Door {
     Sessions& sessions_;
     Hub& hub_;
     Registry& registry_;
+    Guard& guard_;
     Counters& counters_;
 };
 

@@ -12,6 +12,7 @@
 #include "io/reactor.h"
 #include "node/durable.h"
 #include "node/history.h"
+#include "node/quotas.h"
 #include "node/mesh.h"
 #include "node/patterns.h"
 #include "node/presence.h"
@@ -138,6 +139,7 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
         row_of("parsers", shards, parser_factor * config.message_max, "message-max"),
         row_of("tables of logs", shards, feed::SegmentPool::tables_size(arena_size), "log-memory"),
         row_of("connections", plan.connections_max, connection_bytes, "connections-max"),
+        row_of("counts of addresses", 1, Quotas::bytes(plan.connections_max), "connections-max"),
         {.name = "mail",
          .bytes = mail_bytes(config, plan.mail_max),
          .how = std::to_string(mail_ways(config)) + " ways x " + std::to_string(plan.mail_max),

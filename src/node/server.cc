@@ -14,10 +14,12 @@
 #include "io/probe.h"
 #include "io/process.h"
 #include "io/socket.h"
+#include "node/confinement.h"
 #include "node/demo_feed.h"
 #include "node/host_feed.h"
 #include "node/memory_plan.h"
 #include "node/mesh.h"
+#include "node/quotas.h"
 #include "node/restore.h"
 #include "node/shard.h"
 #include "node/slow_policies.h"
@@ -95,6 +97,8 @@ struct Server::Impl {
     std::uint32_t table_size = 0;       // of one shard at most
     std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
     node::MemoryPlan memory_plan;
+    std::unique_ptr<node::Quotas> quotas;
+    node::Confinement confinement{config};
     std::unique_ptr<node::Mesh> mesh;
     std::unique_ptr<io::Store> store;
     std::unique_ptr<node::WorkerPool> pool;
@@ -118,6 +122,7 @@ struct Server::Impl {
     [[nodiscard]] bool open_store(std::string& error) noexcept;
     [[nodiscard]] bool build_shards(std::string& error) noexcept;
     [[nodiscard]] bool restore(std::string& error) noexcept;
+    [[nodiscard]] bool confine(std::string& error) noexcept;
     void work(std::uint32_t index) noexcept;
     [[nodiscard]] bool build_shard(std::uint32_t index) noexcept;
 };
@@ -236,7 +241,7 @@ bool Server::Impl::build_shards(std::string& error) noexcept {
     for (const Worker& worker : workers) {
         if (!worker.error.empty()) error = worker.error;
     }
-    if (!error.empty() || !restore(error)) return false;
+    if (!error.empty() || !restore(error) || !confine(error)) return false;
     running.store(static_cast<std::uint32_t>(workers.size()));
     go.store(true);
     start->count_down();
@@ -277,6 +282,17 @@ bool Server::Impl::restore(std::string& error) noexcept {
             "store: " + std::to_string(restored.strangers) +
                 " topics have no rule any more that says durable: they are left as they are");
     }
+    return true;
+}
+
+// The last step before anybody is accepted: all threads are there.
+bool Server::Impl::confine(std::string& error) noexcept {
+    // What OpenSSL reads from files at its first use is read now.
+    const wire::TokenKey key{};
+    static_cast<void>(wire::session_token(key, "warm"));
+    if (!confinement.finish(workers.front().io_name == "uring", error)) return false;
+    say(LogLevel::info, confinement.line());
+    if (confinement.stays_root()) say(LogLevel::warning, "it runs as root: see --user");
     return true;
 }
 
@@ -329,13 +345,15 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .arena_size = arena_size,
                                  .token_key = token_key,
                                  .storage = storage.get(),
+                                 .quotas = quotas.get(),
                                  .log = log};
     auto reactor =
         io::make_reactor(backend_of(config.io),
                          {.connections_max = node::Shard::capacity_for(table_size),
                           .log_file = file.fd(),
                           .sendfile_min = static_cast<std::uint32_t>(config.sendfile_min),
-                          .direct_descriptors = config.direct_descriptors},
+                          .direct_descriptors = config.direct_descriptors,
+                          .restricted = confinement.restricts_rings()},
                          worker.why);
     if (!reactor.ok()) {
         worker.error = describe("--io: " + worker.why, reactor.error());
@@ -371,8 +389,11 @@ std::unique_ptr<Server> Server::create(const Config& config,
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
                                               impl->memory_plan.mail_max);
     impl->mesh->budget().set_room(impl->memory_plan.room, impl->memory_plan.logs_floor);
+    impl->quotas =
+        std::make_unique<node::Quotas>(impl->config, impl->connections_max, impl->hash_seed);
     impl->workers.resize(impl->config.shards);
-    if (!impl->bind(error) || !impl->open_store(error)) return nullptr;
+    if (!impl->bind(error) || !impl->confinement.begin(error)) return nullptr;
+    if (!impl->open_store(error)) return nullptr;
     const bool built = impl->build_shards(error);
     std::unique_ptr<Server> server(new Server(std::move(impl)));
     if (!built) return nullptr;  // the destructor joins the threads
@@ -426,6 +447,10 @@ Result<Done> Server::set_policy(std::string_view pattern,
     }
     node::post_policy(*impl.mesh, pattern, wanted);
     return Done{};
+}
+
+bool Server::sandbox_selftest(std::string& table) noexcept {
+    return impl_->confinement.selftest(table);
 }
 
 void Server::stop() noexcept {

@@ -54,8 +54,9 @@ constexpr std::uint8_t ends = 128;    // is ended as soon as it has every record
 
 // The answers to a receive buffer of small requests, and to those that were under way.
 constexpr std::size_t outbox_slack = std::size_t{512} * 1024;
-// For a connection whatever it does: its session, slot, timer and gate, places on lists.
-constexpr std::size_t connection_bytes = sizeof(Session) + 160;
+// For a connection whatever it does: its session, slot, timer and gate, places on lists, and what
+// is known of its address.
+constexpr std::size_t connection_bytes = sizeof(Session) + 224;
 // For one subscription: its entry and its row in vectors that double, and the wait for home.
 constexpr std::size_t subscription_bytes =
     2 * sizeof(Subscription) + 2 * sizeof(feed::Subscriber) + 128;

@@ -79,6 +79,7 @@ Shard::Shard(const Config& config,
            counters_,
            setup.storage),
       registry_(config_, setup.index, setup.hash_seed, mesh, sessions_),
+      guard_(config_, setup.quotas, *reactor_, sessions_, counters_, capacity_),
       door_(config_,
             reactor_->random(),
             setup.token_key,
@@ -86,6 +87,7 @@ Shard::Shard(const Config& config,
             sessions_,
             hub_,
             registry_,
+            guard_,
             counters_),
       presence_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, door_),
       inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, presence_),
@@ -114,6 +116,7 @@ Shard::~Shard() {
         sessions_.abort(conn);
         hub_.forget(conn);
         inquiries_.forget(conn);
+        guard_.left(conn);
         sessions_.erase(conn);
     }
 }
@@ -365,19 +368,21 @@ void Shard::note_event() noexcept {
     sessions_.set_now(tick_now());
 }
 
-void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept {
+void Shard::on_accepted(io::ConnIndex conn, std::uint32_t listener) noexcept {
     note_event();
     counters_.accepted++;
     Session& session = sessions_.create(conn);
     const Pressure pressure = mesh_.budget().pressure();
     session.admitted = pressure < Pressure::refuse && mesh_.admit(setup_.connections_max);
     session.refused = !session.admitted;
+    guard_.arrived(conn, listener);
     // A refusal costs memory, too.
     if (stage_ != Stage::serving || pressure == Pressure::cut) sessions_.abort(conn);
 }
 
 void Shard::on_received(io::ConnIndex conn, MutBytes bytes) noexcept {
     note_event();
+    if (guard_.awaits_header(conn) && !guard_.take_header(conn, bytes)) return;
     dispatch_.receive(conn, bytes);
 }
 
@@ -412,6 +417,7 @@ void Shard::on_closed(io::ConnIndex conn) noexcept {
     note_event();
     take_out(conn);
     const bool admitted = sessions_[conn].admitted;
+    guard_.left(conn);
     sessions_.erase(conn);
     counters_.closed++;
     if (admitted && !RC_PLANT(23)) mesh_.leave();

@@ -42,9 +42,11 @@
 #include "node/demo_feed.h"
 #include "node/dispatch.h"
 #include "node/door.h"
+#include "node/guard.h"
 #include "node/host_feed.h"
 #include "node/hub.h"
 #include "node/inquiries.h"
+#include "node/quotas.h"
 #include "node/mesh.h"
 #include "node/presence.h"
 #include "node/pump.h"
@@ -61,6 +63,7 @@ struct ShardSetup {
     std::size_t arena_size = 0;         // of this shard's log memory
     wire::TokenKey token_key{};         // of sessions, the same for all shards
     const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
+    Quotas* quotas = nullptr;           // by address; lives longer than the shards. Null: none
     LogSink log = {};
 };
 
@@ -181,6 +184,7 @@ class Shard final : private io::Handler {
     Pump pump_;
     Hub hub_;
     Registry registry_;
+    Guard guard_;
     Door door_;
     Presence presence_;
     Inquiries inquiries_;

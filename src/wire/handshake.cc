@@ -142,7 +142,7 @@ std::size_t write_refusal(MutBytes out,
         // second Connection line continues the first (5.3).
         headers.text("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     }
-    if (status == 503 && retry_after_s > 0) {
+    if ((status == 503 || status == 429) && retry_after_s > 0) {
         headers.text("Retry-After: ").number(retry_after_s).text("\r\n");
     }
     std::array<std::byte, reason_max + 1> body_memory{};

@@ -74,7 +74,7 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 25> rows{{
+    const std::array<Row, 33> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
         {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
         {{"serve", "stray", "--shards", "2"}, {" stray is"}},
@@ -93,6 +93,17 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--io", "kqueue"}, {"--io", "kqueue", "uring"}},
         {{"serve", "--slow-policy", "drop"}, {"--slow-policy", "drop", "gap"}},
         {{"serve", "--listen", "nonsense"}, {"--listen", "nonsense", "ADDR:PORT"}},
+        {{"serve", "--trusted-proxies", "10.0.0.1/8"}, {"--trusted-proxies", "'10.0.0.1/8'"}},
+        {{"serve", "--trusted-proxies", "proxy"}, {"--trusted-proxies", "'proxy'", "ADDRESS"}},
+        {{"serve", "--trusted-proxies", ""}, {"--trusted-proxies", "''", "ADDRESS"}},
+        {{"serve", "--proxy-protocol", "127.0.0.1:8080"},
+         {"--proxy-protocol", "--trusted-proxies"}},
+        {{"serve", "--trusted-proxies", "::1", "--proxy-protocol", "127.0.0.1:81"},
+         {"--proxy-protocol", "'127.0.0.1:81'", "--listen"}},
+        {{"serve", "--trusted-proxies", "::1", "--direct-descriptors"},
+         {"--direct-descriptors", "--trusted-proxies"}},
+        {{"serve", "--sandbox", "yes"}, {"--sandbox", "'yes'", "auto|off|on"}},
+        {{"serve", "--user", ""}, {"--user", "''", "NAME"}},
         {{"serve", "--listen", "127.0.0.1:99999"}, {"--listen", "99999"}},
         {{"serve", "--listen", "127.0.0.1:"}, {"--listen", "ADDR:PORT"}},
         {{"serve", "--listen", "[::1:80"}, {"--listen", "ADDR:PORT"}},
@@ -112,6 +123,32 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
             CHECK(line.find(part) != std::string::npos);
         }
     }
+}
+
+TEST_CASE("flags: proxies, the user and the sandbox arrive") {
+    const Config fallback = parse({"serve"}).config;
+    CHECK(fallback.sandbox == Sandbox::automatic);
+    CHECK(fallback.user.empty());
+    CHECK_FALSE(fallback.limit_loopback);
+    const Config config = parse({"serve",
+                                 "--trusted-proxies",
+                                 "10.0.0.0/8",
+                                 "2001:db8::/32",
+                                 "--proxy-protocol",
+                                 "127.0.0.1:8080",
+                                 "--user",
+                                 "nobody",
+                                 "--sandbox=on",
+                                 "--limit-loopback",
+                                 "--sandbox-selftest"})
+                              .config;
+    CHECK(config.trusted_proxies == std::vector<std::string>{"10.0.0.0/8", "2001:db8::/32"});
+    CHECK(config.proxy_protocol == std::vector<std::string>{"127.0.0.1:8080"});
+    CHECK(config.user == "nobody");
+    CHECK(config.sandbox == Sandbox::on);
+    CHECK(config.limit_loopback);
+    CHECK(config.sandbox_selftest);
+    CHECK(parse({"serve", "--sandbox=off"}).config.sandbox == Sandbox::off);
 }
 
 TEST_CASE("flags: addresses, choices and switches arrive") {

@@ -31,11 +31,15 @@ FLAGS = {
     'ack_expiry': '--ack-expiry',
     'ack_timeout': '--ack-timeout',
     'connections_max': '--connections-max',
+    'connections_per_address': '--connections-per-address',
+    'connects_burst': '--connects-burst',
+    'connects_per_second': '--connects-per-second',
     'dedup_max': '--dedup-max',
     'dedup_window': '--dedup-window',
     'drain_timeout': '--drain-timeout',
     'fragments_max': '--fragments-max',
     'handshake_timeout': '--handshake-timeout',
+    'limit_loopback': '--limit-loopback',
     'log_memory': '--log-memory',
     'mail_max': '--mail-max',
     'memory_max': '--memory-max',
@@ -43,7 +47,11 @@ FLAGS = {
     'messages_burst': '--messages-burst',
     'messages_per_second': '--messages-per-second',
     'origin': '--origin',
+    'pending_max': '--pending-max',
+    'pending_per_address': '--pending-per-address',
     'ping_interval': '--ping-interval',
+    'proxy_protocol': '--proxy-protocol',
+    'sandbox': '--sandbox',
     'session_time': '--session-time',
     'store': '--store',
     'store_size_max': '--store-size-max',
@@ -52,6 +60,8 @@ FLAGS = {
     'topic': '--topic',
     'topic_log_max': '--topic-log-max',
     'topics_per_client_max': '--topics-per-client-max',
+    'trusted_proxies': '--trusted-proxies',
+    'user': '--user',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
 COMPLAINTS = re.compile(
@@ -64,7 +74,7 @@ def command(*arguments, dev=True, **settings):
     line = [os.environ['RINGCASTD'], 'serve'] + (['--dev'] if dev else [])
     for name, value in settings.items():
         for one in value if isinstance(value, list) else [value]:
-            line += [FLAGS[name], str(one)]
+            line += [FLAGS[name]] if one is True else [FLAGS[name], str(one)]
     return line + list(arguments)
 
 

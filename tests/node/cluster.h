@@ -68,7 +68,10 @@ class Cluster {
                      std::size_t arena_size = 1024 * 1024,
                      const Storage* storage = nullptr,
                      const LogSink& log = {})
-        : hash_seed(seed), random(seed), mesh(shard_count, config.mail_max) {
+        : hash_seed(seed),
+          random(seed),
+          mesh(shard_count, config.mail_max),
+          quotas(config, connections_max, seed) {
         for (std::uint32_t index = 0; index < shard_count; index++) {
             auto memory = io::MemFile::create("test", arena_size);
             auto parser = wire::EnvelopeParser::make(config.message_max);
@@ -84,6 +87,7 @@ class Cluster {
                                                                 .hash_seed = seed,
                                                                 .arena_size = arena_size,
                                                                 .storage = storage,
+                                                                .quotas = &quotas,
                                                                 .log = log},
                                                      mesh,
                                                      std::move(memory).value(),
@@ -156,6 +160,7 @@ class Cluster {
     Random random;
     VirtualClock clock;
     Mesh mesh;
+    Quotas quotas;
     std::vector<FakeReactor*> reactors;
     std::vector<std::unique_ptr<Shard>> shards;
     std::deque<Client> clients;
