@@ -1,5 +1,6 @@
 #include "node/tls_reactor.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <string>
@@ -42,7 +43,10 @@ struct Owner final : io::Handler {
     };
 
     void on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept override {
-        conns[conn] = Conn{.live = true, .secure = reactor->secure(conn)};
+        Conn fresh;
+        fresh.live = true;
+        fresh.secure = reactor->secure(conn);
+        conns[conn] = fresh;
     }
     void on_received(io::ConnIndex conn, MutBytes bytes) noexcept override {
         conns[conn].heard += as_text(bytes);
