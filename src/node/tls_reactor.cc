@@ -18,6 +18,11 @@ constexpr std::size_t plaintext_size = std::size_t{64} * 1024;
 // A batch of parts that are as large as they may be is several rounds; small ones fit in one.
 constexpr std::size_t records_size = std::size_t{256} * 1024;
 
+// With its memory, which `= {}` would keep.
+void release(std::vector<std::byte>& bytes) noexcept {
+    std::vector<std::byte>().swap(bytes);
+}
+
 [[nodiscard]] Bytes rest_of(const std::vector<std::byte>& bytes, std::size_t from) noexcept {
     return Bytes(bytes).subspan(from);
 }
@@ -344,7 +349,7 @@ void TlsReactor::flush_batch(std::span<const io::ConnIndex> conns) noexcept {
 
 void TlsReactor::sent_output(io::ConnIndex conn, Link& link, std::int32_t result) noexcept {
     if (result < 0) {
-        link.unsent = {};
+        release(link.unsent);
         if (link.closed) {
             settle_output(conn, link);
         } else {
@@ -358,7 +363,7 @@ void TlsReactor::sent_output(io::ConnIndex conn, Link& link, std::int32_t result
         const Bytes rest = rest_of(link.unsent, taken);
         link.unsent = std::vector<std::byte>(rest.begin(), rest.end());
     } else {
-        link.unsent = {};  // and its memory
+        release(link.unsent);
     }
     settle_output(conn, link);
 }
@@ -367,8 +372,8 @@ void TlsReactor::sent_output(io::ConnIndex conn, Link& link, std::int32_t result
 void TlsReactor::settle_output(io::ConnIndex conn, Link& link) noexcept {
     if (link.closed) {
         link.filter.reset();
-        link.unsent = {};
-        link.unread = {};
+        release(link.unsent);
+        release(link.unread);
         below_->close(conn);
         return;
     }

@@ -335,7 +335,7 @@ TEST_CASE("tls reactor: ends in the middle of something") {
     }
     SUBCASE("garbage ends it, with an alert") {
         Bench::Peer peer = bench.meet();
-        peer.socket->say("\x17\x03\x03\x00\x20 this is not encrypted at all..");
+        peer.socket->say(std::string("\x17\x03\x03\x00\x20", 5) + std::string(32, 'x'));
         bench.reactor->wait(0);
         CHECK(bench.state(peer).end == EPROTO);
         peer.client->feed(peer.socket->take());
@@ -445,8 +445,10 @@ TEST_CASE("tls reactor: a storm of handshakes is done a share a turn, in order o
     peers.clear();
     for (int i = 0; i < 5; i++) {
         peers.push_back(slow.accept());
-        peers.back().client->feed("");
-        peers.back().socket->say(peers.back().client->take());
+    }
+    for (Bench::Peer& peer : peers) {
+        peer.client->feed("");
+        peer.socket->say(peer.client->take());
     }
     slow.below->set_work_time(nanos_per_ms);
     slow.reactor->wait(0);
