@@ -33,6 +33,7 @@ Fleet::Options fleet_options(const BenchOptions& options) noexcept {
             .ramp_per_s = options.ramp,
             .sources = options.sources,
             .congestion = options.congestion,
+            .tls = options.tls,
             .apart = options.topics,
             .apart_url = options.publish_url};
 }

@@ -28,6 +28,9 @@ enum class Sandbox : std::uint8_t {
 
 struct Config {
     std::vector<std::string> listen = {"127.0.0.1:8080"};
+    std::vector<std::string> tls_listen;  // none: there is no TLS
+    std::vector<std::string> tls_cert;    // PEM files, each with its key at the same place of ...
+    std::vector<std::string> tls_key;
     // Web pages that may connect, by their Origin. None: all, but with --dev only the server's own.
     std::vector<std::string> origin;
     // Networks (CIDR) of proxies that are believed whom they speak for, and which of `listen` begin
@@ -62,6 +65,7 @@ struct Config {
     std::uint64_t ping_interval = 0;
     std::uint64_t pong_timeout = 0;
     std::uint64_t handshake_timeout = 0;
+    std::uint64_t tls_handshakes_max = 0;
     std::uint64_t close_timeout = 0;
     std::uint64_t stall_timeout = 0;
     std::uint64_t drain_timeout = 0;
@@ -111,7 +115,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 40> number_flags{{
+inline constexpr std::array<NumberFlag, 41> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -187,6 +191,13 @@ inline constexpr std::array<NumberFlag, 40> number_flags{{
      50 * units::ms,
      units::hour,
      "from accept to the whole request, whatever trickles in"},
+    {"tls-handshakes-max",
+     &Config::tls_handshakes_max,
+     Unit::count,
+     256,
+     1,
+     65'535,
+     "TLS handshakes under way at a time; who comes meanwhile waits for his turn"},
     {"close-timeout",
      &Config::close_timeout,
      Unit::nanos,

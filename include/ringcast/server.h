@@ -41,6 +41,7 @@ class Server {
 
     // The addresses really bound, e.g. "127.0.0.1:40213" where port 0 was asked for.
     [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
+    [[nodiscard]] const std::vector<std::string>& tls_addresses() const noexcept;
     // "uring" or "epoll", and how many shards: for the line that says the server is ready.
     [[nodiscard]] std::string_view io_name() const noexcept;
     [[nodiscard]] std::uint32_t shard_count() const noexcept;
@@ -59,6 +60,15 @@ class Server {
     // With Config::sandbox_selftest: tries what the sandbox must make impossible, and what it must
     // not. A line each, and whether all is as it should be.
     [[nodiscard]] bool sandbox_selftest(std::string& table) noexcept;
+
+    // Reads the certificates and keys of Config::tls_cert and tls_key again, for connections that
+    // begin from now on; those that are there keep theirs. False: nothing has changed, and `error`
+    // has one line that names the file. Nothing to do is good. The same thread as stop().
+    [[nodiscard]] bool reload_tls(std::string& error) noexcept;
+    // New keys for the tickets with which clients resume: what was said before, and was recorded,
+    // cannot be read with keys that are gone. Who comes with an old ticket shakes hands in full.
+    // To be called every few hours, by the same thread.
+    void renew_tickets() noexcept;
 
     // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
     // cut. Returns at once. A second call cuts at once.

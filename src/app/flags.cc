@@ -185,6 +185,7 @@ Parsed parse_flags(int argc, const char* const* argv) {
     } catch (const CLI::ParseError& error) {
         return refused(error.what());
     }
+    if (parsed.config.listen == std::vector<std::string>{"none"}) parsed.config.listen.clear();
     if (const std::string problem = check(parsed.config); !problem.empty()) {
         return refused(problem);
     }

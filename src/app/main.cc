@@ -1,5 +1,6 @@
 // ringcastd: flags, signals, one Server. Everything else is the library's (include/ringcast).
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
@@ -28,21 +29,63 @@ void write_log(void* context, ringcast::LogLevel level, std::string_view line) n
     }
 }
 
-// SIGTERM and SIGINT are taken here by the main thread alone. A client that is gone must not kill
-// us with SIGPIPE, nor a store that is as large as the file limit allows with SIGXFSZ.
-sigset_t block_signals() {
+// How long keys of tickets are used.
+constexpr timespec ticket_keys_time{.tv_sec = 4L * 60 * 60, .tv_nsec = 0};
+
+// SIGTERM, SIGINT and, where there is something to read again, SIGHUP are taken here by the main
+// thread alone. A client that is gone must not kill us with SIGPIPE, nor a store that is as large
+// as the file limit allows with SIGXFSZ.
+sigset_t block_signals(const ringcast::Config& config) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (!config.tls_listen.empty()) sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
     std::signal(SIGXFSZ, SIG_IGN);
     return set;
 }
 
+void reload(ringcast::Server& server, spdlog::logger& logger) {
+    std::string error;
+    if (server.reload_tls(error)) {
+        logger.info("SIGHUP: the certificates are read again");
+    } else {
+        logger.error("SIGHUP: {}: what was read before stays in use", error);
+    }
+}
+
+// Until a signal asks for the end: which one.
+int wait_for_end(const sigset_t& signals, ringcast::Server& server, spdlog::logger& logger) {
+    while (true) {
+        const int number = sigtimedwait(&signals, nullptr, &ticket_keys_time);
+        if (number == SIGHUP) {
+            reload(server, logger);
+        } else if (number > 0) {
+            return number;
+        } else if (errno == EAGAIN) {
+            server.renew_tickets();
+        }
+    }
+}
+
+void say_where(const ringcast::Server& server,
+               const char* scheme,
+               const std::vector<std::string>& addresses) {
+    for (const std::string& address : addresses) {
+        std::printf("ringcastd: listening on %s://%s (%.*s, %u shard%s)\n",
+                    scheme,
+                    address.c_str(),
+                    static_cast<int>(server.io_name().size()),
+                    server.io_name().data(),
+                    server.shard_count(),
+                    server.shard_count() == 1 ? "" : "s");
+    }
+}
+
 int serve(const ringcast::Config& config) {
-    const sigset_t signals = block_signals();
+    const sigset_t signals = block_signals(config);
     auto logger = spdlog::stderr_logger_mt("ringcastd");
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
 
@@ -53,14 +96,8 @@ int serve(const ringcast::Config& config) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;
     }
-    for (const std::string& address : server->addresses()) {
-        std::printf("ringcastd: listening on http://%s (%.*s, %u shard%s)\n",
-                    address.c_str(),
-                    static_cast<int>(server->io_name().size()),
-                    server->io_name().data(),
-                    server->shard_count(),
-                    server->shard_count() == 1 ? "" : "s");
-    }
+    say_where(*server, "http", server->addresses());
+    say_where(*server, "https", server->tls_addresses());
     std::fflush(stdout);
     if (config.sandbox_selftest) {
         std::string table;
@@ -69,13 +106,13 @@ int serve(const ringcast::Config& config) {
         return good ? 0 : 1;
     }
 
-    int number = 0;
-    sigwait(&signals, &number);
+    const int number = wait_for_end(signals, *server, *logger);
     logger->info("stopping: {}", number == SIGTERM ? "SIGTERM" : "SIGINT");
     server->stop();
     while (!server->finished()) {
         const timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
-        if (sigtimedwait(&signals, nullptr, &pause) > 0) server->stop();  // in a hurry
+        const int again = sigtimedwait(&signals, nullptr, &pause);
+        if (again > 0 && again != SIGHUP) server->stop();  // in a hurry
     }
     server->join();
     return 0;

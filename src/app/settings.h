@@ -35,11 +35,22 @@ struct WordFlag {
 [[nodiscard]] bool set_user(Config& config, std::string_view text);
 [[nodiscard]] bool set_sandbox(Config& config, std::string_view text);
 
-inline constexpr std::array<ListFlag, 4> list_flags{{
+inline constexpr std::array<ListFlag, 7> list_flags{{
     {"listen",
      &Config::listen,
      "ADDR:PORT",
-     "where to listen; may be repeated; port 0 lets the system choose [127.0.0.1:8080]"},
+     "where to listen; may be repeated; port 0 lets the system choose; none: only where "
+     "--tls-listen says [127.0.0.1:8080]"},
+    {"tls-listen",
+     &Config::tls_listen,
+     "ADDR:PORT",
+     "where to listen for TLS (wss://); may be repeated; needs --tls-cert [none]"},
+    {"tls-cert",
+     &Config::tls_cert,
+     "FILE",
+     "PEM: a certificate and what leads to its issuer; may be repeated, then the name that a "
+     "client asks for chooses, and the first is for who asks for none; SIGHUP reads them again"},
+    {"tls-key", &Config::tls_key, "FILE", "PEM: the key of each certificate, in the same order"},
     {"origin",
      &Config::origin,
      "ORIGIN",

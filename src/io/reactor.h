@@ -159,6 +159,17 @@ class Reactor {
         return Error{.code = Errc::not_found};
     }
 
+    // Whether what goes over it is encrypted here, and what memory that takes beyond what each such
+    // connection has.
+    [[nodiscard]] virtual bool secure(ConnIndex conn) noexcept {
+        static_cast<void>(conn);
+        return false;
+    }
+    [[nodiscard]] virtual std::size_t held_bytes(ConnIndex conn) noexcept {
+        static_cast<void>(conn);
+        return 0;
+    }
+
     // A fresh random number: the only source of chance.
     [[nodiscard]] virtual std::uint64_t random() noexcept = 0;
 

@@ -63,12 +63,27 @@ std::string refusal(std::string_view flag, std::string_view given, std::string_v
 
 std::string check_listen(const Config& config) {
     constexpr std::string_view shape = "ADDR:PORT or [ADDR]:PORT in numbers, port 0 to 65535";
-    if (config.listen.empty()) return refusal("listen", "", shape);
+    if (config.listen.empty() && config.tls_listen.empty()) return refusal("listen", "", shape);
     for (const std::string& text : config.listen) {
-        const auto address = io::parse_address(text);
-        if (!address.ok()) return refusal("listen", text, shape);
+        if (!io::parse_address(text).ok()) return refusal("listen", text, shape);
+    }
+    for (const std::string& text : config.tls_listen) {
+        if (!io::parse_address(text).ok()) return refusal("tls-listen", text, shape);
     }
     return {};
+}
+
+std::string check_tls(const Config& config) {
+    if (config.tls_cert.size() != config.tls_key.size()) {
+        return refusal(
+            "tls-key",
+            std::to_string(config.tls_key.size()) + " files",
+            "one for each --tls-cert, which are " + std::to_string(config.tls_cert.size()));
+    }
+    if (config.tls_listen.empty() == config.tls_cert.empty()) return {};
+    return config.tls_cert.empty()
+               ? refusal("tls-listen", config.tls_listen.front(), "it needs --tls-cert, --tls-key")
+               : refusal("tls-cert", config.tls_cert.front(), "it needs --tls-listen");
 }
 
 std::string check_origins(const Config& config) {
@@ -136,10 +151,12 @@ std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
         return refusal("direct-descriptors", "true", "only io_uring has them, not --io epoll");
     }
-    for (const std::string& text : config.listen) {
-        if (config.dev && !node::is_loopback_address(text)) {
-            return refusal(
-                "listen", text, "with --dev a loopback address, since everybody may publish");
+    for (const auto* flag : {&config.listen, &config.tls_listen}) {
+        for (const std::string& text : *flag) {
+            if (!config.dev || node::is_loopback_address(text)) continue;
+            return refusal(flag == &config.listen ? "listen" : "tls-listen",
+                           text,
+                           "with --dev a loopback address, since everybody may publish");
         }
     }
     return {};
@@ -203,6 +220,7 @@ std::string check(const Config& config) noexcept {
                        std::to_string(pin_least) + " to " + std::to_string(pin_most));
     }
     std::string problem = check_listen(config);
+    if (problem.empty()) problem = check_tls(config);
     if (problem.empty()) problem = check_origins(config);
     if (problem.empty()) problem = check_proxies(config);
     if (problem.empty()) problem = check_topics(config);

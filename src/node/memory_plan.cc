@@ -18,6 +18,7 @@
 #include "node/presence.h"
 #include "node/reports.h"
 #include "node/sessions.h"
+#include "node/tls_reactor.h"
 #include "wire/framer.h"
 
 namespace ringcast::node {
@@ -145,6 +146,14 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
          .how = std::to_string(mail_ways(config)) + " ways x " + std::to_string(plan.mail_max),
          .flag = "mail-max"},
     };
+    if (!config.tls_listen.empty()) {
+        rows.push_back(row_of(
+            "TLS connections", plan.connections_max, tls_connection_bytes, "connections-max"));
+        rows.push_back(row_of("TLS handshakes",
+                              std::max(config.tls_handshakes_max, shards),
+                              tls_handshake_bytes,
+                              "tls-handshakes-max"));
+    }
     if (any_durable(config)) {
         rows.push_back(
             {.name = "store", .bytes = store_bytes, .how = about(store_bytes), .flag = nullptr});
@@ -203,6 +212,9 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
         row_of("reports", config.shards, Reports::reports_max * Reports::report_bytes, "shards"),
         row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
     };
+    if (!config.tls_listen.empty()) {
+        rows.push_back(row_of("TLS records", clients, tls_unsent_max, "connections-max"));
+    }
     const std::uint64_t keys = keys_bytes_of(config);
     if (keys > 0) {
         rows.push_back({.name = "keys", .bytes = keys, .how = "keyed topics", .flag = "topic"});
@@ -266,7 +278,9 @@ MemoryPlan plan_memory(const Config& config, const MemoryFacts& facts) noexcept 
     MemoryPlan plan;
     settle_limit(plan, config, facts);
     plan.mail_max = mail_max_for(config, plan.limit);
-    const std::uint64_t quarter = std::max<std::uint64_t>(plan.limit / 4 / connection_bytes, 1);
+    const std::uint64_t each =
+        connection_bytes + (config.tls_listen.empty() ? 0 : tls_connection_bytes);
+    const std::uint64_t quarter = std::max<std::uint64_t>(plan.limit / 4 / each, 1);
     plan.connections_max = config.connections_max != 0 ? config.connections_max
                                                        : std::min(facts.connections_max, quarter);
     plan.fixed = fixed_rows(config, plan, facts.arena_size);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <latch>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -24,7 +25,9 @@
 #include "node/shard.h"
 #include "node/slow_policies.h"
 #include "node/storage.h"
+#include "node/tls_reactor.h"
 #include "wire/envelope.h"
+#include "wire/tls.h"
 
 namespace ringcast {
 
@@ -39,7 +42,8 @@ constexpr std::uint32_t worker_threads = 2;  // the store is one strand: one wou
 constexpr std::size_t jobs_spare = 16;
 
 [[nodiscard]] std::uint64_t reserved_files(const Config& config) noexcept {
-    const std::uint64_t shard = shard_files + config.listen.size() + node::Shard::refusal_slots;
+    const std::uint64_t listeners = config.listen.size() + config.tls_listen.size();
+    const std::uint64_t shard = shard_files + listeners + node::Shard::refusal_slots;
     return std::max(reserved_files_min, process_files + config.shards * shard);
 }
 
@@ -81,6 +85,7 @@ constexpr std::size_t jobs_spare = 16;
 struct Worker {
     std::vector<io::Fd> listeners;
     std::unique_ptr<node::Shard> shard;
+    node::TlsReactor* tls = nullptr;  // the shard's, or null
     std::string why;
     std::string io_name;
     std::string error;
@@ -91,6 +96,8 @@ struct Server::Impl {
     Config config;
     LogSink log;
     std::vector<std::string> addresses;
+    std::vector<std::string> tls_addresses;
+    std::optional<wire::TlsContext> tls;  // what new connections get; none: no TLS
     std::uint64_t hash_seed = 0;
     wire::TokenKey token_key{};
     std::uint32_t connections_max = 0;  // of all shards together
@@ -118,7 +125,14 @@ struct Server::Impl {
     [[nodiscard]] std::string memory_line() const noexcept;
     [[nodiscard]] bool plan(std::string& error) noexcept;
     [[nodiscard]] bool plan_connections(std::string& error) noexcept;
-    [[nodiscard]] bool bind(std::string& error) noexcept;
+    [[nodiscard]] bool load_tls(std::string& error) noexcept;
+    void offer_tls() noexcept;
+    [[nodiscard]] std::unique_ptr<io::Reactor> over_tls(
+        Worker& worker,
+        std::unique_ptr<io::Reactor> plain) noexcept;
+    [[nodiscard]] bool bind(const std::vector<std::string>& texts,
+                            std::vector<std::string>& bound,
+                            std::string& error) noexcept;
     [[nodiscard]] bool open_store(std::string& error) noexcept;
     [[nodiscard]] bool build_shards(std::string& error) noexcept;
     [[nodiscard]] bool restore(std::string& error) noexcept;
@@ -198,12 +212,52 @@ std::string Server::Impl::memory_line() const noexcept {
            ", since a shard's share is rounded down to a power of two";
 }
 
+// What it had before stays if that fails.
+bool Server::Impl::load_tls(std::string& error) noexcept {
+    if (config.tls_listen.empty()) return true;
+    std::vector<wire::TlsPair> pairs;
+    for (std::size_t i = 0; i < config.tls_cert.size(); i++) {
+        pairs.push_back({.certificate = config.tls_cert[i], .key = config.tls_key[i]});
+    }
+    std::string problem;
+    auto loaded = wire::TlsContext::load(pairs, problem);
+    if (!loaded.ok()) {
+        error = "TLS: " + problem;
+        return false;
+    }
+    tls = std::move(loaded).value();
+    return true;
+}
+
+void Server::Impl::offer_tls() noexcept {
+    for (const Worker& worker : workers) {
+        if (worker.tls != nullptr) worker.tls->offer(tls->share());
+    }
+}
+
+std::unique_ptr<io::Reactor> Server::Impl::over_tls(Worker& worker,
+                                                    std::unique_ptr<io::Reactor> plain) noexcept {
+    if (!tls.has_value()) return plain;
+    const std::uint64_t share = (config.tls_handshakes_max + config.shards - 1) / config.shards;
+    auto made = std::make_unique<node::TlsReactor>(
+        std::move(plain),
+        tls->share(),
+        node::TlsReactor::Options{
+            .first_listener = static_cast<std::uint32_t>(config.listen.size()),
+            .handshakes_max = static_cast<std::uint32_t>(share),
+            .capacity = node::Shard::capacity_for(table_size)});
+    worker.tls = made.get();
+    return made;
+}
+
 // One listener per address and shard. The first of an address settles its port.
-bool Server::Impl::bind(std::string& error) noexcept {
+bool Server::Impl::bind(const std::vector<std::string>& texts,
+                        std::vector<std::string>& bound_to,
+                        std::string& error) noexcept {
     const io::ListenOptions options{
         .notsent_lowat = static_cast<std::uint32_t>(config.notsent_lowat),
         .congestion = config.congestion.empty() ? nullptr : config.congestion.c_str()};
-    for (const std::string& text : config.listen) {
+    for (const std::string& text : texts) {
         auto parsed = io::parse_address(text);
         RC_CHECK(parsed.ok());  // check() saw to it
         io::Address address = parsed.value();
@@ -220,7 +274,7 @@ bool Server::Impl::bind(std::string& error) noexcept {
                     return false;
                 }
                 address.port = bound.value().port;
-                addresses.push_back(io::format_address(address));
+                bound_to.push_back(io::format_address(address));
             }
             worker.listeners.push_back(std::move(listener).value());
         }
@@ -306,6 +360,11 @@ void Server::Impl::work(std::uint32_t index) noexcept {
         say(LogLevel::info,
             "shard " + std::to_string(index) + ": " +
                 node::describe(workers[index].shard->counters()));
+        if (workers[index].tls != nullptr) {
+            say(LogLevel::info,
+                "shard " + std::to_string(index) +
+                    ": TLS: " + node::describe(workers[index].tls->counters()));
+        }
         running.fetch_sub(1);
         ended->arrive_and_wait();
         leave->wait();
@@ -359,7 +418,7 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
         worker.error = describe("--io: " + worker.why, reactor.error());
         return false;
     }
-    auto made = std::move(reactor).value();
+    auto made = over_tls(worker, std::move(reactor).value());
     worker.io_name = made->name();
     worker.shard = std::make_unique<node::Shard>(
         config, setup, *mesh, std::move(file), std::move(made), std::move(parser).value());
@@ -385,15 +444,17 @@ std::unique_ptr<Server> Server::create(const Config& config,
         impl->config.topic.push_back(node::demo_rule());
     }
     impl->log = log;
-    if (!impl->plan(error)) return nullptr;
+    if (!impl->load_tls(error) || !impl->plan(error)) return nullptr;
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
                                               impl->memory_plan.mail_max);
     impl->mesh->budget().set_room(impl->memory_plan.room, impl->memory_plan.logs_floor);
     impl->quotas =
         std::make_unique<node::Quotas>(impl->config, impl->connections_max, impl->hash_seed);
     impl->workers.resize(impl->config.shards);
-    if (!impl->bind(error) || !impl->confinement.begin(error)) return nullptr;
-    if (!impl->open_store(error)) return nullptr;
+    // In this order: TlsReactor::Options::first_listener.
+    const bool bound = impl->bind(impl->config.listen, impl->addresses, error) &&
+                       impl->bind(impl->config.tls_listen, impl->tls_addresses, error);
+    if (!bound || !impl->confinement.begin(error) || !impl->open_store(error)) return nullptr;
     const bool built = impl->build_shards(error);
     std::unique_ptr<Server> server(new Server(std::move(impl)));
     if (!built) return nullptr;  // the destructor joins the threads
@@ -418,6 +479,24 @@ Server::~Server() {
 
 const std::vector<std::string>& Server::addresses() const noexcept {
     return impl_->addresses;
+}
+
+const std::vector<std::string>& Server::tls_addresses() const noexcept {
+    return impl_->tls_addresses;
+}
+
+bool Server::reload_tls(std::string& error) noexcept {
+    if (!impl_->load_tls(error)) return false;
+    if (!finished() && impl_->tls.has_value()) impl_->offer_tls();
+    return true;
+}
+
+void Server::renew_tickets() noexcept {
+    if (!impl_->tls.has_value() || finished()) return;
+    auto renewed = impl_->tls->renewed();
+    if (!renewed.ok()) return;  // no memory: the next time
+    impl_->tls = std::move(renewed).value();
+    impl_->offer_tls();
 }
 
 std::string_view Server::io_name() const noexcept {

@@ -137,6 +137,7 @@ struct Session {
     bool peer_closed : 1 = false;       // its close frame, or its FIN, is here
     bool deaf : 1 = false;              // what it sends is read and thrown away
     bool finished_sending : 1 = false;  // our FIN is behind our last byte
+    bool secure : 1 = false;            // over TLS, which holds some memory itself
 
     void become(State next) noexcept {
         RC_CHECK(may_become(state, next));

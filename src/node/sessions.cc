@@ -251,6 +251,7 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     std::size_t held = session.framer.held_bytes() + session.outbox.held_bytes();
     held += links * subscription_bytes + session.pattern_bytes;
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
+    if (session.secure) held += reactor_.held_bytes(conn);
     if (session.client_id != nullptr) held += name_bytes;
     if (session.publish_topic != nullptr) held += name_bytes;
     if (session.session_name != nullptr) held += name_bytes;
@@ -301,6 +302,7 @@ void Sessions::set_blocked(io::ConnIndex conn) noexcept {
     gates_[conn] |= gate::blocked;
     session.blocked = now_;
     reactor_.want_writable(conn);
+    if (session.secure) recount(conn);  // what it did not take may be kept
     arm(conn);
 }
 

@@ -376,6 +376,7 @@ void Shard::on_accepted(io::ConnIndex conn, std::uint32_t listener) noexcept {
     session.admitted = pressure < Pressure::refuse && mesh_.admit(setup_.connections_max);
     session.refused = !session.admitted;
     guard_.arrived(conn, listener);
+    session.secure = reactor_->secure(conn);
     // A refusal costs memory, too.
     if (stage_ != Stage::serving || pressure == Pressure::cut) sessions_.abort(conn);
 }

@@ -179,6 +179,31 @@ TEST_CASE("flags: addresses, choices and switches arrive") {
     CHECK(parse({"version"}).command == Command::version);
 }
 
+TEST_CASE("flags: TLS has its own addresses, and a plain one only where it is wanted") {
+    Config config = parse({"serve",
+                           "--tls-listen",
+                           "127.0.0.1:443",
+                           "--tls-cert",
+                           "a",
+                           "--tls-key",
+                           "b",
+                           "--tls-cert",
+                           "c",
+                           "--tls-key",
+                           "d",
+                           "--listen",
+                           "none"})
+                        .config;
+    CHECK(config.listen.empty());
+    CHECK(config.tls_listen == std::vector<std::string>{"127.0.0.1:443"});
+    CHECK(config.tls_cert == std::vector<std::string>{"a", "c"});
+    CHECK(config.tls_key == std::vector<std::string>{"b", "d"});
+    int exit_code = 0;
+    const std::string line = written(STDERR_FILENO, {"serve", "--listen", "none"}, exit_code);
+    CHECK(exit_code == 2);
+    CHECK(line.find("--listen") != std::string::npos);
+}
+
 TEST_CASE("flags: the environment sets what the command line does not") {
     setenv("RINGCAST_PING_INTERVAL", "7s", 1);
     CHECK(parse({"serve"}).config.ping_interval == 7 * units::s);

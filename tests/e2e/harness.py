@@ -55,6 +55,10 @@ FLAGS = {
     'session_time': '--session-time',
     'store': '--store',
     'store_size_max': '--store-size-max',
+    'tls_cert': '--tls-cert',
+    'tls_handshakes_max': '--tls-handshakes-max',
+    'tls_key': '--tls-key',
+    'tls_listen': '--tls-listen',
     'topic': '--topic',
     'pong_timeout': '--pong-timeout',
     'topic': '--topic',
@@ -88,7 +92,8 @@ class Server:
         self.errors = tempfile.TemporaryFile('w+')
         self.process = subprocess.Popen(limit + line, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        self.ready_line, self.port = '', 0
+        self.ready_line, self.port, self.tls_port = '', 0, 0
+        self.speaks_tls = 'tls_listen' in settings
         ready = threading.Event()
         threading.Thread(target=self._read, args=[ready], daemon=True).start()
         ready.wait(START_LIMIT_S)
@@ -101,9 +106,12 @@ class Server:
         # To the end, so that a talkative server never blocks on a full pipe.
         with self.process.stdout as lines:
             for line in lines:
-                found = re.search(r'127\.0\.0\.1:(\d+)', line)
-                if found and not self.port:
-                    self.ready_line, self.port = line.strip(), int(found[1])
+                found = re.search(r'(https?)://127\.0\.0\.1:(\d+)', line)
+                if found and found[1] == 'https':
+                    self.tls_port = int(found[2])
+                elif found and not self.port:
+                    self.ready_line, self.port = line.strip(), int(found[2])
+                if self.port and (self.tls_port or not self.speaks_tls):
                     ready.set()
         ready.set()
 

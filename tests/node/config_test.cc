@@ -155,6 +155,42 @@ TEST_CASE("config: addresses are numbers, and loopback with --dev") {
     CHECK(check(config).find("ADDR:PORT") != std::string::npos);
 }
 
+TEST_CASE("config: TLS needs a place, and certificates with a key each") {
+    const std::string place = "127.0.0.1:443";
+    struct Row {
+        std::vector<std::string> listen;
+        std::vector<std::string> certificates;
+        std::vector<std::string> keys;
+        const char* problem;
+    };
+    for (const Row& row : std::array<Row, 8>{{
+             {{place}, {"c"}, {"k"}, ""},
+             {{place, "0.0.0.0:443"}, {"c", "d"}, {"k", "l"}, ""},
+             {{place}, {}, {}, "--tls-listen: '127.0.0.1:443' is not allowed: it needs --tls-cert"},
+             {{}, {"c"}, {"k"}, "--tls-cert: 'c' is not allowed: it needs --tls-listen"},
+             {{place}, {"c"}, {}, "--tls-key: '0 files' is not allowed: one for each --tls-cert"},
+             {{place}, {}, {"k"}, "--tls-key: '1 files'"},
+             {{place}, {"c", "d"}, {"k"}, "--tls-key: '1 files'"},
+             {{"443"}, {"c"}, {"k"}, "--tls-listen: '443' is not allowed: ADDR:PORT"},
+         }}) {
+        Config config;
+        config.tls_listen = row.listen;
+        config.tls_cert = row.certificates;
+        config.tls_key = row.keys;
+        const std::string problem = check(config);
+        CAPTURE(problem);
+        CHECK(problem.empty() == (*row.problem == '\0'));
+        CHECK(problem.starts_with(row.problem));
+    }
+    Config config;
+    config.tls_listen = {"0.0.0.0:443"};
+    config.tls_cert = config.tls_key = {"f"};
+    config.listen.clear();  // TLS alone
+    CHECK(check(config).empty());
+    config.dev = true;
+    CHECK(check(config).starts_with("--tls-listen: '0.0.0.0:443' is not allowed: with --dev"));
+}
+
 TEST_CASE("config: an origin stands there as browsers write it") {
     Config config;
     config.origin = {"https://a.example", "null"};

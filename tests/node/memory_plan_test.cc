@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "node/durable.h"
 #include "node/patterns.h"
+#include "node/tls_reactor.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -156,6 +157,24 @@ TEST_CASE("memory plan: what waits for the disk is set aside where a rule says d
     CHECK(std::string(plan.fixed.back().name) == "records for the disk");
     CHECK(plan.fixed.back().bytes > 2 * 2 * (Durable::Limits().bytes + config.message_max));
     CHECK(plan.growing.back().bytes > before.growing.back().bytes);
+}
+
+TEST_CASE("memory plan: with TLS a client is what OpenSSL holds of it") {
+    Config config = with_shards(2);
+    const MemoryPlan before = plan_of(config, 2 * units::gib);
+    config.tls_listen = {"127.0.0.1:443"};
+    config.tls_handshakes_max = 100;
+    MemoryPlan plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.empty());
+    CHECK(plan.connections_max < before.connections_max / 10);
+    CHECK(plan.fixed.size() == before.fixed.size() + 2);
+    CHECK(std::string(plan.fixed.back().name) == "TLS handshakes");
+    CHECK(plan.fixed.back().bytes == 100 * tls_handshake_bytes);
+    CHECK(std::string(plan.growing.back().name) == "TLS records");
+    CHECK(plan.growing.back().bytes == plan.connections_max * tls_unsent_max);
+    config.connections_max = 1'000'000;
+    plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.find("lower --connections-max (TLS connections: ") != std::string::npos);
 }
 
 TEST_CASE("memory plan: every place of a client may be a pattern, which every home knows too") {

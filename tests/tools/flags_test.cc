@@ -89,7 +89,7 @@ TEST_CASE(
         {{"bench", "fanout", "--binary", "--envelope"},
          "ringcast: --binary: not with --envelope, which is text\n"},
         {{"bench", "echo", "--url", "http://x"},
-         "ringcast: --url: 'http://x' given, ws://HOST[:PORT][/PATH] allowed\n"},
+         "ringcast: --url: 'http://x' given, ws[s]://HOST[:PORT][/PATH] allowed\n"},
         {{"pub", "t", "--rate", "0"},
          "ringcast: --rate: '0' given, a number from 0.001 to 1000000000 allowed, or max\n"},
         {{"sub"}, "ringcast: TOPIC is required\n"},
