@@ -227,7 +227,9 @@ void Fleet::ask(Conn& conn) noexcept {
     if (error != 0) return refuse(conn, std::string("connect: ") + os_text(error));
     const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
     conn.stage = Stage::shaking;
-    send_small(conn, upgrade_request(target_of(index).host, owner_.path_of(index), key_));
+    send_small(conn,
+               upgrade_request(
+                   target_of(index).host, owner_.path_of(index), key_, compresses(index)));
 }
 
 void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
@@ -243,6 +245,11 @@ void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
                       answer.result == Upgrade::refused
                           ? "the server answered " + std::to_string(answer.status)
                           : std::string("the answer to the handshake is malformed"));
+    }
+    if (answer.compresses != compresses(static_cast<std::uint32_t>(&conn - conns_.data()))) {
+        return refuse(conn,
+                      answer.compresses ? "the server compresses without being asked"
+                                        : "the server does not compress (--compression)");
     }
     conn.stage = Stage::open;
     in_flight_--;

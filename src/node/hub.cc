@@ -150,6 +150,10 @@ void Hub::join(io::ConnIndex conn,
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
     set_pace(conn, topic, lane, at.row, resume.interval);
+    const SharedDeflate& deflate = sessions_[conn].deflate;
+    if (deflate.agreed && deflate.server_window_bits >= Packer::window_bits) {
+        lanes_.read_packed(topic, kind, at.row);
+    }
     const bool acks = resume.acks && kind == LaneKind::envelope && !lane.keyed();
     const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
