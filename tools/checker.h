@@ -129,8 +129,8 @@ class Checker {
     struct Slot {
         std::uint64_t seq = UINT64_MAX;
         Nanos sent_at = 0;
-        std::uint32_t waiting = 0;  // readers that are waited for and have not settled it
-        std::uint32_t size = 0;     // of the reference frame; 0 while nobody has taught it
+        std::uint32_t waiting = 0;     // readers that are waited for and have not settled it
+        std::uint32_t size = 0;        // of the reference frame; 0 while nobody has taught it
         std::uint32_t plain_size = 0;  // of that, not compressed
     };
     struct Topic {

@@ -594,7 +594,9 @@ void Fanout::report_delivery(Report& report, double seconds) noexcept {
         const auto plain = static_cast<double>(std::max<std::uint64_t>(counts.plain_bytes, 1));
         report.add("frame_bytes", counts.frame_bytes);
         report.add("plain_bytes", counts.plain_bytes);
-        report.add("saved", 1 - frames / plain, "bytes saved",
+        report.add("saved",
+                   1 - frames / plain,
+                   "bytes saved",
                    number_text(100 * (1 - frames / plain), 1) + " %");
     }
     report.add("latency_us", checker_.latency(), "latency");

@@ -227,9 +227,9 @@ void Fleet::ask(Conn& conn) noexcept {
     if (error != 0) return refuse(conn, std::string("connect: ") + os_text(error));
     const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
     conn.stage = Stage::shaking;
-    send_small(conn,
-               upgrade_request(
-                   target_of(index).host, owner_.path_of(index), key_, compresses(index)));
+    send_small(
+        conn,
+        upgrade_request(target_of(index).host, owner_.path_of(index), key_, compresses(index)));
 }
 
 void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {

@@ -109,8 +109,8 @@ enum class Upgrade : std::uint8_t { need_more, accepted, refused, bad };
 struct UpgradeAnswer {
     Upgrade result = Upgrade::need_more;
     bool compresses = false;  // without context of its own
-    int status = 0;        // of the HTTP response
-    std::size_t size = 0;  // of the head; what follows are frames
+    int status = 0;           // of the HTTP response
+    std::size_t size = 0;     // of the head; what follows are frames
 };
 
 [[nodiscard]] UpgradeAnswer check_upgrade(std::string_view text, std::string_view accept) noexcept;

@@ -58,9 +58,9 @@ struct Subscriber {
     bool latest_only : 1 = false;
     bool catches_up : 1 = false;
     bool lost : 1 = false;
-    bool held : 1 = false;     // the owner's: gets nothing for now
-    bool limited : 1 = false;  // confirms what it gets
-    bool packed : 1 = false;   // wants the packed form
+    bool held : 1 = false;           // the owner's: gets nothing for now
+    bool limited : 1 = false;        // confirms what it gets
+    bool packed : 1 = false;         // wants the packed form
     bool inside_packed : 1 = false;  // `sent` bytes of that; never where sent is 0
 };
 
@@ -264,7 +264,7 @@ class Lane {
     History history_;
     Seq history_floor_ = 0;  // what is older is forgotten
     std::unique_ptr<AckWindow> acks_;
-    std::unique_ptr<Log> packed_;      // while somebody reads it; ends where the other log does
+    std::unique_ptr<Log> packed_;       // while somebody reads it; ends where the other log does
     std::uint32_t packed_readers_ = 0;  // rows
 };
 

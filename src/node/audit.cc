@@ -76,9 +76,8 @@ void audit_topic(Books& books, feed::Topic& topic) noexcept {
     RC_CHECK(session.outbox.pending().size() <= waiting_max);
     RC_CHECK(session.outbox.held_bytes() <= 2 * (waiting_max + 64));
     books.holdings.outbox_bytes += session.outbox.held_bytes();
-    const std::uint64_t message_max = session.deflate.agreed
-                                          ? compressed_size_max(config.message_max)
-                                          : config.message_max;
+    const std::uint64_t message_max =
+        session.deflate.agreed ? compressed_size_max(config.message_max) : config.message_max;
     RC_CHECK(session.framer.held_bytes() <=
              message_max + wire::control_payload_max + wire::payload_padding);
     books.holdings.message_bytes += session.framer.held_bytes();

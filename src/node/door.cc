@@ -167,10 +167,7 @@ void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) n
     Scratch<std::byte, wire::terms_size_max> extensions;
     const std::size_t extensions_size = agree(session, decision.deflate, extensions);
     const std::size_t size = wire::write_switching_protocols(
-        head,
-        decision.accept,
-        protocol,
-        as_text(Bytes(extensions.data(), extensions_size)));
+        head, decision.accept, protocol, as_text(Bytes(extensions.data(), extensions_size)));
     session.become(State::open);
     session.role = role;
     sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::not_open);

@@ -151,7 +151,7 @@ void Hub::join(io::ConnIndex conn,
     at.row = lane.subscribe(conn, link, begin.seq);
     set_pace(conn, topic, lane, at.row, resume.interval);
     const SharedDeflate& deflate = sessions_[conn].deflate;
-    if (deflate.agreed && deflate.server_window_bits >= Packer::window_bits) {
+    if (deflate.agreed && deflate.server_window_bits >= Packer::lane_window_bits) {
         lanes_.read_packed(topic, kind, at.row);
     }
     const bool acks = resume.acks && kind == LaneKind::envelope && !lane.keyed();

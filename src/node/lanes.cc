@@ -74,7 +74,8 @@ void Lanes::append(feed::Topic& topic, LaneKind kind, Bytes record, feed::Seq of
     if (acks != nullptr && wire::wants_ack(lane.log().rest_of(seq, 0))) {
         acks->demand(seq, sessions_.now() + ticks_of(config_.ack_expiry));
     }
-    if (lane.packs()) [[unlikely]] lane.append_packed(packer_.pack(lane.newest()));
+    if (lane.packs()) [[unlikely]]
+        lane.append_packed(packer_.pack(lane.newest()));
     pump_.mark(topic, kind);
     holding_.add(topic.id());
 }

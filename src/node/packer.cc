@@ -42,7 +42,7 @@ Bytes Packer::pack(Bytes frame) noexcept {
     RC_CHECK(whole);
     RC_CHECK(!header.masked);
     RC_CHECK(frame.size() == header.size + header.payload_size);
-    const Bytes packed = compress(frame.subspan(header.size), window_bits);
+    const Bytes packed = compress(frame.subspan(header.size), lane_window_bits);
     if (packed.empty()) {
         const MutBytes room = scratch(frame.size());
         copy_bytes(room.data(), frame.data(), frame.size());

@@ -21,7 +21,7 @@ class Packer {
     // More is not compressed: it would take too much of a turn.
     static constexpr std::size_t size_max = std::size_t{128} * 1024;
     // Records go to all who take this window, the one that clients have unless they say otherwise.
-    static constexpr std::uint8_t window_bits = wire::window_bits_max;
+    static constexpr std::uint8_t lane_window_bits = wire::window_bits_max;
 
     explicit Packer(const Config& config) noexcept;
     Packer(const Packer&) = delete;

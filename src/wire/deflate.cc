@@ -13,8 +13,10 @@ namespace ringcast::wire {
 namespace {
 
 // What every message is sent without (section 7.2.1).
-constexpr std::array<std::byte, 4> tail{
-    std::byte{0x00}, std::byte{0x00}, std::byte{0xff}, std::byte{0xff}};
+constexpr std::array<std::byte, 4> tail{std::byte{0x00},
+                                        std::byte{0x00},
+                                        std::byte{0xff},
+                                        std::byte{0xff}};
 // zlib loses so much of a window to its look-ahead (MIN_LOOKAHEAD).
 constexpr std::size_t look_ahead = 262;
 // z_stream::data_type: inflate() stopped right behind the end of a block, with no bit left over.
@@ -134,8 +136,8 @@ z_stream_s* Deflater::stream_for(std::uint8_t bits) noexcept {
     }
     stream = std::make_unique<z_stream>();
     // Beginning anew costs as much as its hash table, so that is no larger than the window asks.
-    const int result = deflateInit2(
-        stream.get(), level_, Z_DEFLATED, -int{bits}, bits - 7, Z_DEFAULT_STRATEGY);
+    const int result =
+        deflateInit2(stream.get(), level_, Z_DEFLATED, -int{bits}, bits - 7, Z_DEFAULT_STRATEGY);
     if (result != Z_OK) stream.reset();
     return stream.get();
 }

@@ -54,7 +54,7 @@ class Framer {
     struct Event {
         FramerEvent kind = FramerEvent::need_more;
         Opcode opcode = Opcode::continuation;  // message: text or binary; else the control opcode
-        bool compressed = false;       // message: its first frame has RSV1
+        bool compressed = false;               // message: its first frame has RSV1
         std::uint16_t close_code = 0;  // close: the peer's (1005 if none); error: what to answer
         Bytes payload{};               // message, ping, pong; close: the reason without the code
         const char* reason = "";       // error: one line for the log and the close frame

@@ -35,8 +35,8 @@ struct Decision {
 
 constexpr std::size_t switching_protocols_size_max = 192 + 32 + terms_size_max;
 
-// The 101 answer. `extensions`: the value of its header (write_terms()), or empty. Returns its size.
-// Precondition: out.size() >= switching_protocols_size_max.
+// The 101 answer. `extensions`: the value of its header (write_terms()), or empty. Returns its
+// size. Precondition: out.size() >= switching_protocols_size_max.
 std::size_t write_switching_protocols(MutBytes out,
                                       const std::array<char, 28>& accept,
                                       std::string_view protocol,

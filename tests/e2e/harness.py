@@ -30,6 +30,8 @@ FLAGS = {
     'ack_attempts': '--ack-attempts',
     'ack_expiry': '--ack-expiry',
     'ack_timeout': '--ack-timeout',
+    'compression': '--compression',
+    'compression_context': '--compression-context',
     'connections_max': '--connections-max',
     'dedup_max': '--dedup-max',
     'dedup_window': '--dedup-window',
@@ -64,7 +66,7 @@ def command(*arguments, dev=True, **settings):
     line = [os.environ['RINGCASTD'], 'serve'] + (['--dev'] if dev else [])
     for name, value in settings.items():
         for one in value if isinstance(value, list) else [value]:
-            line += [FLAGS[name], str(one)]
+            line += [FLAGS[name]] if one is True else [FLAGS[name], str(one)]
     return line + list(arguments)
 
 
@@ -204,8 +206,9 @@ class Peer:
 
 
 def dial(server, path='/ws', **options):
-    return websockets.connect(server.url(path), compression=None, ping_interval=None, max_size=None,
-                              max_queue=None, close_timeout=2, open_timeout=PATIENCE_S, **options)
+    options = {'compression': None, **options}
+    return websockets.connect(server.url(path), ping_interval=None, max_size=None, max_queue=None,
+                              close_timeout=2, open_timeout=PATIENCE_S, **options)
 
 
 class Test(unittest.IsolatedAsyncioTestCase):

@@ -64,8 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const FramerLimits& limits = all_limits[choice / 4 % 2];
 
     const std::vector<std::string> expected =
-        test::NaiveFramer(
-            limits.message_size_max, limits.fragments_max, limits.compressed_size_max)
+        test::NaiveFramer(limits.message_size_max, limits.fragments_max, limits.compressed_size_max)
             .read(bytes);
     Framer framer;
     Bytes rest = as_bytes(bytes);

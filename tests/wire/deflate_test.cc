@@ -76,10 +76,10 @@ TEST_CASE("deflate: the messages of RFC 7692, section 7.2.3") {
     };
     const std::vector<Row> rows{
         {"\xf2\x48\xcd\xc9\xc9\x07\x00"s, "Hello"},
-        {"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"s, "Hello"},  // a stored block
-        {"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"s, "Hello"},              // a final block
+        {"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"s, "Hello"},          // a stored block
+        {"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"s, "Hello"},                      // a final block
         {"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"s, "Hello"},  // two blocks
-        {"\x00"s, ""},                                                // 7.2.3.6
+        {"\x00"s, ""},                                                       // 7.2.3.6
         {"\xf3\x48\xcd\xc9\xc9\x07\x00"s, "Hello"},  // final, and nothing behind it
         {"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x48\xcd\xc9\xc9\x07\x00"s, "HelloHello"},
         {"\x03\x00\x03\x00\x03\x00\x00"s, ""},  // empty final blocks
@@ -118,13 +118,13 @@ TEST_CASE("deflate: with context a message refers to the one before, also over a
 
 TEST_CASE("deflate: what is no message is corrupt, and the next one is not") {
     const std::vector<std::string> rows{
-        "",                      // not even the octet of an empty one
-        "\xff",                  // reserved block type
+        "",      // not even the octet of an empty one
+        "\xff",  // reserved block type
         "\x07",
         "\x06\xff\xff\xff"s,
-        "\xf2\x48\xcd\xc9"s,     // cut within a block
+        "\xf2\x48\xcd\xc9"s,  // cut within a block
         "\xf2"s,
-        "\x00\x05\x00\xfa\xff"s,  // a stored block that is cut
+        "\x00\x05\x00\xfa\xff"s,                          // a stored block that is cut
         "\x00\x05\x00\xfa\xfe\x48\x65\x6c\x6c\x6f\x00"s,  // its length and the complement differ
         "\xf2\x48\xcd\xc9\xc9\x07\x00\xff"s,
         "\x04\x80\x80"s,
@@ -178,7 +178,8 @@ TEST_CASE("deflate: what is compressed inflates to itself, in all windows, for a
         for (int turn = 0; turn < 40; turn++) {
             const auto bits = static_cast<std::uint8_t>(random.between(9, 15));
             CAPTURE(int{bits});
-            const std::size_t size = random.chance(1, 8) ? random.below(100'000) : random.below(2000);
+            const std::size_t size =
+                random.chance(1, 8) ? random.below(100'000) : random.below(2000);
             const std::string text = some_text(random, size);
             const std::string message = deflated(deflater, text, bits);
             std::string plain;

@@ -28,16 +28,15 @@ std::string answer(const std::vector<std::string>& lines, bool allow_context = f
 
 const std::string none = "+; client_no_context_takeover";
 
-}  // namespace
+struct Row {
+    std::string line;
+    std::string answer;
+};
 
-TEST_CASE("extension: offers are taken, declined or malformed, as RFC 7692 and RFC 6455 have it") {
-    struct Row {
-        std::string line;
-        std::string answer;
-    };
-    const std::string pmd = "permessage-deflate";
-    const std::vector<Row> rows{
-        // Taken.
+const std::string pmd = "permessage-deflate";
+
+std::vector<Row> taken_rows() {
+    return {
         {pmd, none},
         {" \t" + pmd + " ", none},
         {pmd + "; client_max_window_bits", none},
@@ -55,7 +54,12 @@ TEST_CASE("extension: offers are taken, declined or malformed, as RFC 7692 and R
         {"", "-"},
         {",", "-"},
         {" , ,, " + pmd + ",", none},
-        // Declined: the parameter is unknown, there twice, or has a value that it may not have.
+    };
+}
+
+// The parameter is unknown, there twice, or has a value that it may not have.
+std::vector<Row> declined_rows() {
+    return {
         {pmd + "; unknown", "-"},
         {pmd + "; unknown=1", "-"},
         {pmd + "; server_no_context_takeover=1", "-"},
@@ -90,7 +94,12 @@ TEST_CASE("extension: offers are taken, declined or malformed, as RFC 7692 and R
          none + "; server_max_window_bits=10"},
         {pmd + "," + pmd + "; server_max_window_bits=10", none},
         {pmd + "," + pmd, none},
-        // No list of extensions.
+    };
+}
+
+// No list of extensions.
+std::vector<Row> malformed_rows() {
+    return {
         {";", "malformed"},
         {pmd + ";", "malformed"},
         {pmd + ";;", "malformed"},
@@ -112,14 +121,20 @@ TEST_CASE("extension: offers are taken, declined or malformed, as RFC 7692 and R
         {std::string("a\0b", 3), "malformed"},
         {"a\x80", "malformed"},
     };
-    for (const Row& row : rows) {
-        CAPTURE(row.line);
-        CHECK(answer({row.line}) == row.answer);
+}
+
+}  // namespace
+
+TEST_CASE("extension: offers are taken, declined or malformed, as RFC 7692 and RFC 6455 have it") {
+    for (const auto rows : {&taken_rows, &declined_rows, &malformed_rows}) {
+        for (const Row& row : rows()) {
+            CAPTURE(row.line);
+            CHECK(answer({row.line}) == row.answer);
+        }
     }
 }
 
 TEST_CASE("extension: several lines are one list, in their order") {
-    const std::string pmd = "permessage-deflate";
     CHECK(answer({"foo", pmd}) == none);
     CHECK(answer({pmd + "; server_max_window_bits=10", pmd}) ==
           none + "; server_max_window_bits=10");
@@ -130,7 +145,6 @@ TEST_CASE("extension: several lines are one list, in their order") {
 }
 
 TEST_CASE("extension: a client keeps context only where that is allowed, in a small window") {
-    const std::string pmd = "permessage-deflate";
     CHECK(answer({pmd}, true) == "+");
     CHECK(answer({pmd + "; client_no_context_takeover"}, true) == none);
     CHECK(answer({pmd + "; client_max_window_bits"}, true) == "+; client_max_window_bits=12");
@@ -172,15 +186,16 @@ TEST_CASE("extension: work is linear in the text, whatever is in it") {
             all += text;
         return all;
     };
-    for (const std::string& line : {"a;b=\"" + repeated("\\c"),
-                                    repeated(" "),
-                                    repeated(","),
-                                    repeated("a,"),
-                                    "a" + repeated(";b"),
-                                    "a" + repeated(";b=\"c\" "),
-                                    repeated("permessage-deflate;x,"),
-                                    repeated("permessage-deflate"),
-                                    "permessage-deflate; server_max_window_bits=" + repeated("1")}) {
+    for (const std::string& line :
+         {"a;b=\"" + repeated("\\c"),
+          repeated(" "),
+          repeated(","),
+          repeated("a,"),
+          "a" + repeated(";b"),
+          "a" + repeated(";b=\"c\" "),
+          repeated("permessage-deflate;x,"),
+          repeated("permessage-deflate"),
+          "permessage-deflate; server_max_window_bits=" + repeated("1")}) {
         DeflateOffer offer;
         static_cast<void>(read_extensions(line, offer));
         CHECK_FALSE(offer.found);

@@ -310,8 +310,9 @@ Events naive(const std::string& bytes, const FramerLimits& limits = small_limits
 }
 
 // Where compression was agreed upon.
-constexpr FramerLimits deflate_limits{
-    .message_size_max = 1000, .fragments_max = 8, .compressed_size_max = 1100};
+constexpr FramerLimits deflate_limits{.message_size_max = 1000,
+                                      .fragments_max = 8,
+                                      .compressed_size_max = 1100};
 
 }  // namespace
 
@@ -349,11 +350,16 @@ TEST_CASE("framer: RSV1 stands on the first frame of a message, where it was agr
         {"whole binary", frame(0xc2, "abc"), {"cbinary:abc"}},
         {"what it is not looked at", frame(0xc1, "\xff\xfe"), {"ctext:\xff\xfe"}},
         {"empty", frame(0xc1, ""), {"ctext:"}},
-        {"in fragments", frame(0x41, "a") + more("\xff") + last("c"), {"ctext:a\xff" "c"}},
+        {"in fragments",
+         frame(0x41, "a") + more("\xff") + last("c"),
+         {"ctext:a\xff"
+          "c"}},
         {"with a ping between", frame(0x42, "a") + ping("p") + last("c"), {"ping:p", "cbinary:ac"}},
         {"and a plain one behind it", frame(0xc1, "a") + text("b"), {"ctext:a", "text:b"}},
         {"a plain one in fragments", begin_text("a") + last("b"), {"text:ab"}},
-        {"plain text is still looked at", frame(0xc1, "\xff") + text("\xff"), {"ctext:\xff", "error1007"}},
+        {"plain text is still looked at",
+         frame(0xc1, "\xff") + text("\xff"),
+         {"ctext:\xff", "error1007"}},
         {"on a continuation", frame(0x41, "a") + frame(0x40, "b"), {"error1002"}},
         {"on the last continuation", frame(0x41, "a") + frame(0xc0, "b"), {"error1002"}},
         {"on the continuation alone", begin_text("a") + frame(0xc0, "b"), {"error1002"}},
@@ -366,7 +372,9 @@ TEST_CASE("framer: RSV1 stands on the first frame of a message, where it was agr
         {"all of them", frame(0xf2, "a"), {"error1002"}},
         {"on a reserved opcode", frame(0xc3, "a"), {"error1002"}},
         {"a message in a message", frame(0x41, "a") + frame(0xc1, "b"), {"error1002"}},
-        {"as large as it may be", frame(0xc2, std::string(1100, 'x')), {"cbinary:" + std::string(1100, 'x')}},
+        {"as large as it may be",
+         frame(0xc2, std::string(1100, 'x')),
+         {"cbinary:" + std::string(1100, 'x')}},
         {"one more", frame(0xc2, std::string(1101, 'x')), {"error1009"}},
         {"one more in fragments", frame(0x42, std::string(1100, 'x')) + last("x"), {"error1009"}},
         {"a plain one of that size", frame(0x82, std::string(1001, 'x')), {"error1009"}},

@@ -126,7 +126,8 @@ class NaiveFramer {
         for (std::uint64_t i = 0; i < size && 2 + extra + 4 + i < left; i++) {
             payload += static_cast<char>(byte(2 + extra + 4 + i) ^ byte(2 + extra + i % 4));
         }
-        if (!control && is_text_ && !is_compressed_ && naive_utf8(*message_ + payload) == Text::invalid) {
+        if (!control && is_text_ && !is_compressed_ &&
+            naive_utf8(*message_ + payload) == Text::invalid) {
             return end(1007);
         }
         if (payload.size() < size) return false;
@@ -160,7 +161,8 @@ class NaiveFramer {
         if (!fin) return true;
         const bool checked = is_text_ && !is_compressed_;
         if (checked && naive_utf8(*message_) != Text::valid) return end(1007);
-        events_.push_back((is_compressed_ ? "c" : "") + std::string(is_text_ ? "text:" : "binary:") + *message_);
+        events_.push_back((is_compressed_ ? "c" : "") +
+                          std::string(is_text_ ? "text:" : "binary:") + *message_);
         message_.reset();
         return true;
     }
