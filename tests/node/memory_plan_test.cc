@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "node/durable.h"
 #include "node/patterns.h"
+#include "wire/deflate.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -156,6 +157,24 @@ TEST_CASE("memory plan: what waits for the disk is set aside where a rule says d
     CHECK(std::string(plan.fixed.back().name) == "records for the disk");
     CHECK(plan.fixed.back().bytes > 2 * 2 * (Durable::Limits().bytes + config.message_max));
     CHECK(plan.growing.back().bytes > before.growing.back().bytes);
+}
+
+TEST_CASE("memory plan: compression is set aside for each shard, and contexts for each client") {
+    Config config = with_shards(2);
+    const MemoryPlan before = plan_of(config, 2 * units::gib);
+    config.compression = true;
+    const MemoryPlan plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.empty());
+    CHECK(std::string(plan.fixed.back().name) == "compression");
+    CHECK(plan.fixed.back().bytes > 2 * 2 * wire::Deflater::memory_max);
+    CHECK(plan.growing.size() == before.growing.size());
+    CHECK(plan.growing_size > before.growing_size);  // a compressed message may be a little larger
+    config.compression_context = true;
+    config.connections_max = 10;
+    const MemoryPlan contexts = plan_of(config, 2 * units::gib);
+    CHECK(contexts.growing.size() == before.growing.size() + 1);
+    CHECK(std::string(contexts.growing.back().name) == "contexts");
+    CHECK(contexts.growing.back().bytes == 10 * wire::InflateStream::memory_of(15));
 }
 
 TEST_CASE("memory plan: every place of a client may be a pattern, which every home knows too") {
