@@ -150,6 +150,7 @@ void add_fanout(CLI::App& app, BenchOptions& o, std::string& rate) {
            "--publish-message", o.publish_message, "{payload}, {topic} and {seq} are filled in")
         ->capture_default_str();
     app.add_flag("--binary", o.binary, "binary messages instead of text");
+    app.add_flag("--compress", o.compress, "subscribers ask for permessage-deflate");
     app.add_flag("--check", o.check, "exit code 3 unless everybody got everything, once, in order");
     app.add_flag("--spin", o.spin, "poll without sleeping while something is owed (with max: on)");
     app.add_option("--slow-readers", o.slow_percent, "percent of the subscribers")

@@ -259,7 +259,9 @@ void Fleet::ask(Conn& conn) noexcept {
     const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
     if (target_of(index).url.secure && !shake_tls(conn)) return;
     conn.stage = Stage::shaking;
-    send_small(conn, upgrade_request(target_of(index).host, owner_.path_of(index), key_));
+    send_small(
+        conn,
+        upgrade_request(target_of(index).host, owner_.path_of(index), key_, compresses(index)));
 }
 
 void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
@@ -275,6 +277,11 @@ void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
                       answer.result == Upgrade::refused
                           ? "the server answered " + std::to_string(answer.status)
                           : std::string("the answer to the handshake is malformed"));
+    }
+    if (answer.compresses != compresses(static_cast<std::uint32_t>(&conn - conns_.data()))) {
+        return refuse(conn,
+                      answer.compresses ? "the server compresses without being asked"
+                                        : "the server does not compress (--compression)");
     }
     conn.stage = Stage::open;
     in_flight_--;

@@ -62,6 +62,7 @@ class Fleet {
         TlsOptions tls{};
         std::uint32_t apart = 0;  // the first so many connections go to `apart_url` instead
         Url apart_url{};
+        bool compress = false;  // all the others ask for compression, and must get it
     };
 
     class Owner {
@@ -142,6 +143,9 @@ class Fleet {
     [[nodiscard]] bool resolve(Target& target) noexcept;
     [[nodiscard]] const Target& target_of(std::uint32_t index) const noexcept {
         return index < options_.apart ? apart_ : target_;
+    }
+    [[nodiscard]] bool compresses(std::uint32_t index) const noexcept {
+        return options_.compress && index >= options_.apart;
     }
     void start_due(Nanos now) noexcept;
     void start(std::uint32_t index, Nanos now) noexcept;

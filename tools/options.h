@@ -76,6 +76,7 @@ struct BenchOptions {
     double grace_s = 5;
     bool binary = false;
     bool envelope = false;
+    bool compress = false;  // subscribers ask for it
     std::string subscribe_path = "/raw?topic={topic}";
     std::string publish_path = "/raw?publish={topic}";
     std::string subscribe_message;

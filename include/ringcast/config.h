@@ -54,6 +54,8 @@ struct Config {
     bool direct_descriptors = false;
     bool limit_loopback = false;
     bool sandbox_selftest = false;
+    bool compression = false;
+    bool compression_context = false;
 
     std::uint64_t connections_max = 0;
     std::uint64_t connections_per_address = 0;
@@ -95,6 +97,8 @@ struct Config {
     std::uint64_t mail_max = 0;
     std::uint64_t notsent_lowat = 0;
     std::uint64_t sendfile_min = 0;
+    std::uint64_t compression_level = 0;
+    std::uint64_t compression_min_size = 0;
 
     Config() noexcept;
 };
@@ -115,7 +119,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 41> number_flags{{
+inline constexpr std::array<NumberFlag, 43> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -399,9 +403,23 @@ inline constexpr std::array<NumberFlag, 41> number_flags{{
      16,
      1 << 20,
      "messages (each begun 4 KiB is one) from one shard to another before publishers wait"},
+    {"compression-level",
+     &Config::compression_level,
+     Unit::count,
+     6,
+     1,
+     9,
+     "of zlib: 1 is fastest, 9 smallest"},
+    {"compression-min-size",
+     &Config::compression_min_size,
+     Unit::bytes,
+     64,
+     0,
+     64 * units::mib,
+     "smaller messages are not compressed"},
 }};
 
-inline constexpr std::array<SwitchFlag, 5> switch_flags{{
+inline constexpr std::array<SwitchFlag, 7> switch_flags{{
     {"dev",
      &Config::dev,
      "loopback only: anonymous publish, host.* and demo.* topics, demo page, /echo"},
@@ -416,6 +434,12 @@ inline constexpr std::array<SwitchFlag, 5> switch_flags{{
      &Config::sandbox_selftest,
      "start, try from inside what must be impossible, print what came of it, and end: 0 if all "
      "failed as it should"},
+    {"compression",
+     &Config::compression,
+     "permessage-deflate for clients that offer it: topics' messages, compressed once for all"},
+    {"compression-context",
+     &Config::compression_context,
+     "a client may refer to its earlier messages: up to 43KiB of memory for each"},
 }};
 
 constexpr std::int64_t pin_least = -1;

@@ -40,6 +40,7 @@ struct TopicRule {
     bool keyed = false;
     bool presence = false;
     bool durable = false;
+    bool uncompressed = false;
 
     TopicRule() noexcept;
 };
@@ -106,10 +107,11 @@ inline constexpr std::array<RuleNumber, 7> rule_numbers{{
      "clients that presence lists; past it they are counted"},
 }};
 
-inline constexpr std::array<RuleSwitch, 3> rule_switches{{
+inline constexpr std::array<RuleSwitch, 4> rule_switches{{
     {"keyed", &TopicRule::keyed, "keeps the latest record of each key: snapshots and conflation"},
     {"presence", &TopicRule::presence, "clients may ask, and are told, who is there"},
     {"durable", &TopicRule::durable, "on disk before it is acknowledged (--store)"},
+    {"uncompressed", &TopicRule::uncompressed, "never compressed, whatever --compression says"},
 }};
 
 constexpr std::size_t topic_rules_max = 1024;

@@ -151,6 +151,9 @@ std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
         return refusal("direct-descriptors", "true", "only io_uring has them, not --io epoll");
     }
+    if (config.compression_context && !config.compression) {
+        return refusal("compression-context", "true", "only with --compression");
+    }
     for (const auto* flag : {&config.listen, &config.tls_listen}) {
         for (const std::string& text : *flag) {
             if (!config.dev || node::is_loopback_address(text)) continue;

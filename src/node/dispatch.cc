@@ -13,6 +13,7 @@
 #include "node/replies.h"
 #include "node/topic_rules.h"
 #include "wire/frame.h"
+#include "wire/utf8.h"
 
 namespace ringcast::node {
 
@@ -47,6 +48,11 @@ Dispatch::Dispatch(const Config& config,
       counters_(counters),
       limits_{.message_size_max = config.message_max,
               .fragments_max = static_cast<std::uint32_t>(config.fragments_max)},
+      deflate_limits_{.message_size_max = config.message_max,
+                      .fragments_max = static_cast<std::uint32_t>(config.fragments_max),
+                      .compressed_size_max = compressed_size_max(config.message_max)},
+      inflation_(config),
+      echo_packer_(config),
       message_rate_(Rate::of(config.messages_per_second, config.messages_burst)),
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
@@ -65,8 +71,9 @@ void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
     // A closing client is heard until its close frame; a closing HTTP client has nothing to say.
     const bool listening = session.state == State::open || session.state == State::closing;
     if (!listening || session.role == Role::http) return;
+    const wire::FramerLimits& limits = session.deflate.agreed ? deflate_limits_ : limits_;
     while (session.state != State::draining && !session.deaf) {
-        const wire::Framer::Event event = session.framer.next(input, limits_);
+        const wire::Framer::Event event = session.framer.next(input, limits);
         if (event.kind == wire::FramerEvent::need_more) return;
         on_event(conn, event);
     }
@@ -82,16 +89,52 @@ void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) no
             on_close(conn, event);
             return;
         case wire::FramerEvent::error:
-            sessions_.close(conn, event.close_code, event.reason);
-            session.deaf = true;  // its frames cannot be told apart any more
+            fail(conn, event.close_code, event.reason);  // its frames cannot be told apart any more
             return;
         case wire::FramerEvent::ping:
             if (session.state == State::open) on_ping(conn, event.payload);
             return;
         case wire::FramerEvent::message:
-            if (session.state == State::open) on_message(conn, event.opcode, event.payload);
+            if (session.state != State::open) return;
+            if (event.compressed) {
+                on_compressed(conn, event.opcode, event.payload);
+            } else {
+                on_message(conn, event.opcode, event.payload);
+            }
             return;
     }
+}
+
+// What cannot be inflated is text that is not text, rather than a broken frame: the next one could
+// still be told apart. So it is 1007, as RFC 6455, 7.4.1, has it of data that are not what the
+// message says they are.
+void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    Bytes plain;
+    switch (inflation_.inflate(conn, sessions_[conn].deflate, message, plain)) {
+        case wire::Inflated::whole:
+            if (opcode == wire::Opcode::text && !wire::utf8_valid(plain)) {
+                fail(conn, wire::close_code::invalid_payload, "text is not UTF-8");
+            } else {
+                on_message(conn, opcode, plain);
+            }
+            break;
+        case wire::Inflated::too_large:
+            fail(conn, wire::close_code::too_big, "message over the size limit");
+            break;
+        case wire::Inflated::corrupt:
+            fail(conn, wire::close_code::invalid_payload, "what is compressed cannot be inflated");
+            break;
+        case wire::Inflated::no_memory:
+            fail(conn, wire::close_code::internal_error, "no memory for the message");
+            break;
+    }
+    inflation_.done();
+}
+
+// Nothing that this client says is heard any more.
+void Dispatch::fail(io::ConnIndex conn, std::uint16_t code, const char* reason) noexcept {
+    sessions_.close(conn, code, reason);
+    sessions_[conn].deaf = true;
 }
 
 // RFC 6455, 5.5.1 and 7.1.1: answer with the same code, then the server closes the connection.
@@ -147,10 +190,18 @@ void Dispatch::on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message
 }
 
 void Dispatch::on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    // Compressed for those who agreed to it, if zlib has their window (it has none of 8 bits).
+    const SharedDeflate& deflate = sessions_[conn].deflate;
+    Bytes packed;
+    if (deflate.agreed && deflate.server_window_bits > wire::window_bits_min) {
+        packed = echo_packer_.compress(message, deflate.server_window_bits);
+    }
+    const Bytes payload = packed.empty() ? message : packed;
     Scratch<std::byte, wire::header_size_max> header;
-    const std::size_t size = wire::encode_header(header.data(), opcode, message.size());
+    const std::size_t size = wire::encode_header(header.data(), opcode, payload.size());
+    if (!packed.empty()) wire::mark_compressed(header.data());
     sessions_.push_unlimited(conn, Bytes(header.data(), size));
-    push_echo(conn, message);
+    push_echo(conn, payload);
 }
 
 // Whatever its size: a client that does not read its echoes is not read from until it does.

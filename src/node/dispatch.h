@@ -11,7 +11,9 @@
 #include "node/counters.h"
 #include "node/door.h"
 #include "node/hub.h"
+#include "node/inflation.h"
 #include "node/inquiries.h"
+#include "node/packer.h"
 #include "node/sessions.h"
 #include "wire/envelope.h"
 #include "wire/framer.h"
@@ -33,12 +35,16 @@ class Dispatch {
 
     // Bytes of any session, in whatever state.
     void receive(io::ConnIndex conn, MutBytes input) noexcept;
+    // The connection is leaving, or gone.
+    void forget(io::ConnIndex conn) noexcept { inflation_.forget(conn); }
 
   private:
     using Handler = void (Dispatch::*)(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
 
     void handle(io::ConnIndex conn, MutBytes input) noexcept;
     void on_event(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
+    void on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void fail(io::ConnIndex conn, std::uint16_t code, const char* reason) noexcept;
     void on_close(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
     void on_ping(io::ConnIndex conn, Bytes payload) noexcept;
     void on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
@@ -73,6 +79,9 @@ class Dispatch {
     wire::EnvelopeParser& parser_;
     Counters& counters_;
     wire::FramerLimits limits_;
+    wire::FramerLimits deflate_limits_;  // where compression was agreed upon
+    Inflation inflation_;
+    Packer echo_packer_;
     Rate message_rate_;
     Rate control_rate_;
 };

@@ -62,7 +62,8 @@ Door::Door(const Config& config,
            Counters& counters) noexcept
     : config_(config),
       limits_{.head_size_max = static_cast<std::uint16_t>(config.header_max),
-              .head_lines_max = static_cast<std::uint8_t>(config.header_lines_max)},
+              .head_lines_max = static_cast<std::uint8_t>(config.header_lines_max),
+              .read_extensions = config.compression},
       id_prefix_(id_prefix),
       token_key_(token_key),
       reactor_(reactor),
@@ -167,14 +168,30 @@ void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) n
     Scratch<std::byte, wire::switching_protocols_size_max> head;
     const std::string_view protocol =
         role == Role::envelope ? decision.protocol : std::string_view();
-    const std::size_t size = wire::write_switching_protocols(head, decision.accept, protocol);
     Session& session = sessions_[conn];
+    Scratch<std::byte, wire::terms_size_max> extensions;
+    const std::size_t extensions_size = agree(session, decision.deflate, extensions);
+    const std::size_t size = wire::write_switching_protocols(
+        head, decision.accept, protocol, as_text(Bytes(extensions.data(), extensions_size)));
     session.become(State::open);
     session.role = role;
     guard_.let_in(conn);
     sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::not_open);
     sessions_.push_unlimited(conn, Bytes(head.data(), size));
     sessions_.arm(conn);
+}
+
+// On compression, if it is offered; the size of what is answered.
+std::size_t Door::agree(Session& session,
+                        const wire::DeflateOffer& offer,
+                        MutBytes out) const noexcept {
+    if (!config_.compression || !offer.found) return 0;
+    const wire::DeflateTerms terms = wire::settle(offer, config_.compression_context);
+    session.deflate.agreed = true;
+    session.deflate.keeps_context = terms.client_keeps_context;
+    session.deflate.server_window_bits = terms.server_window_bits & 15;
+    session.deflate.client_window_bits = terms.client_window_bits & 15;
+    return wire::write_terms(out, terms);
 }
 
 void Door::open_envelope(io::ConnIndex conn,

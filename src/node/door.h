@@ -71,6 +71,9 @@ class Door {
                  const wire::Request& request,
                  const wire::Decision& decision) noexcept;
     void open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept;
+    [[nodiscard]] std::size_t agree(Session& session,
+                                    const wire::DeflateOffer& offer,
+                                    MutBytes out) const noexcept;
     void open_envelope(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     void open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     // The id that the client chose, if it did: who has it already is closed with 4501.

@@ -150,6 +150,12 @@ void Hub::join(io::ConnIndex conn,
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
     set_pace(conn, topic, lane, at.row, resume.interval);
+    // Who has a rate gets the latest of each key, which is not there in the packed form.
+    const SharedDeflate& deflate = sessions_[conn].deflate;
+    if (resume.interval == 0 && deflate.agreed &&
+        deflate.server_window_bits >= Packer::lane_window_bits) {
+        lanes_.read_packed(topic, kind, at.row);
+    }
     const bool acks = resume.acks && kind == LaneKind::envelope && !lane.keyed();
     const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer

@@ -12,10 +12,12 @@
 #include "io/reactor.h"
 #include "node/durable.h"
 #include "node/history.h"
-#include "node/quotas.h"
+#include "node/inflation.h"
 #include "node/mesh.h"
+#include "node/packer.h"
 #include "node/patterns.h"
 #include "node/presence.h"
+#include "node/quotas.h"
 #include "node/reports.h"
 #include "node/sessions.h"
 #include "node/tls_reactor.h"
@@ -159,6 +161,14 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
             {.name = "store", .bytes = store_bytes, .how = about(store_bytes), .flag = nullptr});
         rows.push_back(row_of("records for the disk", shards, waiting_bytes(config), "shards"));
     }
+    if (config.compression) {
+        const std::uint64_t scratch = 2 * (Packer::size_max + config.message_max);
+        rows.push_back(row_of(
+            "compression",
+            shards,
+            Inflation::memory_of(config.message_max) + 2 * wire::Deflater::memory_max + scratch,
+            "message-max"));
+    }
     return rows;
 }
 
@@ -179,7 +189,8 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                                                   const MemoryPlan& plan,
                                                   std::size_t arena_size) {
     const std::uint64_t message =
-        config.message_max + wire::control_payload_max + wire::payload_padding;
+        (config.compression ? compressed_size_max(config.message_max) : config.message_max) +
+        wire::control_payload_max + wire::payload_padding;
     // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer.
     const std::uint64_t answer =
         std::max<std::uint64_t>(config.message_max * 4 / 3, history_size_max + 2 * kib);
@@ -214,6 +225,12 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     };
     if (!config.tls_listen.empty()) {
         rows.push_back(row_of("TLS records", clients, tls_unsent_max, "connections-max"));
+    }
+    if (config.compression && config.compression_context) {
+        rows.push_back(row_of("contexts",
+                              clients,
+                              wire::InflateStream::memory_of(wire::window_bits_max),
+                              "connections-max"));
     }
     const std::uint64_t keys = keys_bytes_of(config);
     if (keys > 0) {

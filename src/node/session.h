@@ -99,6 +99,15 @@ class SubscriptionList {
     std::unique_ptr<Subscription[]> many_;
 };
 
+// What was agreed upon of permessage-deflate (wire/extension.h).
+struct SharedDeflate {
+    bool agreed : 1 = false;
+    bool keeps_context : 1 = false;  // the client does
+    std::uint8_t server_window_bits : 4 = 0;
+    std::uint8_t client_window_bits : 4 = 0;
+};
+static_assert(sizeof(SharedDeflate) == 2);
+
 struct Session {
     wire::Framer framer;
     feed::Outbox outbox;
@@ -138,6 +147,7 @@ struct Session {
     bool deaf : 1 = false;              // what it sends is read and thrown away
     bool finished_sending : 1 = false;  // our FIN is behind our last byte
     bool secure : 1 = false;            // over TLS, which holds some memory itself
+    SharedDeflate deflate;
 
     void become(State next) noexcept {
         RC_CHECK(may_become(state, next));

@@ -7,6 +7,7 @@
 #include "base/plant.h"
 #include "base/scratch.h"
 #include "node/close_codes.h"
+#include "wire/deflate.h"
 #include "wire/frame.h"
 
 namespace ringcast::node {
@@ -250,6 +251,9 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     const std::uint32_t links = session.subscriptions.size();
     std::size_t held = session.framer.held_bytes() + session.outbox.held_bytes();
     held += links * subscription_bytes + session.pattern_bytes;
+    if (session.deflate.keeps_context) {
+        held += wire::InflateStream::memory_of(session.deflate.client_window_bits);
+    }
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
     if (session.secure) held += reactor_.held_bytes(conn);
     if (session.client_id != nullptr) held += name_bytes;

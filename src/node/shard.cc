@@ -358,6 +358,7 @@ void Shard::take_out(io::ConnIndex conn) noexcept {
     std::vector<Owed> owed = hub_.acks().owed(conn);
     hub_.forget(conn);
     inquiries_.forget(conn);
+    dispatch_.forget(conn);
     registry_.release(conn, std::move(owed));
 }
 

@@ -74,6 +74,7 @@ Decision decide(const Request& request) noexcept {
     decision.kind = Decision::Kind::websocket;
     decision.status = 101;
     if (request.offers_ringcast_v1) decision.protocol = protocol_v1;
+    decision.deflate = request.deflate;
     return decision;
 }
 
@@ -96,7 +97,8 @@ bool accept_value(std::string_view key, std::array<char, 28>& accept) noexcept {
 
 std::size_t write_switching_protocols(MutBytes out,
                                       const std::array<char, 28>& accept,
-                                      std::string_view protocol) noexcept {
+                                      std::string_view protocol,
+                                      std::string_view extensions) noexcept {
     RC_CHECK(out.size() >= switching_protocols_size_max);
     Appender answer(out);
     answer
@@ -109,6 +111,9 @@ std::size_t write_switching_protocols(MutBytes out,
         .text("\r\n");
     if (!protocol.empty()) {
         answer.text("Sec-WebSocket-Protocol: ").text(protocol).text("\r\n");
+    }
+    if (!extensions.empty()) {
+        answer.text("Sec-WebSocket-Extensions: ").text(extensions).text("\r\n");
     }
     return answer.text("\r\n").size();
 }

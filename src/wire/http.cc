@@ -291,6 +291,7 @@ void RequestParser::begin_header() noexcept {
         {"sec-websocket-key", Header::key},
         {"sec-websocket-version", Header::version},
         {"sec-websocket-protocol", Header::protocol},
+        {"sec-websocket-extensions", Header::extensions},
         {"content-length", Header::content_length},
         {"transfer-encoding", Header::transfer_encoding},
     };
@@ -300,6 +301,7 @@ void RequestParser::begin_header() noexcept {
         for (const Known& entry : known) {
             if (name == entry.name) header_ = entry.header;
         }
+        if (header_ == Header::extensions && !limits_.read_extensions) header_ = Header::other;
     }
     name_used_ = 0;
     value_begin_ = text_used_;
@@ -347,6 +349,11 @@ bool RequestParser::finish_header() noexcept {
         case Header::protocol:
             request_.offers_protocols = true;
             request_.offers_ringcast_v1 |= list_has(value, "ringcast.v1", false);
+            break;
+        case Header::extensions:
+            if (!wire::read_extensions(value, request_.deflate)) {
+                return refuse(400, "malformed Sec-WebSocket-Extensions");
+            }
             break;
         case Header::content_length:
             if (value != "0") return refuse(400, "request with a body");

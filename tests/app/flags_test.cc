@@ -74,7 +74,7 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 33> rows{{
+    const std::array<Row, 35> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
         {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
         {{"serve", "stray", "--shards", "2"}, {" stray is"}},
@@ -85,6 +85,8 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--origin", "a.example"}, {"--origin", "'a.example'", "SCHEME://HOST"}},
         {{"serve", "--direct-descriptors", "--io", "epoll"},
          {"--direct-descriptors", "--io epoll"}},
+        {{"serve", "--compression-context"}, {"--compression-context", "only with --compression"}},
+        {{"serve", "--compression-level", "0"}, {"--compression-level", "'0'", "1 to 9"}},
         {{"serve", "--pin", "0x1"}, {"--pin", "'0x1'", "-1 to 4095"}},
         {{"serve", "--pin", "1.5"}, {"--pin", "'1.5'", "-1 to 4095"}},
         {{"serve", "--pin", "4096"}, {"--pin", "'4096'", "-1 to 4095"}},

@@ -30,6 +30,8 @@ FLAGS = {
     'ack_attempts': '--ack-attempts',
     'ack_expiry': '--ack-expiry',
     'ack_timeout': '--ack-timeout',
+    'compression': '--compression',
+    'compression_context': '--compression-context',
     'connections_max': '--connections-max',
     'connections_per_address': '--connections-per-address',
     'connects_burst': '--connects-burst',
@@ -222,8 +224,9 @@ class Peer:
 
 
 def dial(server, path='/ws', **options):
-    return websockets.connect(server.url(path), compression=None, ping_interval=None, max_size=None,
-                              max_queue=None, close_timeout=2, open_timeout=PATIENCE_S, **options)
+    options = {'compression': None, **options}
+    return websockets.connect(server.url(path), ping_interval=None, max_size=None, max_queue=None,
+                              close_timeout=2, open_timeout=PATIENCE_S, **options)
 
 
 class Test(unittest.IsolatedAsyncioTestCase):

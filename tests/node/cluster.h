@@ -102,9 +102,11 @@ class Cluster {
         return clients.back();
     }
     // ... that asked for a WebSocket, and had its answer.
-    Client& connect(std::string_view target = "/ws", std::uint32_t shard = 0) {
+    Client& connect(std::string_view target = "/ws",
+                    std::uint32_t shard = 0,
+                    std::string_view extensions = {}) {
         Client& client = dial(shard);
-        client.socket->say(upgrade_request(target));
+        client.socket->say(upgrade_request(target, extensions));
         settle();
         client.read();
         return client;

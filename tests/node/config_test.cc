@@ -210,6 +210,14 @@ TEST_CASE("config: what only io_uring can do is not asked of epoll") {
           "--direct-descriptors: 'true' is not allowed: only io_uring has them, not --io epoll");
 }
 
+TEST_CASE("config: context is for those who compress") {
+    Config config;
+    config.compression_context = true;
+    CHECK(check(config) == "--compression-context: 'true' is not allowed: only with --compression");
+    config.compression = true;
+    CHECK(check(config).empty());
+}
+
 TEST_CASE("config: a topic's log may grow to its limit on each shard, however many there are") {
     for (const std::uint32_t shards : {1u, 4u}) {
         CAPTURE(shards);

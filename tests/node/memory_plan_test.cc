@@ -12,6 +12,7 @@
 #include "node/durable.h"
 #include "node/patterns.h"
 #include "node/tls_reactor.h"
+#include "wire/deflate.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -175,6 +176,24 @@ TEST_CASE("memory plan: with TLS a client is what OpenSSL holds of it") {
     config.connections_max = 1'000'000;
     plan = plan_of(config, 2 * units::gib);
     CHECK(plan.problem.find("lower --connections-max (TLS connections: ") != std::string::npos);
+}
+
+TEST_CASE("memory plan: compression is set aside for each shard, and contexts for each client") {
+    Config config = with_shards(2);
+    const MemoryPlan before = plan_of(config, 2 * units::gib);
+    config.compression = true;
+    const MemoryPlan plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.empty());
+    CHECK(std::string(plan.fixed.back().name) == "compression");
+    CHECK(plan.fixed.back().bytes > 2 * 2 * wire::Deflater::memory_max);
+    CHECK(plan.growing.size() == before.growing.size());
+    CHECK(plan.growing_size > before.growing_size);  // a compressed message may be a little larger
+    config.compression_context = true;
+    config.connections_max = 10;
+    const MemoryPlan contexts = plan_of(config, 2 * units::gib);
+    CHECK(contexts.growing.size() == before.growing.size() + 1);
+    CHECK(std::string(contexts.growing.back().name) == "contexts");
+    CHECK(contexts.growing.back().bytes == 10 * wire::InflateStream::memory_of(15));
 }
 
 TEST_CASE("memory plan: every place of a client may be a pattern, which every home knows too") {

@@ -39,6 +39,7 @@ TopicRule drawn(Random& random) {
     rule.keyed = random.below(2) == 0;
     rule.presence = random.below(2) == 0;
     rule.durable = random.below(2) == 0;
+    rule.uncompressed = random.below(2) == 0;
     if (!rule.keyed && random.below(2) == 0) rule.history = 1;  // so that what needs it may come
     for (const RuleNumber& number : rule_numbers) {
         if (random.below(2) == 0) continue;
@@ -93,7 +94,7 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
     const std::string words =
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
         "presence-max=, keyed, "
-        "presence, durable, policy=";
+        "presence, durable, uncompressed, policy=";
     for (const Row& row : std::array<Row, 23>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},

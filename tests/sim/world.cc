@@ -36,6 +36,7 @@ World::World(const Options& options)
       wildcards_(options.seed ^ 0x3a8d5, options.tape),
       doom_(options.seed ^ 0xd003, options.tape),
       vows_(options.seed ^ 0x70f5, options.tape),
+      squeezes_(options.seed ^ 0x59ee2e, options.tape),
       oracle_(options.topics, options.keyed, options.durable),
       disk_(options_, net_, disk_alarm),
       slots_(options.shards),
@@ -97,6 +98,7 @@ Plan World::draw_plan() {
         }
     }
     plan.acks = may && !plan.raw && options_.acks > 0 && vows_.chance(options_.acks, 1024);
+    plan.compress = may && options_.compress > 0 && squeezes_.chance(options_.compress, 1024);
     return plan;
 }
 

@@ -160,6 +160,7 @@ class World {
     io::SimRandom wildcards_;
     io::SimRandom doom_;
     io::SimRandom vows_;
+    io::SimRandom squeezes_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
     Disk disk_;
