@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ringcast/token.h"
 #include "ringcast/topic_rule.h"
 #include "ringcast/units.h"
 
@@ -31,6 +32,13 @@ struct Config {
     std::string store;       // the file of durable topics; empty: there are none
     std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
     std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
+
+    TokenAlgorithm auth_alg = TokenAlgorithm::none;
+    std::string auth_key_file;   // read by whoever makes the server: it takes `auth_keys`
+    std::string auth_jwks_file;  // the same
+    std::string auth_issuer;     // empty: anything
+    std::string auth_audience;   // empty: anything
+    std::string auth_keys;       // what stands in the file, never a flag: see check_keys()
 
     bool dev = false;
     bool anonymous_publish = false;
@@ -69,6 +77,7 @@ struct Config {
     std::uint64_t mail_max = 0;
     std::uint64_t notsent_lowat = 0;
     std::uint64_t sendfile_min = 0;
+    std::uint64_t auth_leeway = 0;
 
     Config() noexcept;
 };
@@ -89,7 +98,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 34> number_flags{{
+inline constexpr std::array<NumberFlag, 35> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -322,6 +331,13 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
      16,
      1 << 20,
      "messages (each begun 4 KiB is one) from one shard to another before publishers wait"},
+    {"auth-leeway",
+     &Config::auth_leeway,
+     Unit::nanos,
+     5 * units::s,
+     0,
+     60 * units::s,
+     "by how much the clocks of who makes tokens and of this machine may differ"},
 }};
 
 inline constexpr std::array<SwitchFlag, 3> switch_flags{{

@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <memory>
+#include <string>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -10,6 +12,8 @@
 #include "ringcast/server.h"
 
 #include "app/flags.h"
+#include "app/key_file.h"
+#include "app/token_commands.h"
 
 namespace {
 
@@ -28,27 +32,51 @@ void write_log(void* context, ringcast::LogLevel level, std::string_view line) n
     }
 }
 
-// SIGTERM and SIGINT are taken here by the main thread alone. A client that is gone must not kill
-// us with SIGPIPE, nor a store that is as large as the file limit allows with SIGXFSZ.
-sigset_t block_signals() {
+// There is something to read again.
+bool has_files(const ringcast::Config& config) {
+    return config.auth_alg != ringcast::TokenAlgorithm::none;
+}
+
+// On SIGHUP. What is not good changes nothing.
+void read_again(const ringcast::Config& config, ringcast::Server& server, spdlog::logger& logger) {
+    std::string keys;
+    std::string problem = ringcast::app::read_keys(config, keys);
+    if (problem.empty() && server.reload_keys(keys, problem).ok()) {
+        logger.info("SIGHUP: the keys of tokens were read again");
+    } else {
+        logger.error("SIGHUP: the keys of tokens are still the old ones: {}", problem);
+    }
+    ringcast::wipe(keys);
+}
+
+// SIGTERM and SIGINT are taken here by the main thread alone, and SIGHUP where it means something.
+// A client that is gone must not kill us with SIGPIPE, nor a store that is as large as the file
+// limit allows with SIGXFSZ.
+sigset_t block_signals(const ringcast::Config& config) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (has_files(config)) sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
     std::signal(SIGXFSZ, SIG_IGN);
     return set;
 }
 
-int serve(const ringcast::Config& config) {
-    const sigset_t signals = block_signals();
+int serve(ringcast::Config config) {
+    const sigset_t signals = block_signals(config);
     auto logger = spdlog::stderr_logger_mt("ringcastd");
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
 
     std::string error;
-    const auto server =
-        ringcast::Server::create(config, {.write = &write_log, .context = logger.get()}, error);
+    if (has_files(config)) error = ringcast::app::read_keys(config, config.auth_keys);
+    std::unique_ptr<ringcast::Server> server;
+    if (error.empty()) {
+        server =
+            ringcast::Server::create(config, {.write = &write_log, .context = logger.get()}, error);
+    }
+    ringcast::wipe(config.auth_keys);
     if (server == nullptr) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;
@@ -64,12 +92,15 @@ int serve(const ringcast::Config& config) {
     std::fflush(stdout);
 
     int number = 0;
-    sigwait(&signals, &number);
+    for (sigwait(&signals, &number); number == SIGHUP; sigwait(&signals, &number)) {
+        read_again(config, *server, *logger);
+    }
     logger->info("stopping: {}", number == SIGTERM ? "SIGTERM" : "SIGINT");
     server->stop();
     while (!server->finished()) {
         const timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
-        if (sigtimedwait(&signals, nullptr, &pause) > 0) server->stop();  // in a hurry
+        const int more = sigtimedwait(&signals, nullptr, &pause);
+        if (more > 0 && more != SIGHUP) server->stop();  // in a hurry
     }
     server->join();
     return 0;
@@ -85,6 +116,10 @@ int main(int argc, char** argv) {
         case ringcast::app::Command::version:
             std::puts("ringcastd " RINGCAST_VERSION);
             return 0;
+        case ringcast::app::Command::gen_token:
+            return ringcast::app::gen_token(parsed.config, parsed.order);
+        case ringcast::app::Command::check_token:
+            return ringcast::app::check_token(parsed.config);
         case ringcast::app::Command::serve:
             return serve(parsed.config);
     }

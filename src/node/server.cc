@@ -22,6 +22,7 @@
 #include "node/shard.h"
 #include "node/slow_policies.h"
 #include "node/storage.h"
+#include "node/tokens.h"
 #include "wire/envelope.h"
 
 namespace ringcast {
@@ -359,6 +360,10 @@ std::unique_ptr<Server> Server::create(const Config& config,
                                        LogSink log,
                                        std::string& error) noexcept {
     error = check(config);
+    if (error.empty() && config.auth_alg != TokenAlgorithm::none) {
+        error = check_keys(config.auth_alg, config.auth_keys);
+        if (!error.empty()) error = "--auth-alg: " + error;
+    }
     if (!error.empty()) return nullptr;
     auto impl = std::make_unique<Impl>();
     impl->config = config;
@@ -374,6 +379,7 @@ std::unique_ptr<Server> Server::create(const Config& config,
     impl->workers.resize(impl->config.shards);
     if (!impl->bind(error) || !impl->open_store(error)) return nullptr;
     const bool built = impl->build_shards(error);
+    wipe(impl->config.auth_keys);
     std::unique_ptr<Server> server(new Server(std::move(impl)));
     if (!built) return nullptr;  // the destructor joins the threads
     const Impl& made = *server->impl_;
@@ -425,6 +431,18 @@ Result<Done> Server::set_policy(std::string_view pattern,
         return Error{.code = Errc::busy};
     }
     node::post_policy(*impl.mesh, pattern, wanted);
+    return Done{};
+}
+
+Result<Done> Server::reload_keys(std::string_view keys, std::string& error) noexcept {
+    Impl& impl = *impl_;
+    if (finished()) {
+        error = "the server has ended";
+        return Error{.code = Errc::closed};
+    }
+    error = check_keys(impl.config.auth_alg, keys);
+    if (!error.empty()) return Error{.code = Errc::bad_request};
+    node::post_keys(*impl.mesh, keys);
     return Done{};
 }
 

@@ -54,6 +54,8 @@ struct Request {
     bool websocket_version_13 = false;         // Sec-WebSocket-Version is exactly 13
     bool offers_protocols = false;             // Sec-WebSocket-Protocol is there
     bool offers_ringcast_v1 = false;           // ... and lists "ringcast.v1"
+    std::uint8_t protocol_token_count = 0;     // ... and "ringcast.token.TOKEN", so often
+    std::string_view protocol_token{};         // the TOKEN of the last of them
 };
 
 class RequestParser {
