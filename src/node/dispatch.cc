@@ -20,6 +20,8 @@ namespace {
 
 // A subscription that is gone is remembered for its interval (node/pacer.h): not for long.
 constexpr double max_rate_least = 0.1;
+// The largest token, and an envelope around it.
+constexpr std::uint64_t auth_message_max = wire::jwt_size_max + 1024;
 
 // Between two batches. Ticks are 10 ms, so nothing comes more often than 100 times a second.
 [[nodiscard]] Tick interval_of(double max_rate) noexcept {
@@ -47,6 +49,9 @@ Dispatch::Dispatch(const Config& config,
       counters_(counters),
       limits_{.message_size_max = config.message_max,
               .fragments_max = static_cast<std::uint32_t>(config.fragments_max)},
+      unproven_limits_{
+          .message_size_max = std::min<std::uint64_t>(config.message_max, auth_message_max),
+          .fragments_max = std::min<std::uint32_t>(limits_.fragments_max, 16)},
       message_rate_(Rate::of(config.messages_per_second, config.messages_burst)),
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
@@ -66,7 +71,8 @@ void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
     const bool listening = session.state == State::open || session.state == State::closing;
     if (!listening || session.role == Role::http) return;
     while (session.state != State::draining && !session.deaf) {
-        const wire::Framer::Event event = session.framer.next(input, limits_);
+        const wire::FramerLimits& limits = session.unproven ? unproven_limits_ : limits_;
+        const wire::Framer::Event event = session.framer.next(input, limits);
         if (event.kind == wire::FramerEvent::need_more) return;
         on_event(conn, event);
     }

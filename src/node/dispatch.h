@@ -77,6 +77,7 @@ class Dispatch {
     wire::EnvelopeParser& parser_;
     Counters& counters_;
     wire::FramerLimits limits_;
+    wire::FramerLimits unproven_limits_;  // of who may say no more than a token
     Rate message_rate_;
     Rate control_rate_;
 };

@@ -385,6 +385,9 @@ std::unique_ptr<Server> Server::create(const Config& config,
     const Impl& made = *server->impl_;
     made.say(LogLevel::info, "io: " + made.workers.front().why);
     made.say(LogLevel::info, made.memory_line());
+    if (made.config.auth_alg != TokenAlgorithm::none) {
+        made.say(LogLevel::info, "tokens: " + std::string(name_of(made.config.auth_alg)));
+    }
     for (const std::string& line : node::describe(made.memory_plan)) {
         made.say(LogLevel::info, line);
     }
