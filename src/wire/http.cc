@@ -69,11 +69,11 @@ void count(std::uint8_t& counter) noexcept {
     if (counter < 255) counter++;
 }
 
-// The last element of the list that begins so, without that.
-std::string_view element_behind(std::string_view list,
-                                std::string_view prefix,
-                                std::uint8_t& times) noexcept {
-    std::string_view found;
+// Finds the elements of the list that begin so: how many, and what is behind that in the last one.
+void find_behind(std::string_view list,
+                 std::string_view prefix,
+                 std::string_view& found,
+                 std::uint8_t& times) noexcept {
     while (!list.empty()) {
         const std::size_t comma = list.find(',');
         const std::string_view element = trim(list.substr(0, comma));
@@ -81,10 +81,9 @@ std::string_view element_behind(std::string_view list,
             found = element.substr(prefix.size());
             count(times);
         }
-        if (comma == std::string_view::npos) break;
+        if (comma == std::string_view::npos) return;
         list.remove_prefix(comma + 1);
     }
-    return found;
 }
 
 llhttp_t& as_llhttp(std::array<std::byte, 96>& memory) noexcept {
@@ -366,8 +365,8 @@ bool RequestParser::finish_header() noexcept {
             request_.offers_protocols = true;
             request_.offers_ringcast_v1 |= list_has(value, "ringcast.v1", false);
             if (value.find("ringcast.token.") == std::string_view::npos) break;
-            request_.protocol_token =
-                element_behind(value, "ringcast.token.", request_.protocol_token_count);
+            find_behind(
+                value, "ringcast.token.", request_.protocol_token, request_.protocol_token_count);
             return true;
         case Header::content_length:
             if (value != "0") return refuse(400, "request with a body");

@@ -172,6 +172,11 @@ TEST_CASE("auth: who has none says it first, in time, and does nothing before") 
     CHECK(said(cluster, forger, auth("a.b.c")) == "error unauthorized");
     CHECK(forger.close_code() == close_codes::unauthorized);
 
+    Client& large = cluster.connect();
+    large.say(R"({"type":"auth","payload":{"token":")" + std::string(10'000, 'a') + R"("}})");
+    cluster.settle();
+    CHECK(large.close_code() == 1009);
+
     Client& silent = cluster.connect();
     Client& pinging = cluster.connect();
     cluster.advance(static_cast<Nanos>(9 * units::s));

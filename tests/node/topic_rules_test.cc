@@ -108,7 +108,7 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
     const std::string words =
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
         "presence-max=, keyed, "
-        "presence, durable, policy=";
+        "presence, durable, subscribe-by=, publish-by=, presence-by=, history-by=, policy=";
     for (const Row& row : std::array<Row, 23>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},
