@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ringcast/token.h"
 #include "ringcast/topic_rule.h"
 #include "ringcast/units.h"
 
@@ -48,6 +49,13 @@ struct Config {
     std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
     std::string user;        // whom the process becomes if root started it; empty: it stays
     std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
+
+    TokenAlgorithm auth_alg = TokenAlgorithm::none;
+    std::string auth_key_file;   // read by whoever makes the server: it takes `auth_keys`
+    std::string auth_jwks_file;  // the same
+    std::string auth_issuer;     // empty: anything
+    std::string auth_audience;   // empty: anything
+    std::string auth_keys;       // what stands in the file, never a flag: see check_keys()
 
     bool dev = false;
     bool anonymous_publish = false;
@@ -99,6 +107,7 @@ struct Config {
     std::uint64_t sendfile_min = 0;
     std::uint64_t compression_level = 0;
     std::uint64_t compression_min_size = 0;
+    std::uint64_t auth_leeway = 0;
 
     Config() noexcept;
 };
@@ -119,7 +128,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 43> number_flags{{
+inline constexpr std::array<NumberFlag, 44> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -417,6 +426,13 @@ inline constexpr std::array<NumberFlag, 43> number_flags{{
      0,
      64 * units::mib,
      "smaller messages are not compressed"},
+    {"auth-leeway",
+     &Config::auth_leeway,
+     Unit::nanos,
+     5 * units::s,
+     0,
+     60 * units::s,
+     "by how much the clocks of who makes tokens and of this machine may differ"},
 }};
 
 inline constexpr std::array<SwitchFlag, 7> switch_flags{{

@@ -70,6 +70,12 @@ class Server {
     // To be called every few hours, by the same thread.
     void renew_tickets() noexcept;
 
+    // The keys of tokens from now on, as check_keys() takes them for Config::auth_alg; whoever is
+    // connected stays until its token ends. Returns at once: each shard has them with its next
+    // mail. Otherwise the old ones hold, and `error` has one line: bad_request for keys that are
+    // not good, or a server without tokens; closed when it has ended. As set_policy() otherwise.
+    [[nodiscard]] Result<Done> reload_keys(std::string_view keys, std::string& error) noexcept;
+
     // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
     // cut. Returns at once. A second call cuts at once.
     void stop() noexcept;

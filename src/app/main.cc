@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <memory>
+#include <string>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -11,6 +13,8 @@
 #include "ringcast/server.h"
 
 #include "app/flags.h"
+#include "app/key_file.h"
+#include "app/token_commands.h"
 
 namespace {
 
@@ -32,6 +36,26 @@ void write_log(void* context, ringcast::LogLevel level, std::string_view line) n
 // How long keys of tickets are used.
 constexpr timespec ticket_keys_time{.tv_sec = 4L * 60 * 60, .tv_nsec = 0};
 
+// There is something to read again.
+bool has_files(const ringcast::Config& config) {
+    return config.auth_alg != ringcast::TokenAlgorithm::none || !config.tls_listen.empty();
+}
+
+// On SIGHUP. What is not good changes nothing.
+void read_keys_again(const ringcast::Config& config,
+                     ringcast::Server& server,
+                     spdlog::logger& logger) {
+    if (config.auth_alg == ringcast::TokenAlgorithm::none) return;
+    std::string keys;
+    std::string problem = ringcast::app::read_keys(config, keys);
+    if (problem.empty() && server.reload_keys(keys, problem).ok()) {
+        logger.info("SIGHUP: the keys of tokens were read again");
+    } else {
+        logger.error("SIGHUP: the keys of tokens are still the old ones: {}", problem);
+    }
+    ringcast::wipe(keys);
+}
+
 // SIGTERM, SIGINT and, where there is something to read again, SIGHUP are taken here by the main
 // thread alone. A client that is gone must not kill us with SIGPIPE, nor a store that is as large
 // as the file limit allows with SIGXFSZ.
@@ -40,14 +64,17 @@ sigset_t block_signals(const ringcast::Config& config) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    if (!config.tls_listen.empty()) sigaddset(&set, SIGHUP);
+    if (has_files(config)) sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
     std::signal(SIGXFSZ, SIG_IGN);
     return set;
 }
 
-void reload(ringcast::Server& server, spdlog::logger& logger) {
+void read_certificates_again(const ringcast::Config& config,
+                             ringcast::Server& server,
+                             spdlog::logger& logger) {
+    if (config.tls_listen.empty()) return;
     std::string error;
     if (server.reload_tls(error)) {
         logger.info("SIGHUP: the certificates are read again");
@@ -57,11 +84,15 @@ void reload(ringcast::Server& server, spdlog::logger& logger) {
 }
 
 // Until a signal asks for the end: which one.
-int wait_for_end(const sigset_t& signals, ringcast::Server& server, spdlog::logger& logger) {
+int wait_for_end(const ringcast::Config& config,
+                 const sigset_t& signals,
+                 ringcast::Server& server,
+                 spdlog::logger& logger) {
     while (true) {
         const int number = sigtimedwait(&signals, nullptr, &ticket_keys_time);
         if (number == SIGHUP) {
-            reload(server, logger);
+            read_certificates_again(config, server, logger);
+            read_keys_again(config, server, logger);
         } else if (number > 0) {
             return number;
         } else if (errno == EAGAIN) {
@@ -84,14 +115,19 @@ void say_where(const ringcast::Server& server,
     }
 }
 
-int serve(const ringcast::Config& config) {
+int serve(ringcast::Config config) {
     const sigset_t signals = block_signals(config);
     auto logger = spdlog::stderr_logger_mt("ringcastd");
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
 
     std::string error;
-    const auto server =
-        ringcast::Server::create(config, {.write = &write_log, .context = logger.get()}, error);
+    if (has_files(config)) error = ringcast::app::read_keys(config, config.auth_keys);
+    std::unique_ptr<ringcast::Server> server;
+    if (error.empty()) {
+        server =
+            ringcast::Server::create(config, {.write = &write_log, .context = logger.get()}, error);
+    }
+    ringcast::wipe(config.auth_keys);
     if (server == nullptr) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;
@@ -106,13 +142,13 @@ int serve(const ringcast::Config& config) {
         return good ? 0 : 1;
     }
 
-    const int number = wait_for_end(signals, *server, *logger);
+    const int number = wait_for_end(config, signals, *server, *logger);
     logger->info("stopping: {}", number == SIGTERM ? "SIGTERM" : "SIGINT");
     server->stop();
     while (!server->finished()) {
         const timespec pause{.tv_sec = 0, .tv_nsec = 20'000'000};
-        const int again = sigtimedwait(&signals, nullptr, &pause);
-        if (again > 0 && again != SIGHUP) server->stop();  // in a hurry
+        const int more = sigtimedwait(&signals, nullptr, &pause);
+        if (more > 0 && more != SIGHUP) server->stop();  // in a hurry
     }
     server->join();
     return 0;
@@ -128,6 +164,10 @@ int main(int argc, char** argv) {
         case ringcast::app::Command::version:
             std::puts("ringcastd " RINGCAST_VERSION);
             return 0;
+        case ringcast::app::Command::gen_token:
+            return ringcast::app::gen_token(parsed.config, parsed.order);
+        case ringcast::app::Command::check_token:
+            return ringcast::app::check_token(parsed.config);
         case ringcast::app::Command::serve:
             return serve(parsed.config);
     }

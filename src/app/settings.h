@@ -34,6 +34,11 @@ struct WordFlag {
 [[nodiscard]] bool set_store(Config& config, std::string_view text);
 [[nodiscard]] bool set_user(Config& config, std::string_view text);
 [[nodiscard]] bool set_sandbox(Config& config, std::string_view text);
+[[nodiscard]] bool set_auth_alg(Config& config, std::string_view text);
+[[nodiscard]] bool set_auth_key_file(Config& config, std::string_view text);
+[[nodiscard]] bool set_auth_jwks_file(Config& config, std::string_view text);
+[[nodiscard]] bool set_auth_issuer(Config& config, std::string_view text);
+[[nodiscard]] bool set_auth_audience(Config& config, std::string_view text);
 
 inline constexpr std::array<ListFlag, 7> list_flags{{
     {"listen",
@@ -66,6 +71,28 @@ inline constexpr std::array<ListFlag, 7> list_flags{{
      "ADDR:PORT",
      "which --listen addresses begin with a PROXY protocol header (1 or 2), from --trusted-proxies "
      "alone; may be repeated [none]"},
+}};
+
+// Of `serve`, `gen-token` and `check-token`.
+inline constexpr std::array<WordFlag, 5> auth_flags{{
+    {"auth-alg",
+     &set_auth_alg,
+     false,
+     "HS256|RS256|ES256|EdDSA",
+     "how tokens are signed; with it clients need one, and may what it says [no tokens]"},
+    {"auth-key-file",
+     &set_auth_key_file,
+     false,
+     "FILE",
+     "HS256: secrets, one a line, of 32 characters at least; the first signs; read again on "
+     "SIGHUP"},
+    {"auth-jwks-file",
+     &set_auth_jwks_file,
+     false,
+     "FILE",
+     "the others: public keys as JWKS; read again on SIGHUP"},
+    {"auth-issuer", &set_auth_issuer, false, "TEXT", "iss that tokens must have [any]"},
+    {"auth-audience", &set_auth_audience, false, "TEXT", "aud that they must have [any]"},
 }};
 
 inline constexpr std::array<WordFlag, 7> word_flags{{

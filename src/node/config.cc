@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <span>
+#include <utility>
 
 #include "base/ip.h"
 #include "io/socket.h"
+#include "node/access.h"
 #include "node/origin.h"
 
 namespace ringcast {
@@ -146,6 +148,56 @@ std::string check_store(const Config& config) {
     return {};
 }
 
+bool one_line(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(), [](char c) {
+        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    });
+}
+
+// With --auth-alg: its keys, and that nobody is anonymous by oversight.
+std::string check_tokens(const Config& config) {
+    const std::string alg = " --auth-alg " + std::string(name_of(config.auth_alg));
+    std::pair<std::string, const std::string&> wanted{"--auth-key-file", config.auth_key_file};
+    std::pair<std::string, const std::string&> other{"--auth-jwks-file", config.auth_jwks_file};
+    const bool secret = config.auth_alg == TokenAlgorithm::hs256;
+    const auto& [name, file] = secret ? wanted : other;
+    const auto& [strange, none] = secret ? other : wanted;
+    if (config.auth_keys.empty() && file.empty()) return name + ": needed with" + alg;
+    if (!none.empty()) return strange + ": not with" + alg;
+    if (config.anonymous_publish) {
+        return "--anonymous-publish: not with" + alg + ": say publish-by=anyone of those topics";
+    }
+    const TopicRule* open = node::first_anonymous_rule(config);
+    if (open == nullptr || config.dev || !config.origin.empty()) return {};
+    return "--origin: needed, since rule '" + open->pattern +
+           "' lets web pages in without a token: name those that may";
+}
+
+std::string check_auth(const Config& config) {
+    struct Row {
+        const char* name;
+        const std::string& text;
+    };
+    const bool off = config.auth_alg == TokenAlgorithm::none;
+    for (const Row& row : {Row{"auth-key-file", config.auth_key_file},
+                           Row{"auth-jwks-file", config.auth_jwks_file},
+                           Row{"auth-issuer", config.auth_issuer},
+                           Row{"auth-audience", config.auth_audience}}) {
+        if (off && !row.text.empty()) return "--" + std::string(row.name) + ": needs --auth-alg";
+        if (!one_line(row.text)) return "--" + std::string(row.name) + ": it must be one line";
+    }
+    if (!off) return check_tokens(config);
+    for (const TopicRule& rule : config.topic) {
+        for (const RuleRight& right : rule_rights) {
+            const std::optional<Who> who = rule.*right.member;
+            if (!who || (*who != Who::user && *who != Who::token)) continue;
+            return "--topic: '" + rule.pattern + "': " + right.name + "=" +
+                   std::string(name_of(*who)) + " needs --auth-alg";
+        }
+    }
+    return {};
+}
+
 // What no single field can know.
 std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
@@ -228,6 +280,7 @@ std::string check(const Config& config) noexcept {
     if (problem.empty()) problem = check_proxies(config);
     if (problem.empty()) problem = check_topics(config);
     if (problem.empty()) problem = check_store(config);
+    if (problem.empty()) problem = check_auth(config);
     return problem.empty() ? check_together(config) : problem;
 }
 

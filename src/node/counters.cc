@@ -11,7 +11,7 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 33> all{{
+constexpr std::array<Named, 35> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
     {"crowded addresses", &Counters::crowded},
@@ -38,6 +38,8 @@ constexpr std::array<Named, 33> all{{
     {"slow closed", &Counters::slow_closed},
     {"memory cut", &Counters::memory_cut},
     {"rate limited", &Counters::rate_limited},
+    {"tokens refused", &Counters::tokens_refused},
+    {"tokens expired", &Counters::tokens_expired},
     {"pong timeouts", &Counters::pong_timeouts},
     {"stalls", &Counters::stalls},
     {"long turns", &Counters::long_turns},

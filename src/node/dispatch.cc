@@ -21,6 +21,8 @@ namespace {
 
 // A subscription that is gone is remembered for its interval (node/pacer.h): not for long.
 constexpr double max_rate_least = 0.1;
+// The largest token, and an envelope around it.
+constexpr std::uint64_t auth_message_max = wire::jwt_size_max + 1024;
 
 // Between two batches. Ticks are 10 ms, so nothing comes more often than 100 times a second.
 [[nodiscard]] Tick interval_of(double max_rate) noexcept {
@@ -53,6 +55,9 @@ Dispatch::Dispatch(const Config& config,
                       .compressed_size_max = compressed_size_max(config.message_max)},
       inflation_(config),
       echo_packer_(config),
+      unproven_limits_{
+          .message_size_max = std::min<std::uint64_t>(config.message_max, auth_message_max),
+          .fragments_max = std::min<std::uint32_t>(limits_.fragments_max, 16)},
       message_rate_(Rate::of(config.messages_per_second, config.messages_burst)),
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
@@ -71,8 +76,10 @@ void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
     // A closing client is heard until its close frame; a closing HTTP client has nothing to say.
     const bool listening = session.state == State::open || session.state == State::closing;
     if (!listening || session.role == Role::http) return;
-    const wire::FramerLimits& limits = session.deflate.agreed ? deflate_limits_ : limits_;
     while (session.state != State::draining && !session.deaf) {
+        const wire::FramerLimits& limits = session.unproven        ? unproven_limits_
+                                           : session.deflate.agreed ? deflate_limits_
+                                                                    : limits_;
         const wire::Framer::Event event = session.framer.next(input, limits);
         if (event.kind == wire::FramerEvent::need_more) return;
         on_event(conn, event);
@@ -214,7 +221,8 @@ void Dispatch::push_echo(io::ConnIndex conn, Bytes bytes) noexcept {
 
 bool Dispatch::within_rate(io::ConnIndex conn) noexcept {
     Session& session = sessions_[conn];
-    if (session.messages.take(message_rate_, reactor_.now())) {
+    const Rate rate = session.identity == nullptr ? message_rate_ : session.identity->messages;
+    if (session.messages.take(rate, reactor_.now())) {
         session.excess_messages.allowed();
         return true;
     }
@@ -252,6 +260,7 @@ void Dispatch::on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes messag
         error(conn, inbound, "rate_limited", "slow down: this message was not handled");
         return;
     }
+    if (sessions_[conn].unproven && !proven(conn, inbound)) return;
     if (problem != wire::EnvelopeError::none) {
         std::string text = "the message is not a valid envelope";
         if (inbound.member[0] != '\0') text = std::string("member: ") + inbound.member;
@@ -299,8 +308,41 @@ void Dispatch::error(io::ConnIndex conn,
                {.id = inbound.id, .topic = inbound.topic, .code = code, .message = message});
 }
 
+// Who has shown no token may do nothing but that.
+bool Dispatch::proven(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    if (inbound.type == wire::MessageType::auth) return true;
+    error(conn, inbound, "unauthorized", "first comes an auth message with a token");
+    sessions_.close(conn, close_codes::unauthorized, "a token is needed");
+    return false;
+}
+
 void Dispatch::handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    error(conn, inbound, "not_supported", "this server knows no tokens: everybody is anonymous");
+    if (!door_.knows_tokens()) {
+        error(
+            conn, inbound, "not_supported", "this server knows no tokens: everybody is anonymous");
+        return;
+    }
+    const std::string_view problem = door_.authenticate(conn, inbound.id, inbound.token);
+    if (problem.empty()) return;
+    error(conn, inbound, "unauthorized", problem);
+    if (sessions_[conn].unproven) sessions_.close(conn, close_codes::unauthorized, problem);
+}
+
+bool Dispatch::may_subscribe(io::ConnIndex conn,
+                             const wire::Inbound& inbound,
+                             bool pattern) noexcept {
+    const Access& access = hub_.access();
+    if (!access.restricts()) return true;
+    const Identity* identity = sessions_[conn].identity.get();
+    const bool may = pattern ? access.may_subscribe_to_all(identity, inbound.topic)
+                             : access.may(identity, Deed::subscribe, inbound.topic);
+    const bool watches = inbound.subscribe.presence && !pattern;
+    if (may && (!watches || access.may(identity, Deed::presence, inbound.topic))) return true;
+    error(conn,
+          inbound,
+          "forbidden",
+          may ? "to be told who is there is not allowed" : "subscribing to this is not allowed");
+    return false;
 }
 
 void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
@@ -319,6 +361,7 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         error(conn, inbound, "bad_payload", "a pattern has no offset: first its topics, by name");
         return;
     }
+    if (!may_subscribe(conn, inbound, pattern)) return;
     if (options.has_max_rate && !pattern &&
         !numbered_rule(config_, rule_number(config_, inbound.topic)).keyed) {
         error(
@@ -384,8 +427,14 @@ void Dispatch::handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbou
 }
 
 void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    if (!sessions_[conn].may_publish) {
-        error(conn, inbound, "forbidden", "publishing is not allowed here (--anonymous-publish)");
+    const bool may = hub_.access().restricts() ? hub_.may(conn, Deed::publish, inbound.topic)
+                                               : sessions_[conn].may_publish;
+    if (!may) {
+        error(conn,
+              inbound,
+              "forbidden",
+              door_.knows_tokens() ? "publishing to this is not allowed"
+                                   : "publishing is not allowed here (--anonymous-publish)");
         return;
     }
     if (is_reserved(config_, inbound.topic)) {
@@ -404,7 +453,7 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
         error(conn, inbound, "missing_member", "report_expired needs ack_required");
         return;
     }
-    const std::string client = inbound.ack_required ? door_.client_id(conn) : std::string();
+    const std::string client = inbound.ack_required ? door_.name_of(conn) : std::string();
     hub_.publish(conn,
                  {.topic = inbound.topic,
                   .id = inbound.id,
@@ -434,10 +483,14 @@ void Dispatch::handle_presence(io::ConnIndex conn, const wire::Inbound& inbound)
     ask(conn, inbound, Question::presence);
 }
 
-// Whoever may subscribe may ask what there was, and who is there.
 void Dispatch::ask(io::ConnIndex conn, const wire::Inbound& inbound, Question question) noexcept {
     if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
         error(conn, inbound, "bad_topic", "wildcards are for those who subscribe");
+        return;
+    }
+    const Deed deed = question == Question::history ? Deed::history : Deed::presence;
+    if (!hub_.may(conn, deed, inbound.topic)) {
+        error(conn, inbound, "forbidden", "to ask this is not allowed");
         return;
     }
     const bool taken = inquiries_.ask(conn,

@@ -53,12 +53,16 @@ class Dispatch {
     void on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     void on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     [[nodiscard]] bool within_rate(io::ConnIndex conn) noexcept;
+    [[nodiscard]] bool proven(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void error(io::ConnIndex conn,
                const wire::Inbound& inbound,
                std::string_view code,
                std::string_view message) noexcept;
 
     void handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    [[nodiscard]] bool may_subscribe(io::ConnIndex conn,
+                                     const wire::Inbound& inbound,
+                                     bool pattern) noexcept;
     void handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
@@ -82,6 +86,7 @@ class Dispatch {
     wire::FramerLimits deflate_limits_;  // where compression was agreed upon
     Inflation inflation_;
     Packer echo_packer_;
+    wire::FramerLimits unproven_limits_;  // of who may say no more than a token
     Rate message_rate_;
     Rate control_rate_;
 };

@@ -28,6 +28,7 @@ Hub::Hub(const Config& config,
          Pump& pump,
          wire::EnvelopeParser& parser,
          Counters& counters,
+         const Access& access,
          const Storage* storage) noexcept
     : config_(config),
       shard_(shard),
@@ -37,6 +38,7 @@ Hub::Hub(const Config& config,
       sessions_(sessions),
       topics_(topics),
       counters_(counters),
+      access_(access),
       lanes_(config, hash_seed, sessions, topics, pool, pump),
       home_(config,
             shard,
@@ -473,6 +475,7 @@ std::uint32_t Hub::receive(const Mail& mail) noexcept {
         case MailKind::presence_update:
         case MailKind::finished:
         case MailKind::policy:
+        case MailKind::keys:
             break;
     }
     RC_CHECK(false);

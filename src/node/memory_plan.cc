@@ -236,13 +236,16 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     if (keys > 0) {
         rows.push_back({.name = "keys", .bytes = keys, .how = "keyed topics", .flag = "topic"});
     }
+    const bool tokens = config.auth_alg != TokenAlgorithm::none;
+    if (tokens) rows.push_back(row_of("tokens", clients, identity_bytes_max, "connections-max"));
     const bool listed = std::any_of(config.topic.begin(),
                                     config.topic.end(),
                                     [](const TopicRule& rule) { return rule.presence; });
     if (listed) {
         rows.push_back(row_of("presence",
                               clients,
-                              config.topics_per_client_max * presence_bytes,
+                              config.topics_per_client_max *
+                                  (presence_bytes + (tokens ? 3 * scoped_name_size_max : 0)),
                               "topics-per-client-max"));
     }
     return rows;

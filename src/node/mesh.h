@@ -25,8 +25,8 @@
 // wait for credit that just these requests use up.
 //
 // post() may be called by the thread of shard `from` only, and by a worker that answers that shard
-// in its own name (`finished`), or whoever tells it something so (`policy`); the rest by the owner
-// of the box only.
+// in its own name (`finished`), or whoever tells it something so (`policy`, `keys`); the rest by
+// the owner of the box only.
 
 #include <array>
 #include <atomic>
@@ -98,6 +98,7 @@ enum class MailKind : std::uint8_t {
     presence_update,  // from home: whole frames for this shard's clients that want to know
     finished,         // from a worker: what this shard had it do is done
     policy,           // from whoever runs the server: node/slow_policies.h
+    keys,             // ... of tokens, from now on
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -125,6 +126,7 @@ enum class Channel : std::uint8_t { request, news };
         case MailKind::resume:
         case MailKind::missed:
         case MailKind::policy:
+        case MailKind::keys:
         case MailKind::settled:
         case MailKind::counters:
         case MailKind::answer:
@@ -154,7 +156,7 @@ struct Mail : MpscNode {
                                // accepted
     std::uint64_t epoch = 0;   // question: how many records; list, listed: for which wish
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
-    std::string name;             // topic, pattern or client id
+    std::string name;             // topic, pattern or client id; keys: their text
     std::string id;               // of the client's message
     std::string key;              // publish; record, of a topic with keys
     std::string client;           // publish with ack: who that is

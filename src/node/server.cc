@@ -26,6 +26,7 @@
 #include "node/slow_policies.h"
 #include "node/storage.h"
 #include "node/tls_reactor.h"
+#include "node/tokens.h"
 #include "wire/envelope.h"
 #include "wire/tls.h"
 
@@ -436,6 +437,10 @@ std::unique_ptr<Server> Server::create(const Config& config,
                                        LogSink log,
                                        std::string& error) noexcept {
     error = check(config);
+    if (error.empty() && config.auth_alg != TokenAlgorithm::none) {
+        error = check_keys(config.auth_alg, config.auth_keys);
+        if (!error.empty()) error = "--auth-alg: " + error;
+    }
     if (!error.empty()) return nullptr;
     auto impl = std::make_unique<Impl>();
     impl->config = config;
@@ -456,11 +461,15 @@ std::unique_ptr<Server> Server::create(const Config& config,
                        impl->bind(impl->config.tls_listen, impl->tls_addresses, error);
     if (!bound || !impl->confinement.begin(error) || !impl->open_store(error)) return nullptr;
     const bool built = impl->build_shards(error);
+    wipe(impl->config.auth_keys);
     std::unique_ptr<Server> server(new Server(std::move(impl)));
     if (!built) return nullptr;  // the destructor joins the threads
     const Impl& made = *server->impl_;
     made.say(LogLevel::info, "io: " + made.workers.front().why);
     made.say(LogLevel::info, made.memory_line());
+    if (made.config.auth_alg != TokenAlgorithm::none) {
+        made.say(LogLevel::info, "tokens: " + std::string(name_of(made.config.auth_alg)));
+    }
     for (const std::string& line : node::describe(made.memory_plan)) {
         made.say(LogLevel::info, line);
     }
@@ -530,6 +539,18 @@ Result<Done> Server::set_policy(std::string_view pattern,
 
 bool Server::sandbox_selftest(std::string& table) noexcept {
     return impl_->confinement.selftest(table);
+}
+
+Result<Done> Server::reload_keys(std::string_view keys, std::string& error) noexcept {
+    Impl& impl = *impl_;
+    if (finished()) {
+        error = "the server has ended";
+        return Error{.code = Errc::closed};
+    }
+    error = check_keys(impl.config.auth_alg, keys);
+    if (!error.empty()) return Error{.code = Errc::bad_request};
+    node::post_keys(*impl.mesh, keys);
+    return Done{};
 }
 
 void Server::stop() noexcept {

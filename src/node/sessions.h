@@ -64,6 +64,8 @@ constexpr std::size_t subscription_bytes =
 constexpr std::size_t lane_bytes = sizeof(feed::Lane) + 16;
 // A client id with its place in the registry, or the topic that a raw client publishes to.
 constexpr std::size_t name_bytes = 512;
+// What a token says: 64 patterns in each of three lists would be 8 KiB of text already.
+constexpr std::size_t identity_bytes_max = std::size_t{24} * 1024;
 
 class Sessions {
   public:
@@ -136,6 +138,9 @@ class Sessions {
     // O(sessions).
     void cut_largest(std::uint64_t size) noexcept;
 
+    // It is closed when its token ends, or, while it is unproven, at the end of its handshake's
+    // time.
+    void bound(io::ConnIndex conn) noexcept;
     void set_blocked(io::ConnIndex conn) noexcept;
     void mark_ready(io::ConnIndex conn) noexcept;
     void arm(io::ConnIndex conn) noexcept;  // the timer, from the session's state
@@ -149,6 +154,7 @@ class Sessions {
   private:
     void leave(io::ConnIndex conn) noexcept;
     void begin_closing(io::ConnIndex conn) noexcept;
+    [[nodiscard]] bool close_if_over(io::ConnIndex conn) noexcept;
 
     const Config& config_;
     io::Reactor& reactor_;

@@ -65,6 +65,8 @@ Shard::Shard(const Config& config,
              .size = setup.arena_size,
              .punch = &io::MemFile::punch_hole,
              .context = &memory_}),
+      access_(config_, setup.hash_seed, topics_),
+      auth_(config_, *reactor_, sessions_, counters_),
       pump_(config_, *reactor_, sessions_, topics_, counters_),
       hub_(config_,
            setup.index,
@@ -77,6 +79,7 @@ Shard::Shard(const Config& config,
            pump_,
            parser_,
            counters_,
+           access_,
            setup.storage),
       registry_(config_, setup.index, setup.hash_seed, mesh, sessions_),
       guard_(config_, setup.quotas, *reactor_, sessions_, counters_, capacity_),
@@ -88,6 +91,7 @@ Shard::Shard(const Config& config,
             hub_,
             registry_,
             guard_,
+            auth_,
             counters_),
       presence_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, door_),
       inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, presence_),
@@ -96,6 +100,7 @@ Shard::Shard(const Config& config,
       cpu_looked_(turn_began_),
       cpu_(reactor_->cpu_time()) {
     RC_CHECK(setup.arena_size <= memory_.size());
+    wipe(config_.auth_keys);
     reactor_->set_handler(*this);
     mesh_.attach(setup.index, *reactor_);
     arm(sweep_timer, sweep_interval);
@@ -328,6 +333,10 @@ std::uint32_t Shard::on_mail(Mail& mail) noexcept {
             RC_CHECK(room);  // whoever sent it has seen to that
             break;
         }
+        case MailKind::keys:
+            auth_.set_keys(mail.name);
+            wipe(mail.name);
+            break;
         case MailKind::counters:
             if (host_feed_ == nullptr) break;
             host_feed_->set(

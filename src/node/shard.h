@@ -37,7 +37,9 @@
 #include "feed/topic.h"
 #include "io/memfile.h"
 #include "io/reactor.h"
+#include "node/access.h"
 #include "node/audit.h"
+#include "node/auth.h"
 #include "node/counters.h"
 #include "node/demo_feed.h"
 #include "node/dispatch.h"
@@ -181,6 +183,8 @@ class Shard final : private io::Handler {
     Sessions sessions_;
     feed::SegmentPool pool_;
     feed::TopicTable topics_;
+    Access access_;
+    Auth auth_;
     Pump pump_;
     Hub hub_;
     Registry registry_;

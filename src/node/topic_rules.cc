@@ -46,6 +46,9 @@ std::string all_words() {
     for (const RuleSwitch& at : rule_switches) {
         words += std::string(at.name) + ", ";
     }
+    for (const RuleRight& right : rule_rights) {
+        words += std::string(right.name) + "=, ";
+    }
     return words + std::string(policy_name) + "=";
 }
 
@@ -72,6 +75,15 @@ std::string set_policy(TopicRule& rule, std::string_view value) {
     }
     rule.policy = value == "gap" ? SlowPolicy::gap : SlowPolicy::close;
     return {};
+}
+
+std::string set_right(TopicRule& rule, const RuleRight& right, std::string_view value) {
+    for (const Who who : {Who::anyone, Who::user, Who::token, Who::nobody}) {
+        if (name_of(who) != value) continue;
+        rule.*right.member = who;
+        return {};
+    }
+    return not_allowed(rule, right.name, value, who_words);
 }
 
 std::string check_pattern(std::string_view pattern) {
@@ -149,6 +161,9 @@ std::string set_rule_word(TopicRule& rule, std::string_view word, std::string_vi
     if (const RuleNumber* number = find_row(rule_numbers, word); number != nullptr) {
         return set_number(rule, *number, value);
     }
+    if (const RuleRight* right = find_row(rule_rights, word); right != nullptr) {
+        return set_right(rule, *right, value);
+    }
     const RuleSwitch* found = find_row(rule_switches, word);
     if (found == nullptr) {
         return problem_of(rule.pattern, quoted(word) + " is not allowed: " + all_words());
@@ -196,6 +211,11 @@ std::string format_topic_rule(const TopicRule& rule) noexcept {
     }
     for (const RuleSwitch& at : rule_switches) {
         if (rule.*at.member) words += (words.empty() ? " " : ", ") + std::string(at.name);
+    }
+    for (const RuleRight& right : rule_rights) {
+        if (!(rule.*right.member).has_value()) continue;
+        words += (words.empty() ? " " : ", ") + std::string(right.name) + "=" +
+                 std::string(name_of(*(rule.*right.member)));
     }
     if (rule.policy.has_value()) {
         words += (words.empty() ? " " : ", ") + std::string(policy_name) + "=" +

@@ -12,6 +12,14 @@ namespace {
 constexpr std::string_view alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+// Of a character of the URL alphabet; 64 of any other.
+constexpr std::uint32_t url_digit(char c) noexcept {
+    if (c >= 'A' && c <= 'Z') return static_cast<std::uint32_t>(c - 'A');
+    if (c >= 'a' && c <= 'z') return static_cast<std::uint32_t>(c - 'a') + 26;
+    if (c >= '0' && c <= '9') return static_cast<std::uint32_t>(c - '0') + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : 64;
+}
+
 }  // namespace
 
 void base64_encode(char* out, Bytes bytes) noexcept {
@@ -43,6 +51,34 @@ bool base64_is_of_size(std::string_view text, std::size_t size) noexcept {
     const std::string_view tail = text.substr(text.size() - pad);
     return digits.find_first_not_of(alphabet) == std::string_view::npos &&
            tail.find_first_not_of('=') == std::string_view::npos;
+}
+
+std::string base64url_encode(std::string_view bytes) noexcept {
+    std::string text(base64_size(bytes.size()), '=');
+    base64_encode(text.data(), as_bytes(bytes));
+    text.resize((bytes.size() * 4 + 2) / 3);
+    std::replace(text.begin(), text.end(), '+', '-');
+    std::replace(text.begin(), text.end(), '/', '_');
+    return text;
+}
+
+bool base64url_decode(std::string_view text, std::string& bytes) noexcept {
+    bytes.clear();
+    if (text.size() % 4 == 1) return false;
+    bytes.reserve(text.size() * 3 / 4);
+    std::uint32_t bits = 0;
+    std::uint32_t count = 0;  // of bits that wait
+    for (const char c : text) {
+        const std::uint32_t digit = url_digit(c);
+        if (digit == 64) return false;
+        bits = bits << 6 | digit;
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        bytes += static_cast<char>(bits >> count & 0xff);
+        bits &= (1U << count) - 1;
+    }
+    return bits == 0;
 }
 
 }  // namespace ringcast::wire

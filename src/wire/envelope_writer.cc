@@ -266,7 +266,12 @@ void write(Sink& sink, const Welcome& message) noexcept {
     number(sink, R"(,"limits":{"message_size":)", message.limits.message_size);
     number(sink, R"(,"topics":)", message.limits.topics);
     number(sink, R"(,"messages_per_second":)", message.limits.messages_per_second);
-    sink.text("}}}");
+    sink.text("}");
+    if (!message.user.empty()) {
+        optional_text(sink, R"(,"user":)", message.user);
+        number(sink, R"(,"expires":)", message.expires_s);
+    }
+    sink.text("}}");
 }
 
 template <typename Sink>
@@ -350,6 +355,7 @@ void write_clients(Sink& sink, std::span<const Present> clients) noexcept {
     for (const Present& client : clients) {
         sink.text(begin);
         quoted(sink, client.client_id);
+        optional_text(sink, R"(,"user":)", client.user);
         number(sink, R"(,"since":)", client.since_s);
         sink.text(R"(,"info":)");
         sink.text(client.info.empty() ? "null" : client.info);

@@ -48,13 +48,16 @@ struct Limits {
 };
 
 // payload {"client_id":C,"ping_interval_s":N,
-//          "limits":{"message_size":N,"topics":N,"messages_per_second":N}}
+//          "limits":{"message_size":N,"topics":N,"messages_per_second":N},
+//          with a token: "user":U,"expires":N}
 struct Welcome {
     std::string_view id{};  // of the auth message it answers; empty: "welcome"
     std::int64_t wall_ns = 0;
     std::string_view client_id{};
     std::uint32_t ping_interval_s = 0;
     Limits limits{};
+    std::string_view user{};      // empty: there was no token
+    std::uint64_t expires_s = 0;  // Unix time
 };
 
 // payload {"offset":N,"epoch":"0123456789abcdef","recovered":B,
@@ -123,12 +126,13 @@ struct History {
 
 struct Present {
     std::string_view client_id{};
+    std::string_view user{};    // empty: nobody knows
     std::uint64_t since_s = 0;  // Unix time
     std::string_view info{};    // JSON text; empty: null
 };
 
-// payload {"count":N,"clients":[{"client_id":C,"since":N,"info":I}],"more":B}, or {"count":N} where
-// nobody is listed.
+// payload {"count":N,"clients":[{"client_id":C,"user":U,"since":N,"info":I}],"more":B}, or
+// {"count":N} where nobody is listed.
 struct Presence {
     std::string_view id{};
     std::int64_t wall_ns = 0;

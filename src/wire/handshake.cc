@@ -141,6 +141,7 @@ std::size_t write_refusal(MutBytes out,
     constexpr std::size_t reason_max = 128;
     std::array<std::byte, 160> headers_memory{};
     Appender headers(headers_memory);
+    if (status == 401) headers.text("WWW-Authenticate: Bearer\r\n");  // RFC 6750, section 3
     if (status == 405) headers.text("Allow: GET\r\n");
     if (status == 426) {
         // Upgrade must be named in Connection too, or it is not for the next hop (RFC 9110, 7.8). A

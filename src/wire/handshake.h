@@ -56,8 +56,8 @@ std::size_t write_http_response(MutBytes out,
 constexpr std::size_t refusal_size_max = 512;
 
 // An error answer with `reason` and a newline as text body, and the header that its status calls
-// for: 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 429 and 503 Retry-After (if retry_after_s
-// > 0).
+// for: 401 WWW-Authenticate, 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 429 and 503
+// Retry-After (if retry_after_s > 0).
 // Precondition: out.size() >= refusal_size_max. A reason over 128 bytes is cut.
 std::size_t write_refusal(MutBytes out,
                           int status,

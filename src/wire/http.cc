@@ -69,6 +69,23 @@ void count(std::uint8_t& counter) noexcept {
     if (counter < 255) counter++;
 }
 
+// Finds the elements of the list that begin so: how many, and what is behind that in the last one.
+void find_behind(std::string_view list,
+                 std::string_view prefix,
+                 std::string_view& found,
+                 std::uint8_t& times) noexcept {
+    while (!list.empty()) {
+        const std::size_t comma = list.find(',');
+        const std::string_view element = trim(list.substr(0, comma));
+        if (element.starts_with(prefix)) {
+            found = element.substr(prefix.size());
+            count(times);
+        }
+        if (comma == std::string_view::npos) return;
+        list.remove_prefix(comma + 1);
+    }
+}
+
 llhttp_t& as_llhttp(std::array<std::byte, 96>& memory) noexcept {
     return *std::launder(reinterpret_cast<llhttp_t*>(memory.data()));
 }
@@ -355,6 +372,10 @@ bool RequestParser::finish_header() noexcept {
                 return refuse(400, "malformed Sec-WebSocket-Extensions");
             }
             break;
+            if (value.find("ringcast.token.") == std::string_view::npos) break;
+            find_behind(
+                value, "ringcast.token.", request_.protocol_token, request_.protocol_token_count);
+            return true;
         case Header::content_length:
             if (value != "0") return refuse(400, "request with a body");
             break;

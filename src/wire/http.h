@@ -57,6 +57,8 @@ struct Request {
     bool offers_protocols = false;             // Sec-WebSocket-Protocol is there
     bool offers_ringcast_v1 = false;           // ... and lists "ringcast.v1"
     DeflateOffer deflate{};                    // Sec-WebSocket-Extensions, if it is read
+    std::uint8_t protocol_token_count = 0;     // ... and "ringcast.token.TOKEN", so often
+    std::string_view protocol_token{};         // the TOKEN of the last of them
 };
 
 class RequestParser {

@@ -74,7 +74,7 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 35> rows{{
+    const std::array<Row, 41> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
         {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
         {{"serve", "stray", "--shards", "2"}, {" stray is"}},
@@ -113,6 +113,13 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--topic", "a: histry=1"}, {"--topic", "'a'", "'histry'", "history="}},
         {{"serve", "--topic", "a: keyed", "--topic", "b"}, {"--topic", "'b'", "PATTERN: WORD"}},
         {{"serve", "--topic", "a: keyed", "b: keyed"}, {" b: keyed is no flag"}},
+        {{"serve", "--auth-alg", "none"}, {"--auth-alg", "'none'", "HS256|RS256|ES256|EdDSA"}},
+        {{"serve", "--auth-alg", "HS256"}, {"--auth-key-file", "HS256"}},
+        {{"serve", "--auth-issuer", "x"}, {"--auth-issuer", "--auth-alg"}},
+        {{"serve", "--topic", "a: publish-by=user"}, {"--topic", "'a'", "--auth-alg"}},
+        {{"gen-token", "--sub", "a", "--auth-key-file", "f", "--expires", "9"},
+         {"--expires", "'9'", "1s to 87840h"}},
+        {{"check-token"}, {"check-token", "--auth-alg"}},
         {{}, {"subcommand"}},
     }};
     for (const Row& row : rows) {
@@ -204,6 +211,47 @@ TEST_CASE("flags: TLS has its own addresses, and a plain one only where it is wa
     const std::string line = written(STDERR_FILENO, {"serve", "--listen", "none"}, exit_code);
     CHECK(exit_code == 2);
     CHECK(line.find("--listen") != std::string::npos);
+}
+
+TEST_CASE("flags: tokens, and who makes and checks them") {
+    const Parsed serve = parse({"serve",
+                                "--auth-alg",
+                                "EdDSA",
+                                "--auth-jwks-file",
+                                "f",
+                                "--auth-issuer",
+                                "i",
+                                "--auth-audience",
+                                "a"});
+    REQUIRE(serve.command == Command::serve);
+    CHECK(serve.config.auth_alg == TokenAlgorithm::eddsa);
+    CHECK(serve.config.auth_jwks_file == "f");
+    CHECK(serve.config.auth_issuer == "i");
+    CHECK(serve.config.auth_audience == "a");
+    const Parsed made = parse({"gen-token",
+                               "--auth-key-file",
+                               "f",
+                               "--sub",
+                               "ann",
+                               "--subscribe",
+                               "a",
+                               "--subscribe",
+                               "b",
+                               "--info",
+                               "7",
+                               "--messages",
+                               "3"});
+    REQUIRE(made.command == Command::gen_token);
+    CHECK(made.order.claims.user == "ann");
+    CHECK(made.order.claims.subscribe == std::vector<std::string>{"a", "b"});
+    CHECK(made.order.claims.info == "7");
+    CHECK(made.order.claims.messages == 3);
+    CHECK(made.order.expires == units::hour);
+    CHECK(made.config.auth_alg == TokenAlgorithm::hs256);
+    const Parsed checked = parse(
+        {"check-token", "--auth-alg", "HS256", "--auth-key-file", "f", "--auth-leeway", "1s"});
+    REQUIRE(checked.command == Command::check_token);
+    CHECK(checked.config.auth_leeway == units::s);
 }
 
 TEST_CASE("flags: the environment sets what the command line does not") {

@@ -255,3 +255,57 @@ TEST_CASE("config: a durable rule needs a store, and is not for keyed topics") {
     rule.durable = false;
     CHECK(check(config).empty());
 }
+
+TEST_CASE("config: tokens have their keys, and nobody is anonymous by oversight") {
+    struct Row {
+        std::string problem;  // what it begins with
+        void (*set)(Config& config);
+    };
+    const auto with = [](Config& config, const char* rule) {
+        REQUIRE(parse_topic_rule(rule, config.topic.emplace_back()).empty());
+    };
+    for (const Row& row :
+         std::vector<Row>{{"", [](Config& config) { config.auth_key_file = "f"; }},
+                          {"", [](Config& config) { config.auth_keys = "k"; }},
+                          {"--auth-key-file: needed with --auth-alg HS256", [](Config&) {}},
+                          {"--auth-jwks-file: needed with --auth-alg ES256",
+                           [](Config& config) { config.auth_alg = TokenAlgorithm::es256; }},
+                          {"--auth-key-file: not with --auth-alg EdDSA",
+                           [](Config& config) {
+                               config.auth_alg = TokenAlgorithm::eddsa;
+                               config.auth_key_file = config.auth_jwks_file = "f";
+                           }},
+                          {"--auth-key-file: needs --auth-alg",
+                           [](Config& config) {
+                               config.auth_alg = TokenAlgorithm::none;
+                               config.auth_key_file = "f";
+                           }},
+                          {"--auth-issuer: it must be one line",
+                           [](Config& config) {
+                               config.auth_keys = "k";
+                               config.auth_issuer = "a\nb";
+                           }},
+                          {"--anonymous-publish: not with --auth-alg HS256", [](Config& config) {
+                               config.auth_keys = "k";
+                               config.anonymous_publish = true;
+                           }}}) {
+        Config config;
+        config.auth_alg = TokenAlgorithm::hs256;
+        row.set(config);
+        const std::string problem = check(config);
+        CAPTURE(problem);
+        CHECK(problem.starts_with(row.problem));
+        CHECK(problem.empty() == row.problem.empty());
+    }
+    Config config;
+    config.auth_alg = TokenAlgorithm::hs256;
+    config.auth_keys = "k";
+    with(config, "a: subscribe-by=user, publish-by=token, history-by=nobody");
+    CHECK(check(config).empty());
+    with(config, "b: presence-by=anyone");
+    CHECK(check(config).starts_with("--origin: needed, since rule 'b'"));
+    config.origin = {"null"};
+    CHECK(check(config).empty());
+    config.auth_alg = TokenAlgorithm::none;
+    CHECK(check(config) == "--topic: 'a': subscribe-by=user needs --auth-alg");
+}

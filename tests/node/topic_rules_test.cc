@@ -48,6 +48,10 @@ TopicRule drawn(Random& random) {
         if (check_topic_rule(tried).empty()) rule = tried;
     }
     if (!rule.keyed && random.below(2) == 0) rule.policy = SlowPolicy::close;
+    for (const RuleRight& right : rule_rights) {
+        const std::uint64_t who = random.below(5);
+        if (who < 4) rule.*right.member = static_cast<Who>(who);
+    }
     return rule;
 }
 
@@ -57,6 +61,9 @@ bool same(const TopicRule& a, const TopicRule& b) {
     }
     for (const RuleSwitch& at : rule_switches) {
         if (a.*at.member != b.*at.member) return false;
+    }
+    for (const RuleRight& right : rule_rights) {
+        if (a.*right.member != b.*right.member) return false;
     }
     return a.pattern == b.pattern && a.policy == b.policy;
 }
@@ -75,6 +82,14 @@ TEST_CASE("topic rules: a line says pattern and words, and nothing else changes"
     CHECK_FALSE(rule.keyed);
     CHECK(rule.keys_max == TopicRule().keys_max);
     CHECK(parsed("a: keyed=false").keyed == false);
+    CHECK(parsed("a: subscribe-by=anyone").subscribe_by == Who::anyone);
+    CHECK(parsed("a: publish-by=user, keyed").publish_by == Who::user);
+    CHECK(parsed("a: presence-by=token").presence_by == Who::token);
+    CHECK(parsed("a: history-by=nobody").history_by == Who::nobody);
+    CHECK_FALSE(parsed("a: history-by=nobody").subscribe_by.has_value());
+    CHECK(problem_of("a: publish-by=all") ==
+          "'a': 'publish-by=all' is not allowed: publish-by=anyone|user|token|nobody");
+    CHECK(problem_of("a: publish-by").starts_with("'a': 'publish-by=' is not allowed"));
     CHECK(parsed("a: policy=gap").policy == SlowPolicy::gap);
     CHECK(same(parsed(" a:"), parsed("a:  ")));
     CHECK_FALSE(parsed("a:").policy.has_value());
@@ -94,7 +109,8 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
     const std::string words =
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
         "presence-max=, keyed, "
-        "presence, durable, uncompressed, policy=";
+        "presence, durable, uncompressed, subscribe-by=, publish-by=, presence-by=, history-by=, "
+        "policy=";
     for (const Row& row : std::array<Row, 23>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},

@@ -40,3 +40,21 @@ TEST_CASE("base64: padding, alphabet and size are all tested") {
     }
     CHECK(base64_is_of_size("Zh==", 1));  // leftover bits are nobody's business
 }
+
+TEST_CASE("base64url: of some bytes there is one form, and nothing else is read") {
+    std::string bytes;
+    std::string read;
+    for (int size = 0; size < 70; size++) {
+        const std::string text = base64url_encode(bytes);
+        CHECK(text.find_first_of("+/=") == std::string::npos);
+        REQUIRE(base64url_decode(text, read));
+        CHECK(read == bytes);
+        bytes += static_cast<char>(255 - 37 * size);
+    }
+    CHECK(base64url_encode("\xff\xef\xbe") == "_---");
+    for (const char* bad :
+         {"A", "Zg=", "Zg==", "Zh", "Zm9", "Zg\n", " Zg", "Zg.", "Zm9v+", "Zm9v/"}) {
+        CAPTURE(bad);
+        CHECK_FALSE(base64url_decode(bad, read));
+    }
+}
