@@ -40,10 +40,10 @@
 
 namespace ringcast::node {
 
-// What OpenSSL 3.0 holds for a connection that is open and does nothing, and while it shakes hands
-// (docs/BENCHMARKS.md says how they were measured).
+// What OpenSSL 3.0 holds for a connection that is open and does nothing, 16 KB of it by measure
+// (docs/BENCHMARKS.md), and while it shakes hands.
 constexpr std::size_t tls_connection_bytes = std::size_t{20} * 1024;
-constexpr std::size_t tls_handshake_bytes = std::size_t{192} * 1024;
+constexpr std::size_t tls_handshake_bytes = wire::tls_handshake_held_max;
 // Of a slice, what is encrypted at a time: two records.
 constexpr std::size_t tls_part_max = 2 * wire::tls_record_max;
 // Ciphertext that may wait for a socket: a part, or what a handshake has to say.
