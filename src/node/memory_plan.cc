@@ -151,6 +151,7 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     if (!config.tls_listen.empty()) {
         rows.push_back(row_of(
             "TLS connections", plan.connections_max, tls_connection_bytes, "connections-max"));
+        rows.push_back(row_of("TLS hellos", shards, tls_unread_max, "shards"));
         rows.push_back(row_of("TLS handshakes",
                               std::max(config.tls_handshakes_max, shards),
                               tls_handshake_bytes,

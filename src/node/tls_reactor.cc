@@ -33,7 +33,7 @@ std::string describe(const TlsCounters& counters) {
     return "handshakes " + std::to_string(counters.handshakes) + ", resumed " +
            std::to_string(counters.resumed) + ", failed " + std::to_string(counters.failed) +
            ", waited " + std::to_string(counters.waited) + ", put off " +
-           std::to_string(counters.put_off);
+           std::to_string(counters.put_off) + ", cut " + std::to_string(counters.cut);
 }
 
 TlsReactor::TlsReactor(std::unique_ptr<io::Reactor> below,
@@ -124,7 +124,10 @@ void TlsReactor::on_connected(io::ConnIndex conn, int os_error) noexcept {
 }
 
 void TlsReactor::on_closed(io::ConnIndex conn) noexcept {
-    if (links_.find(conn) != nullptr) links_.erase(conn);
+    if (Link* link = links_.find(conn); link != nullptr) {
+        static_cast<void>(take_unread(*link));
+        links_.erase(conn);
+    }
     handler_->on_closed(conn);
 }
 
@@ -138,7 +141,9 @@ void TlsReactor::hold(io::ConnIndex conn, Link& link) noexcept {
 
 void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept {
     link.unread.insert(link.unread.end(), bytes.begin(), bytes.end());
-    if (link.unread.size() > wire::tls_hello_size_max) {
+    unread_size_ += bytes.size();
+    if (link.unread.size() > wire::tls_hello_size_max || unread_size_ > tls_unread_max) {
+        static_cast<void>(take_unread(link));
         counters_.failed++;
         tell_end(conn, link, EPROTO);
         return;
@@ -160,7 +165,29 @@ void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept
     }
 }
 
-void TlsReactor::run_handshakes() noexcept {
+std::vector<std::byte> TlsReactor::take_unread(Link& link) noexcept {
+    RC_CHECK(unread_size_ >= link.unread.size());
+    unread_size_ -= link.unread.size();
+    return std::exchange(link.unread, std::vector<std::byte>());
+}
+
+// At most one for each who waits.
+void TlsReactor::cut_slow() noexcept {
+    std::size_t wanted = waiting_.size();
+    while (!begun_.empty()) {
+        const Begun oldest = begun_.front();
+        Link* link = links_.find(oldest.conn);
+        const bool over = link == nullptr || !link->counted || link->began != oldest.at;
+        if (!over && (wanted == 0 || below_->now() < oldest.at + tls_patience)) return;
+        begun_.pop_front();
+        if (over) continue;
+        counters_.cut++;
+        wanted--;
+        tell_end(oldest.conn, *link, ETIMEDOUT);
+    }
+}
+
+void TlsReactor::admit_waiting() noexcept {
     for (std::uint32_t room = options_.handshakes_max - shaking_; room > 0 && !waiting_.empty();) {
         const io::ConnIndex conn = waiting_.front();
         waiting_.pop_front();
@@ -170,6 +197,11 @@ void TlsReactor::run_handshakes() noexcept {
         turns_.push_back(conn);
         room--;
     }
+}
+
+void TlsReactor::run_handshakes() noexcept {
+    cut_slow();
+    admit_waiting();
     if (turns_.empty()) return;
     const Nanos end = below_->present() + handshake_time;
     for (std::uint32_t steps = 0; !turns_.empty();) {
@@ -198,6 +230,8 @@ bool TlsReactor::begin(io::ConnIndex conn, Link& link) noexcept {
         return false;
     }
     link.counted = true;
+    link.began = below_->now();
+    begun_.push_back({.conn = conn, .at = link.began});
     shaking_++;
     link.filter = std::make_unique<wire::TlsFilter>(context_);
     return true;
@@ -206,7 +240,7 @@ bool TlsReactor::begin(io::ConnIndex conn, Link& link) noexcept {
 void TlsReactor::step(io::ConnIndex conn, Link& link) noexcept {
     // First, since the owner may pause it from now on.
     if (std::exchange(link.held, false)) below_->resume_recv(conn);
-    const std::vector<std::byte> bytes = std::exchange(link.unread, {});
+    const std::vector<std::byte> bytes = take_unread(link);
     decrypt(conn, link, bytes);
     if (link.end >= 0) tell_end(conn, link, link.end);
 }
@@ -373,7 +407,7 @@ void TlsReactor::settle_output(io::ConnIndex conn, Link& link) noexcept {
     if (link.closed) {
         link.filter.reset();
         release(link.unsent);
-        release(link.unread);
+        static_cast<void>(take_unread(link));
         below_->close(conn);
         return;
     }

@@ -40,12 +40,16 @@
 
 namespace ringcast::node {
 
-// What OpenSSL 3.0 holds for a connection that is open and does nothing, and while it shakes hands
-// (docs/BENCHMARKS.md says how they were measured).
+// What OpenSSL 3.0 holds for a connection that is open and does nothing, 16 KB of it by measure
+// (docs/BENCHMARKS.md), and while it shakes hands.
 constexpr std::size_t tls_connection_bytes = std::size_t{20} * 1024;
-constexpr std::size_t tls_handshake_bytes = std::size_t{192} * 1024;
+constexpr std::size_t tls_handshake_bytes = wire::tls_handshake_held_max;
 // Of a slice, what is encrypted at a time: two records.
 constexpr std::size_t tls_part_max = 2 * wire::tls_record_max;
+// What all who wait for their handshake may have said, in bytes of a shard; more ends the last one.
+constexpr std::size_t tls_unread_max = std::size_t{4} * 1024 * 1024;
+// While somebody waits, a handshake that is not done after so long is ended for his sake.
+constexpr Nanos tls_patience = 2 * nanos_per_s;
 // Ciphertext that may wait for a socket: a part, or what a handshake has to say.
 constexpr std::size_t tls_unsent_max = tls_part_max + 16 * 1024;
 
@@ -54,7 +58,8 @@ struct TlsCounters {
     std::uint64_t resumed = 0;     // ... by a ticket
     std::uint64_t failed = 0;      // connections ended by what the peer sent, in either stage
     std::uint64_t waited = 0;      // connections that waited for others' handshakes
-    std::uint64_t put_off = 0;     // steps of handshakes that had to wait for another turn
+    std::uint64_t put_off = 0;     // turns that left some of the work for the next one
+    std::uint64_t cut = 0;         // handshakes ended because others waited
 };
 
 // "handshakes 3, resumed 1, ...": for the log.
@@ -120,6 +125,7 @@ class TlsReactor final : public io::Reactor, private io::Handler {
         std::vector<std::byte> unsent;            // ciphertext; nothing more before it is gone
         std::vector<std::byte> unread;            // of a handshake that waits for its turn
         int end = -1;                             // behind `unread`: as on_ended() says it
+        Nanos began = 0;                          // to shake hands
         bool open = false;                        // the handshake is done
         bool counted = false;                     // ... or under way
         bool in_turns = false;
@@ -155,6 +161,9 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     void take_offer() noexcept;
     void put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept;
     void hold(io::ConnIndex conn, Link& link) noexcept;
+    [[nodiscard]] std::vector<std::byte> take_unread(Link& link) noexcept;
+    void cut_slow() noexcept;
+    void admit_waiting() noexcept;
     void run_handshakes() noexcept;
     [[nodiscard]] bool begin(io::ConnIndex conn, Link& link) noexcept;
     void step(io::ConnIndex conn, Link& link) noexcept;
@@ -179,8 +188,13 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     io::Handler* handler_ = nullptr;
     std::atomic<wire::TlsContext*> offered_{nullptr};
     Slab<Link> links_;
-    std::deque<io::ConnIndex> turns_;     // handshakes with bytes to look at
-    std::deque<io::ConnIndex> waiting_;   // for one that is under way to end
+    std::deque<io::ConnIndex> turns_;    // handshakes with bytes to look at
+    std::deque<io::ConnIndex> waiting_;  // for one that is under way to end
+    struct Begun {
+        io::ConnIndex conn = io::no_conn;
+        Nanos at = 0;
+    };
+    std::deque<Begun> begun_;             // the oldest first; some of them are done
     std::vector<io::ConnIndex> outputs_;  // with something to send, finish or close
     std::vector<std::byte> plaintext_;
     std::vector<std::byte> made_;     // by a filter, for its peer
@@ -188,7 +202,8 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     std::array<Passage, io::send_batch_max> passages_;
     std::array<io::Send, io::send_batch_max> sends_;
     TlsCounters counters_;
-    std::uint32_t shaking_ = 0;  // handshakes under way
+    std::size_t unread_size_ = 0;  // of all links
+    std::uint32_t shaking_ = 0;    // handshakes under way
 };
 
 }  // namespace ringcast::node

@@ -21,7 +21,6 @@ using namespace ringcast;
 
 namespace {
 
-constexpr std::size_t held_max = std::size_t{224} * 1024;
 constexpr std::size_t client_held_max = std::size_t{224} * 1024;  // the honest client is OpenSSL's
 constexpr std::string_view said = "this is what an honest client says";
 std::size_t held = 0;  // by OpenSSL
@@ -72,7 +71,7 @@ struct Host {
     }
 
     std::size_t before = held;
-    std::size_t held_most = held_max;
+    std::size_t held_most = wire::tls_handshake_held_max;
     wire::TlsFilter filter{context()};
     std::vector<std::byte> target{std::vector<std::byte>(4096)};
     std::vector<std::byte> out;

@@ -489,6 +489,50 @@ TEST_CASE("tls reactor: only so many handshakes are under way, and the others co
     CHECK(bench.reactor->counters().handshakes == 4);
 }
 
+TEST_CASE("tls reactor: half-open handshakes make room after two seconds, if somebody waits") {
+    Bench bench(3);
+    std::vector<Bench::Peer> idle;
+    for (int i = 0; i < 3; i++) {
+        idle.push_back(bench.accept());
+        idle.back().client->feed("");
+        idle.back().socket->say(idle.back().client->take());
+        bench.reactor->wait(0);
+        bench.clock.advance(nanos_per_s / 2);
+    }
+    bench.clock.advance(nanos_per_s);
+    bench.reactor->wait(0);
+    CHECK(bench.reactor->counters().cut == 0);  // nobody waits
+    Bench::Peer good = bench.accept();
+    bench.talk(good);
+    CHECK(good.client->open());
+    CHECK(bench.reactor->counters().cut == 1);
+    CHECK(bench.owner.conns[idle[0].socket->conn].end == ETIMEDOUT);
+    CHECK(bench.state(idle[1]).end == -1);
+    bench.talk(idle[1]);  // it was only slow
+    CHECK(idle[1].client->open());
+}
+
+TEST_CASE("tls reactor: those who wait may not say much, all together") {
+    Bench bench(1);
+    Bench::Peer first = bench.accept();
+    first.client->feed("");
+    first.socket->say(first.client->take());
+    bench.reactor->wait(0);
+    const std::size_t count = 2 * tls_unread_max / 60'000;
+    std::size_t ended = 0;
+    for (std::size_t i = 0; i < count; i++) {
+        FakeSocket& socket = bench.below->accept();
+        bench.reactor->wait(0);
+        socket.say(std::string(60'000, 'x'));
+        bench.reactor->wait(0);
+        if (socket.closed) ended++;
+    }
+    CHECK(ended >= count / 2 - 2);
+    CHECK(ended <= count / 2 + 2);
+    bench.talk(first);
+    CHECK(first.client->open());
+}
+
 TEST_CASE("tls reactor: a new context is for those who come, the others keep theirs") {
     Bench bench;
     Bench::Peer old = bench.meet();

@@ -132,22 +132,25 @@ TEST_CASE("tls: X25519 and P-256 are the groups, http/1.1 is the protocol") {
     // In TLS 1.2 the key of an EC certificate has to be of one of these groups, too.
     const TlsContext context = one_context("RSA");
     for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-        for (const auto& [group, good] : {std::pair("X25519", true),
-                                          std::pair("P-256", true),
-                                          std::pair("P-384", false),
-                                          std::pair("X448", false),
-                                          std::pair("P-521:X25519", true)}) {
-            CAPTURE(group);
+        for (const std::pair<const char*, bool>& each : {std::pair("X25519", true),
+                                                         std::pair("P-256", true),
+                                                         std::pair("P-384", false),
+                                                         std::pair("X448", false),
+                                                         std::pair("P-521:X25519", true)}) {
+            const char* group = each.first;
+            CAPTURE(std::string(group));
             CHECK(
                 Meeting(context, {.version_min = version, .version_max = version, .groups = group})
-                    .open() == good);
+                    .open() == each.second);
         }
-        for (const auto& [offered, chosen] : {std::pair<std::string_view, const char*>("", ""),
-                                              {"\x08http/1.1", "http/1.1"},
-                                              {"\x02h2\x08http/1.1", "http/1.1"},
-                                              {"\x02h2", nullptr},
-                                              {"\x08http/1.0", nullptr}}) {
-            CAPTURE(offered);
+        for (const std::pair<std::string_view, const char*>& each :
+             {std::pair<std::string_view, const char*>("", ""),
+              {"\x08http/1.1", "http/1.1"},
+              {"\x02h2\x08http/1.1", "http/1.1"},
+              {"\x02h2", nullptr},
+              {"\x08http/1.0", nullptr}}) {
+            const auto [offered, chosen] = each;
+            CAPTURE(std::string(each.first));
             Meeting meeting(context,
                             {.version_min = version, .version_max = version, .protocols = offered});
             CHECK(meeting.open() == (chosen != nullptr));
