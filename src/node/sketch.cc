@@ -68,6 +68,14 @@ std::uint32_t CountSketch::count(std::uint64_t key) noexcept {
     return least;
 }
 
+std::uint64_t CountSketch::total() noexcept {
+    std::uint64_t sum = 0;
+    for (std::uint32_t cell = 0; cell < cells_.width(); cell++) {
+        sum += shared(cells_.at(0, cell)).load(std::memory_order_relaxed);
+    }
+    return sum;
+}
+
 bool RateSketch::take(std::uint64_t key, Rate rate, Nanos now) noexcept {
     if (rate.interval == 0) return true;
     Nanos least = INT64_MAX;

@@ -40,6 +40,8 @@ class SketchCells {
         return cells_[std::size_t{row} * width_ + ((first + row * step) & (width_ - 1))];
     }
 
+    [[nodiscard]] std::uint32_t width() const noexcept { return width_; }
+
   private:
     struct Free {
         void operator()(T* cells) const noexcept { std::free(cells); }
@@ -59,6 +61,8 @@ class CountSketch {
     // Precondition: it was added.
     void remove(std::uint64_t key) noexcept;
     [[nodiscard]] std::uint32_t count(std::uint64_t key) noexcept;
+    // Under all keys together. Looks at a whole row: for tests.
+    [[nodiscard]] std::uint64_t total() noexcept;
 
   private:
     SketchCells<std::uint32_t> cells_;

@@ -60,7 +60,9 @@ TEST_CASE("ip: what is an address, and what it is then") {
         {"_hidden", nullptr},
         {"2001:0db8:0000:0000:0000:0000:0000:0000:0000:0001", nullptr},
     };
-    for (const auto& [text, same] : rows) {
+    for (const auto& row : rows) {
+        const char* const text = row.text;
+        const char* const same = row.same;
         CAPTURE(text);
         Ip parsed;
         REQUIRE(parse_ip(text, parsed) == (same != nullptr));

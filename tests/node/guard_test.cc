@@ -128,7 +128,7 @@ TEST_CASE("guard: of those who only wait the oldest goes, those who are in stay"
         if (i % 2 == 0) idle.back()->socket->say("GET /ws HTT");
         cluster.settle();
     }
-    for (int i = 0; i < 6; i++) {
+    for (std::size_t i = 0; i < idle.size(); i++) {
         CHECK(idle[i]->socket->live == (i >= 2));
     }
     // The one that means it gets in, whoever waits.
@@ -150,7 +150,7 @@ TEST_CASE("guard: too many of all addresses: the oldest of all goes") {
         idle.push_back(&dial(cluster, "192.0.2." + std::to_string(i)));
         cluster.settle();
     }
-    for (int i = 0; i < 8; i++) {
+    for (std::size_t i = 0; i < idle.size(); i++) {
         CHECK(idle[i]->socket->live == (i >= 3));
     }
     CHECK(cluster.quotas.pending.load() == 5);
@@ -290,7 +290,7 @@ TEST_CASE("guard: a walk of arrivals, requests and ends against exact counts") {
                 const int status =
                     connect(cluster, from, {}, static_cast<std::uint32_t>(random.below(2)));
                 REQUIRE(status == (room ? 101 : 429));
-                in[from] += room ? 1 : 0;
+                in[from] += room ? 1U : 0U;
                 Client& client = cluster.clients.back();
                 if (room) {
                     open.emplace_back(&client, from);

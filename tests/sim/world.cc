@@ -529,6 +529,9 @@ void World::take_stock() {
     }
     if (net_.pipes() != 0) fail("pages are left in sockets that are gone");
     if (failure_.empty() && !mesh_->admit(1)) fail("the connection count is not back at zero");
+    const std::uint64_t counted =
+        quotas_->pending.load() + quotas_->pending_addresses.total() + quotas_->addresses.total();
+    if (failure_.empty() && counted != 0) fail("counts by address are not back at zero");
 }
 
 Outcome World::run() {

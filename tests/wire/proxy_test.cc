@@ -92,9 +92,11 @@ TEST_CASE("proxy: whole headers, whoever they are about, cut anywhere") {
         {v2(0x20, 0x11, ""), ""},
     };
     Random random(11);
-    for (const auto& [header, source] : rows) {
+    for (const auto& row : rows) {
+        const std::string& header = row.header;
         CAPTURE(header);
-        const Outcome expected{.status = Status::done, .consumed = header.size(), .source = source};
+        const Outcome expected{
+            .status = Status::done, .consumed = header.size(), .source = row.source};
         CHECK(run(header) == expected);
         for (const char* behind : {"GET / HTTP/1.1\r\n", "PROXY UNKNOWN\r\n", "\r\n", "\0"}) {
             CHECK(run(header + behind) == expected);
@@ -219,7 +221,9 @@ TEST_CASE("forwarded: the last hop that is no proxy of ours") {
         {"\"192.0.2.1\"", nullptr},
         {"for=192.0.2.1", nullptr},
     };
-    for (const auto& [list, client] : rows) {
+    for (const auto& row : rows) {
+        const char* const list = row.list;
+        const char* const client = row.client;
         CAPTURE(list);
         Ip found;
         REQUIRE(forwarded_client(list, ours, found) == (client != nullptr));
