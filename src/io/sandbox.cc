@@ -2,7 +2,7 @@
 
 #include <array>
 #include <cerrno>
-#include <vector>
+#include <cstdlib>
 
 #include <fcntl.h>
 #include <grp.h>
@@ -74,6 +74,21 @@ constexpr std::uint64_t replace_rights =
 }
 
 }  // namespace
+
+std::vector<std::string> folders_of(const std::string& file) noexcept {
+    const auto folder = [](const std::string& path) -> std::string {
+        const std::size_t slash = path.rfind('/');
+        if (slash == std::string::npos) return ".";
+        return slash == 0 ? "/" : path.substr(0, slash);
+    };
+    std::vector<std::string> folders{folder(file)};
+    struct stat status {};
+    const bool link = ::lstat(file.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
+    char* const target = link ? ::realpath(file.c_str(), nullptr) : nullptr;
+    if (target != nullptr) folders.push_back(folder(target));
+    std::free(target);
+    return folders;
+}
 
 bool sandbox_supported() noexcept {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "ringcast/error.h"
 
@@ -31,6 +32,10 @@ struct SandboxPath {
     std::string path;
     PathUse use = PathUse::read;
 };
+
+// The folder of a file; where the file is a link, that of what it leads to, too (certificates that
+// are renewed are mostly links).
+[[nodiscard]] std::vector<std::string> folders_of(const std::string& file) noexcept;
 
 // Becomes this user, with his group and no other, for good. not_found: there is no such user;
 // unauthorized: we are somebody else and not root. If we are he already, nothing happens.

@@ -1,6 +1,7 @@
 #include "node/confinement.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "io/uring.h"
@@ -9,10 +10,14 @@ namespace ringcast::node {
 
 namespace {
 
-[[nodiscard]] std::string folder_of(const std::string& file) {
-    const std::size_t slash = file.rfind('/');
-    if (slash == std::string::npos) return ".";
-    return slash == 0 ? "/" : file.substr(0, slash);
+// What SIGHUP reads again.
+[[nodiscard]] std::vector<std::string> files_read_again(const Config& config) {
+    std::vector<std::string> files = config.tls_cert;
+    files.insert(files.end(), config.tls_key.begin(), config.tls_key.end());
+    for (const std::string& file : {config.auth_key_file, config.auth_jwks_file}) {
+        if (!file.empty()) files.push_back(file);
+    }
+    return files;
 }
 
 [[nodiscard]] std::string describe(Error error) {
@@ -29,10 +34,16 @@ std::vector<io::SandboxPath> paths_needed(const Config& config) noexcept {
                                        {"/proc/sys/kernel/io_uring_disabled", io::PathUse::read}};
     if (!config.store.empty()) {
         // SQLite makes and removes files beside its own, and draws its chance from a device.
-        paths.push_back({folder_of(config.store), io::PathUse::replace});
+        paths.push_back({io::folders_of(config.store).front(), io::PathUse::replace});
         paths.push_back({"/dev/urandom", io::PathUse::read});
     }
     if (config.dev) paths.push_back({"/proc", io::PathUse::read});  // the host.* topics
+    // Folders, since such a file is mostly replaced by another one.
+    for (const std::string& file : files_read_again(config)) {
+        for (std::string& folder : io::folders_of(file)) {
+            paths.push_back({std::move(folder), io::PathUse::read});
+        }
+    }
     return paths;
 }
 
@@ -89,7 +100,7 @@ bool Confinement::finish(bool uring, std::string& error) noexcept {
     if (!wanted_) return true;
     if (uring) has("rings with " + std::to_string(io::uring_operations().size()) + " operations");
     // With Landlock or without: what is on the list may be opened again.
-    auto calls = io::restrict_calls(!config_.store.empty());
+    auto calls = io::restrict_calls(!config_.store.empty() || !files_read_again(config_).empty());
     if (!calls.ok()) return lacks("seccomp", calls.error(), error);
     has("seccomp with " + std::to_string(calls.value()) + " calls");
     return true;

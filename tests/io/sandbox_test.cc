@@ -59,6 +59,21 @@ bool seccomp_usable() {
 
 }  // namespace
 
+TEST_CASE("sandbox: the folders of a file are its own and that of what it is a link to") {
+    CHECK(folders_of("a.pem") == std::vector<std::string>{"."});
+    CHECK(folders_of("certs/a.pem") == std::vector<std::string>{"certs"});
+    CHECK(folders_of("/a.pem") == std::vector<std::string>{"/"});
+    const Folder links;
+    const Folder real;
+    const std::string link = links.path + "/old";
+    REQUIRE(::symlink((real.path + "/new").c_str(), link.c_str()) == 0);
+    CHECK(folders_of(link) == std::vector<std::string>{links.path});  // leads nowhere
+    const int fd = ::open((real.path + "/new").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    REQUIRE(fd >= 0);
+    ::close(fd);
+    CHECK(folders_of(link) == std::vector<std::string>{links.path, real.path});
+}
+
 TEST_CASE("sandbox: of all files only the allowed ones are left, each for its use") {
     if (!landlock_usable()) {
         MESSAGE("SKIPPED no Landlock here");

@@ -38,6 +38,17 @@ TEST_CASE("confinement: of the file system only what is configured is left") {
     }
 }
 
+TEST_CASE("confinement: what SIGHUP reads again stays to be read") {
+    Config config;
+    config.tls_cert = {"/certs/a.pem", "/certs/b.pem"};
+    config.tls_key = {"/keys/a.pem", "/keys/b.pem"};
+    config.auth_key_file = "/secrets/hmac";
+    config.auth_jwks_file = "jwks.json";
+    for (const char* folder : {"/certs", "/keys", "/secrets", "."}) {
+        CHECK(has(paths_needed(config), folder, io::PathUse::read));
+    }
+}
+
 TEST_CASE("confinement: off is off, and says so") {
     const Config config;
     Confinement confinement(config);
