@@ -5,6 +5,7 @@
 //        {"publish": topic, "payload": P, "options": {}} {"history": topic, "options": {}}
 //        {"drop": true} {"close": true}
 //        failures: how many messages a listener fails at, first
+//        {"token": T} answers the event "token", if the option "tokens" is true
 //   out: {"event": "state" | "error" | "resolved" | "rejected" | an event of a subscription, ...}
 import { createInterface } from "node:readline";
 
@@ -22,7 +23,13 @@ class Socket extends WebSocket {
   }
 }
 
-const client = connect(url, { WebSocket: Socket, ...JSON.parse(options) });
+const { tokens, ...others } = JSON.parse(options);
+let give;
+const token = tokens && (() => new Promise((resolve) => {
+  give = resolve;
+  say("token");
+}));
+const client = connect(url, { WebSocket: Socket, token, ...others });
 const subscriptions = new Map();
 client.on("state", (state) => say("state", state));
 client.on("error", ({ code, topic }) => say("error", { code, topic }));
@@ -49,6 +56,7 @@ function run(command) {
     settle(client.publish(command.publish, command.payload, command.options));
   }
   if ("history" in command) settle(client.history(command.history, command.options));
+  if ("token" in command) give(command.token);
   if ("drop" in command) socket.terminate(); // no close frame: the network is gone
   if ("close" in command) client.close();
 }

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from harness import PATIENCE_S, Peer, Server, Test
 from rawsock import RawClient, upgrade
+from test_package_client import PackageClient
 
 SECRET = 'this is a secret, and known to everybody'
 PUBLIC = 'https://a.example'
@@ -56,6 +57,18 @@ def auth(word):
     return {'payload': {'token': word}}
 
 
+class TokenClient(PackageClient):
+    """The package, which is given a token that is made just then whenever it asks for one."""
+    tokens = []  # functions; the last one is for all further attempts
+
+    async def event(self):
+        event = await super().event()
+        if event['event'] == 'token':
+            make = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+            await self.tell(token=make())
+        return event
+
+
 class WithTokens(Test):
     @classmethod
     def setUpClass(cls):
@@ -64,7 +77,7 @@ class WithTokens(Test):
         cls.file.write_text(SECRET + '\n')
         cls.file.chmod(0o600)
         cls.server = Server(dev=False, auth_alg='HS256', auth_key_file=cls.file, topic=RULES,
-                            origin=PUBLIC, auth_leeway='0s', handshake_timeout='1s')
+                            origin=PUBLIC, auth_leeway='0s', handshake_timeout='2s')
 
     @classmethod
     def tearDownClass(cls):
@@ -229,6 +242,27 @@ class WithTokens(Test):
         self.assertEqual(status(self.server, Origin='null'), 403)
         self.assertEqual(status(self.server, '/raw?topic=open.news'), 401)
         self.assertEqual(status(self.server, '/raw?topic=open.news', Origin=PUBLIC), 101)
+
+    async def test_the_client_package_comes_back_with_a_new_token_and_misses_nothing(self):
+        publisher = await self.join(f'/ws?token={token()}')
+        for place in ['auth', 'query']:
+            topic = f'a.client.{place}'
+            with self.subTest(place):
+                TokenClient.tokens = [lambda: token(seconds=1.5), token]
+                async with await TokenClient.connect(self.server, tokens=True,
+                                                     tokenIn=place) as client:
+                    epoch = (await client.subscribe(topic))['epoch']
+                    await publisher.publish_acked(topic, 'before')
+                    while 4001 not in [event.get('closeCode') for event in client.seen]:
+                        await client.event()
+                    await publisher.publish_acked(topic, 'meanwhile')
+                    await publisher.publish_acked(topic, 'after')
+                    while client.accounted(topic, epoch) != [1, 2, 3]:
+                        await client.event()
+        TokenClient.tokens = [lambda: 'a.b.c', token]
+        async with await TokenClient.connect(self.server, tokens=True) as client:
+            self.assertIn({'event': 'error', 'code': 'unauthorized'}, client.seen)
+            self.assertIn(4003, [event.get('closeCode') for event in client.seen])
 
     async def test_keys_are_read_again_and_a_bad_file_changes_nothing(self):
         next_secret = 'the next secret, which is as long as that'
