@@ -19,6 +19,10 @@ namespace ringcast::node {
 
 namespace {
 
+// So much of what a compressed message becomes counts as one message more, as of what is asked for
+// (node/inquiries.h): a hundred octets may be 64 KiB to look at.
+constexpr std::size_t bytes_per_message = std::size_t{16} * 1024;
+
 // A subscription that is gone is remembered for its interval (node/pacer.h): not for long.
 constexpr double max_rate_least = 0.1;
 // The largest token, and an envelope around it.
@@ -116,13 +120,30 @@ void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) no
 // still be told apart. So it is 1007, as RFC 6455, 7.4.1, has it of data that are not what the
 // message says they are.
 void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    Session& session = sessions_[conn];
+    const bool counts = session.role != Role::echo;
+    // Above the rate nothing is inflated, but where what comes later may refer to it.
+    Bucket bucket = session.messages;
+    const bool refused = counts && !bucket.take(message_rate_, reactor_.now());
+    if (refused && !session.deflate.keeps_context) {
+        const bool within = within_rate(conn);
+        RC_CHECK(!within);
+        if (session.role == Role::envelope) {
+            error(conn, {}, "rate_limited", "slow down: this message was not handled");
+        }
+        return;
+    }
     Bytes plain;
-    switch (inflation_.inflate(conn, sessions_[conn].deflate, message, plain)) {
+    switch (inflation_.inflate(conn, session.deflate, message, plain)) {
         case wire::Inflated::whole:
             if (opcode == wire::Opcode::text && !wire::utf8_valid(plain)) {
                 fail(conn, wire::close_code::invalid_payload, "text is not UTF-8");
             } else {
                 on_message(conn, opcode, plain);
+                session.messages.charge(
+                    message_rate_,
+                    reactor_.now(),
+                    counts ? static_cast<std::uint32_t>(plain.size() / bytes_per_message) : 0);
             }
             break;
         case wire::Inflated::too_large:

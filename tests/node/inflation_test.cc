@@ -1,5 +1,6 @@
 #include "node/inflation.h"
 
+#include <map>
 #include <string>
 
 #include "tests/node/cluster.h"
@@ -126,6 +127,33 @@ TEST_CASE("inflation: what is wrong with a compressed message ends the connectio
         cluster.settle();
         CHECK(client.close_code() == row.code);
     }
+}
+
+TEST_CASE("inflation: what a message becomes counts against the rate, and above it none is read") {
+    Config config = config_with(false);
+    config.message_max = 64 * units::kib;
+    config.messages_per_second = 10;
+    config.messages_burst = 20;
+    Cluster cluster(config);
+    Client& client = cluster.connect("/ws", 0, "permessage-deflate");
+    static_cast<void>(client.take());
+    const std::string large = compressed_frame(
+        Op::text, Compressor().message(R"({"type":"ping","id":"p"})" + std::string(60'000, ' ')));
+    CHECK(large.size() < 200);
+    std::map<std::string, int> answers;
+    for (int i = 0; i < 10; i++)
+        client.socket->say(large);  // four each
+    client.socket->say(compressed_frame(Op::text, "no message, and nobody looks"));
+    cluster.settle();
+    for (const Frame& frame : client.take())
+        answers[Json(frame.payload).text("type")]++;
+    CHECK(answers["pong"] == 5);
+    CHECK(answers["error"] == 6);
+    CHECK(client.close_code() == 0);
+    cluster.advance(5 * nanos_per_s);
+    client.socket->say(large);
+    cluster.settle();
+    CHECK(Json(client.take_one()).text("type") == "pong");
 }
 
 TEST_CASE("inflation: a context is counted, and gone with its client") {

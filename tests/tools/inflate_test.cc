@@ -93,11 +93,11 @@ TEST_CASE("tools inflate: compressed frames are judged by what is in them, and w
 
 TEST_CASE("tools inflate: without compression RSV1 is no frame") {
     Nobody nobody;
-    Checker checker({.topics = 1, .payload_size = size}, nobody);
+    Checker checker({.topics = 1, .payload_size = size, .topic_prefix = ""}, nobody);
     Reader reader;
     checker.join(reader);
     CHECK_FALSE(checker.feed(reader, as_bytes(compressed_frame("x")), 2000));
-    for (const auto [first, sound] : {std::pair{'\xc1', true},
+    for (const auto& [first, sound] : {std::pair{'\xc1', true},
                                       {'\xc2', true},
                                       {'\xc0', false},
                                       {'\xc9', false},
