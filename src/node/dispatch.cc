@@ -62,12 +62,22 @@ Dispatch::Dispatch(const Config& config,
       unproven_limits_{
           .message_size_max = std::min<std::uint64_t>(config.message_max, auth_message_max),
           .fragments_max = std::min<std::uint32_t>(limits_.fragments_max, 16)},
+      unproven_deflate_limits_{.message_size_max = unproven_limits_.message_size_max,
+                               .fragments_max = unproven_limits_.fragments_max,
+                               .compressed_size_max = unproven_limits_.message_size_max},
       message_rate_(Rate::of(config.messages_per_second, config.messages_burst)),
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
 void Dispatch::receive(io::ConnIndex conn, MutBytes input) noexcept {
     handle(conn, input);
     sessions_.recount(conn);
+}
+
+const wire::FramerLimits& Dispatch::limits_of(const Session& session) const noexcept {
+    if (session.unproven) {
+        return session.deflate.agreed ? unproven_deflate_limits_ : unproven_limits_;
+    }
+    return session.deflate.agreed ? deflate_limits_ : limits_;
 }
 
 void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
@@ -81,9 +91,7 @@ void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
     const bool listening = session.state == State::open || session.state == State::closing;
     if (!listening || session.role == Role::http) return;
     while (session.state != State::draining && !session.deaf) {
-        const wire::FramerLimits& limits = session.unproven        ? unproven_limits_
-                                           : session.deflate.agreed ? deflate_limits_
-                                                                    : limits_;
+        const wire::FramerLimits& limits = limits_of(session);
         const wire::Framer::Event event = session.framer.next(input, limits);
         if (event.kind == wire::FramerEvent::need_more) return;
         on_event(conn, event);

@@ -52,6 +52,7 @@ class Dispatch {
     void push_echo(io::ConnIndex conn, Bytes bytes) noexcept;
     void on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     void on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    [[nodiscard]] const wire::FramerLimits& limits_of(const Session& session) const noexcept;
     [[nodiscard]] bool within_rate(io::ConnIndex conn) noexcept;
     [[nodiscard]] bool proven(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void error(io::ConnIndex conn,
@@ -87,6 +88,7 @@ class Dispatch {
     Inflation inflation_;
     Packer echo_packer_;
     wire::FramerLimits unproven_limits_;  // of who may say no more than a token
+    wire::FramerLimits unproven_deflate_limits_;
     Rate message_rate_;
     Rate control_rate_;
 };

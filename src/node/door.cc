@@ -10,6 +10,7 @@
 #include "base/scratch.h"
 #include "feed/pattern.h"
 #include "node/assets.h"
+#include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/origin.h"
 #include "node/replies.h"
@@ -18,6 +19,8 @@ namespace ringcast::node {
 
 namespace {
 
+constexpr const char* crowded_user =
+    "this user has as many connections as he may (--connections-per-user, or his token)";
 constexpr std::size_t chance_digits = 16;  // hexadecimal: a session's own 64 bits
 
 // Does If-None-Match list `etag`? W/ makes no difference here (RFC 9110, section 13.1.2).
@@ -152,6 +155,7 @@ void Door::upgrade(io::ConnIndex conn,
     }
     if (echo) {
         open(conn, Role::echo, decision);
+        guard_.let_in(conn);
         return;
     }
     Wishes wishes = read_query(request.query);
@@ -178,9 +182,17 @@ bool Door::identify(io::ConnIndex conn, const wire::Request& request, Wishes& wi
     wishes.identity = std::move(shown.identity);
     const bool anonymous = hub_.access().anonymous() && request.origin_count != 0;
     wishes.must_prove = wishes.identity == nullptr && !anonymous;
+    if (wishes.identity != nullptr && !set_user(conn, *wishes.identity)) {
+        refuse(conn, 429, crowded_user);
+        return false;
+    }
     if (!wishes.must_prove || request.path == "/ws") return true;
     refuse(conn, 401, "a token is needed: Authorization: Bearer, or ?token=");
     return false;
+}
+
+bool Door::set_user(io::ConnIndex conn, const Identity& identity) noexcept {
+    return guard_.set_user(conn, identity.claims.user, identity.claims.connections);
 }
 
 void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept {
@@ -194,7 +206,6 @@ void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) n
         head, decision.accept, protocol, as_text(Bytes(extensions.data(), extensions_size)));
     session.become(State::open);
     session.role = role;
-    guard_.let_in(conn);
     sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::not_open);
     sessions_.push_unlimited(conn, Bytes(head.data(), size));
     sessions_.arm(conn);
@@ -227,6 +238,7 @@ void Door::open_envelope(io::ConnIndex conn,
         auth_.demand(conn);
         return;
     }
+    guard_.let_in(conn);
     if (wishes.identity != nullptr) auth_.adopt(conn, std::move(wishes.identity));
     claim(conn, wishes);
     welcome(conn, {});
@@ -250,6 +262,11 @@ std::string_view Door::authenticate(io::ConnIndex conn,
         welcome(conn, id);
         return {};
     }
+    if (!set_user(conn, *identity)) {
+        sessions_.close(conn, close_codes::too_many, crowded_user);
+        return {};
+    }
+    guard_.let_in(conn);
     auth_.adopt(conn, std::move(identity));
     Wishes wishes;
     if (session.client_id != nullptr) {
@@ -315,6 +332,7 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
         return;
     }
     open(conn, Role::raw, decision);
+    guard_.let_in(conn);
     Session& session = sessions_[conn];
     if (wishes.identity != nullptr) auth_.adopt(conn, std::move(wishes.identity));
     session.may_publish = wishes.publishes;

@@ -91,6 +91,8 @@ class Door {
                                 const wire::Request& request,
                                 Wishes& wishes) noexcept;
     [[nodiscard]] const char* forbidden_on_raw(const Wishes& wishes) const noexcept;
+    // False: the user has as many connections as he may.
+    [[nodiscard]] bool set_user(io::ConnIndex conn, const Identity& identity) noexcept;
     void open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept;
     [[nodiscard]] std::size_t agree(Session& session,
                                     const wire::DeflateOffer& offer,

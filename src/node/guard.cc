@@ -145,12 +145,14 @@ std::uint32_t Guard::retry_after() noexcept {
     return 1 + static_cast<std::uint32_t>(reactor_.random() % retry_after_max_s);
 }
 
-bool Guard::set_user(io::ConnIndex conn, std::string_view user) noexcept {
+bool Guard::set_user(io::ConnIndex conn, std::string_view user, std::uint64_t most) noexcept {
     Visitor* visitor = visitors_.find(conn);
     if (quotas_ == nullptr || visitor == nullptr) return true;
     const std::uint64_t key = user.empty() ? 0 : key_of(as_bytes(user));
     if (key == visitor->user_key) return true;
-    if (key != 0 && !quotas_->users.add_within(key, quotas_->per_user)) {
+    const std::uint64_t all = quotas_->per_user;
+    const std::uint64_t limit = most == 0 || all == 0 ? std::max(most, all) : std::min(most, all);
+    if (key != 0 && !quotas_->users.add_within(key, limit)) {
         counters_.crowded_users++;
         return false;
     }

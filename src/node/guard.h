@@ -70,8 +70,11 @@ class Guard {
     [[nodiscard]] std::uint32_t retry_after() noexcept;
 
     // Whose connection it is, once that is known; may change. False: that user has as many as he
-    // may, and nothing has changed (429, or close code 4030). Empty: nobody's.
-    [[nodiscard]] bool set_user(io::ConnIndex conn, std::string_view user) noexcept;
+    // may, and nothing has changed (429, or close code 4030). Empty: nobody's. `most`: of this
+    // user, if that is less than --connections-per-user; 0: as configured.
+    [[nodiscard]] bool set_user(io::ConnIndex conn,
+                                std::string_view user,
+                                std::uint64_t most = 0) noexcept;
     // It is pending no more: shaken hands and, where that is asked for, authenticated.
     void let_in(io::ConnIndex conn) noexcept;
     // Its session is about to be erased.

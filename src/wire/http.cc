@@ -366,16 +366,15 @@ bool RequestParser::finish_header() noexcept {
         case Header::protocol:
             request_.offers_protocols = true;
             request_.offers_ringcast_v1 |= list_has(value, "ringcast.v1", false);
-            break;
+            if (value.find("ringcast.token.") == std::string_view::npos) break;
+            find_behind(
+                value, "ringcast.token.", request_.protocol_token, request_.protocol_token_count);
+            return true;
         case Header::extensions:
             if (!wire::read_extensions(value, request_.deflate)) {
                 return refuse(400, "malformed Sec-WebSocket-Extensions");
             }
             break;
-            if (value.find("ringcast.token.") == std::string_view::npos) break;
-            find_behind(
-                value, "ringcast.token.", request_.protocol_token, request_.protocol_token_count);
-            return true;
         case Header::content_length:
             if (value != "0") return refuse(400, "request with a body");
             break;

@@ -40,6 +40,7 @@ FLAGS = {
     'auth_leeway': '--auth-leeway',
     'connections_max': '--connections-max',
     'connections_per_address': '--connections-per-address',
+    'connections_per_user': '--connections-per-user',
     'connects_burst': '--connects-burst',
     'connects_per_second': '--connects-per-second',
     'dedup_max': '--dedup-max',

@@ -363,3 +363,50 @@ class Commands(Test):
                           ['serve', '--topic', 'a: subscribe-by=user']]:
                 code, said, errors = self.run_it(*words)
                 self.assertEqual((code, said, len(errors.splitlines())), (2, '', 1), words)
+
+
+class Users(Test):
+    """What tokens have to do with limits, and with compression."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.file = Path(cls.folder.name, 'secret')
+        cls.file.write_text(SECRET + '\n')
+        cls.file.chmod(0o600)
+        cls.server = Server(dev=False, auth_alg='HS256', auth_key_file=cls.file,
+                            connections_per_user=2, compression=True, pending_per_address=3,
+                            limit_loopback=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.folder.cleanup()
+
+    async def show(self, word, **options):
+        """A connection whose first message has this token; the answer is still to be read."""
+        peer = Peer(await self.open(**options))
+        await peer.send('auth', **auth(word))
+        return peer
+
+    async def test_a_user_has_so_many_connections_however_he_comes(self):
+        first = await self.join(f'/ws?token={token()}')
+        await (await self.show(token())).expect('welcome')
+        self.assertEqual(status(self.server, f'/ws?token={token()}'), 429)
+        self.assertEqual((await (await self.show(token())).closed())[0], 4030)
+        one = token('bob', limits={'connections': 1})  # less than all others
+        await (await self.show(one)).expect('welcome')
+        self.assertEqual((await (await self.show(one)).closed())[0], 4030)
+        await first.socket.close()
+        await (await self.show(token())).expect('welcome')
+
+    async def test_who_has_shown_no_token_is_pending(self):
+        oldest, *_, newest = [Peer(await self.open()) for _ in range(4)]
+        self.assertEqual((await oldest.closed())[0], 1006)
+        await newest.send('auth', **auth(token('dora')))
+        await newest.expect('welcome')
+
+    async def test_a_token_may_come_compressed(self):
+        peer = await self.show(token('carl'), compression='deflate')
+        await peer.expect('welcome')
+        await peer.subscribe('a.b')

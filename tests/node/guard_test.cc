@@ -262,8 +262,9 @@ TEST_CASE("guard: a user has so many connections, whatever their addresses") {
     CHECK(guard.set_user(conns[3], "ann"));
     CHECK_FALSE(guard.set_user(conns[3], "bob"));
     guard.left(conns[1]);
-    CHECK(guard.set_user(conns[3], "bob"));
-    CHECK(rig.counters.crowded_users == 2);
+    CHECK_FALSE(guard.set_user(conns[3], "bob", 1));  // by his token
+    CHECK(guard.set_user(conns[3], "bob", 9));
+    CHECK(rig.counters.crowded_users == 3);
     CHECK(guard.pending_count() == 3);
     for (const io::ConnIndex conn : {conns[0], conns[2], conns[3]}) {
         guard.let_in(conn);
