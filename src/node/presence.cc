@@ -351,6 +351,7 @@ void Presence::take_update(const std::string& topic, Parcel frame, Parcel brief)
 std::size_t Presence::hand_over(const Delivery& delivery, io::ConnIndex conn) noexcept {
     const auto found = watchers_.find(delivery.topic);
     if (found == watchers_.end() || !found->second.contains(conn)) return 0;
+    if (!hub_.may(conn, Deed::presence, delivery.topic)) return 0;  // by a newer token
     const bool reads = sessions_[conn].outbox.pending().size() <= config_.outbox_max;
     const Bytes bytes = (reads ? delivery.frame : delivery.brief).bytes();
     sessions_.push(conn, bytes);

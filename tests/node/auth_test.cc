@@ -293,6 +293,24 @@ TEST_CASE("auth: another token may take away what the first one gave") {
     CHECK(said(cluster, ann, publish("a.x")) == "error forbidden");
 }
 
+TEST_CASE("auth: so it may the right to be told who is there") {
+    Cluster cluster(token_config({"a.>: presence"}));
+    const std::string sees = R"(,"subscribe":["a.>"],"presence":true)";
+    Client& ann = cluster.greet(0, "/ws?token=" + token(cluster, "ann", 60, sees));
+    Client& bob = cluster.greet(0, "/ws?token=" + token(cluster, "bob"));
+    CHECK(said(cluster, ann, message("subscribe", "a.r", R"(,"payload":{"presence":true})")) ==
+          "subscribed");
+    cluster.advance(static_cast<Nanos>(3 * units::s));
+    static_cast<void>(ann.take());
+    CHECK(said(cluster, bob, message("subscribe", "a.r")) == "subscribed");
+    cluster.advance(static_cast<Nanos>(3 * units::s));
+    CHECK(Json(ann.take_one()).text("payload.joined[0].user") == "bob");
+    CHECK(said(cluster, ann, auth(token(cluster))) == "welcome");
+    CHECK(said(cluster, bob, message("unsubscribe", "a.r")) == "unsubscribed");
+    cluster.advance(static_cast<Nanos>(3 * units::s));
+    CHECK(ann.take().empty());
+}
+
 TEST_CASE("auth: nobody is anonymous but where a rule lets him in, and his page is listed") {
     Cluster cluster(token_config({"open.>: subscribe-by=anyone, publish-by=anyone"}));
     const std::string origin = "Origin: https://a.example";
