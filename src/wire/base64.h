@@ -1,6 +1,7 @@
 #pragma once
 
-// Base64 (RFC 4648, section 4: the standard alphabet, padded).
+// Base64 (RFC 4648): section 4, the standard alphabet, padded; and section 5, base64url, without
+// padding.
 
 #include <cstddef>
 #include <string_view>
@@ -15,6 +16,13 @@ namespace ringcast::wire {
 
 // Writes exactly base64_size(bytes.size()) characters.
 void base64_encode(char* out, Bytes bytes) noexcept;
+
+[[nodiscard]] constexpr std::size_t base64url_size(std::size_t size) noexcept {
+    return (4 * size + 2) / 3;
+}
+
+// Writes exactly base64url_size(bytes.size()) characters.
+void base64url_encode(char* out, Bytes bytes) noexcept;
 
 // Is it the base64 form of exactly `size` bytes? Bits that padding leaves over may be anything:
 // decoders in the field ignore them.
