@@ -467,6 +467,7 @@ std::uint32_t Hub::receive(const Mail& mail) noexcept {
         case MailKind::presence_update:
         case MailKind::finished:
         case MailKind::policy:
+        case MailKind::seal_keys:
             break;
     }
     RC_CHECK(false);

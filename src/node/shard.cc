@@ -96,6 +96,8 @@ Shard::Shard(const Config& config,
     RC_CHECK(setup.arena_size <= memory_.size());
     reactor_->set_handler(*this);
     mesh_.attach(setup.index, *reactor_);
+    hub_.home().sealer().set_salt(setup.seal_salt);
+    if (setup.seal_keys != nullptr) hub_.home().sealer().set_keys(*setup.seal_keys);
     arm(sweep_timer, sweep_interval);
     if (config_.dev) {
         if (setup.index == 0) {
@@ -325,6 +327,9 @@ std::uint32_t Shard::on_mail(Mail& mail) noexcept {
             RC_CHECK(room);  // whoever sent it has seen to that
             break;
         }
+        case MailKind::seal_keys:
+            hub_.home().sealer().set_keys(*mail.seal_keys);
+            break;
         case MailKind::counters:
             if (host_feed_ == nullptr) break;
             host_feed_->set(

@@ -55,12 +55,14 @@ namespace ringcast::node {
 
 struct ShardSetup {
     std::uint32_t index = 0;
-    std::uint32_t connections_max = 0;  // of all shards together
-    std::uint32_t table_size = 0;       // of this shard alone, at most
-    std::uint64_t hash_seed = 0;        // the same for all shards
-    std::size_t arena_size = 0;         // of this shard's log memory
-    wire::TokenKey token_key{};         // of sessions, the same for all shards
-    const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
+    std::uint32_t connections_max = 0;    // of all shards together
+    std::uint32_t table_size = 0;         // of this shard alone, at most
+    std::uint64_t hash_seed = 0;          // the same for all shards
+    std::size_t arena_size = 0;           // of this shard's log memory
+    wire::TokenKey token_key{};           // of sessions, the same for all shards
+    const Storage* storage = nullptr;     // of durable topics; lives longer than the shards
+    wire::SealSalt seal_salt{};           // nobody else has it: another shard or life has another
+    const SealKeys* seal_keys = nullptr;  // for rules that say `seal`; read when it is built
     LogSink log = {};
 };
 

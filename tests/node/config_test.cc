@@ -211,3 +211,17 @@ TEST_CASE("config: a durable rule needs a store, and is not for keyed topics") {
     rule.durable = false;
     CHECK(check(config).empty());
 }
+
+TEST_CASE("config: a sealed rule needs a file of keys, and a name that may be in it") {
+    Config config;
+    TopicRule rule;
+    rule.pattern = "a.>";
+    rule.seal = "k";
+    config.topic = {rule};
+    CHECK(check(config) == "--topic: 'a.>': seal needs --seal-keys-file FILE");
+    config.seal_keys_file = "keys";
+    CHECK(check(config).empty());
+    config.topic.front().seal = "k k";
+    CHECK(check(config) ==
+          "--topic: 'a.>': 'seal=k k' is not allowed: seal=the name of a key in --seal-keys-file");
+}

@@ -47,6 +47,7 @@ TopicRule drawn(Random& random) {
         if (check_topic_rule(tried).empty()) rule = tried;
     }
     if (!rule.keyed && random.below(2) == 0) rule.policy = SlowPolicy::close;
+    if (random.below(2) == 0) rule.seal = "Key_1.a-b";
     return rule;
 }
 
@@ -57,7 +58,7 @@ bool same(const TopicRule& a, const TopicRule& b) {
     for (const RuleSwitch& at : rule_switches) {
         if (a.*at.member != b.*at.member) return false;
     }
-    return a.pattern == b.pattern && a.policy == b.policy;
+    return a.pattern == b.pattern && a.policy == b.policy && a.seal == b.seal;
 }
 
 }  // namespace
@@ -93,8 +94,8 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
     const std::string words =
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
         "presence-max=, keyed, "
-        "presence, durable, policy=";
-    for (const Row& row : std::array<Row, 23>{{
+        "presence, durable, policy=, seal=";
+    for (const Row& row : std::array<Row, 25>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},
              {": keyed", "'': a pattern has 1 to 255 bytes"},
@@ -113,6 +114,8 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
              {"a: policy", "'policy=' is not allowed: policy=gap|close"},
              {"a: policy=drop", "'policy=drop' is not allowed: policy=gap|close"},
              {"a: keyed, keyed", "'keyed' is there twice"},
+             {"a: seal", "'seal=' is not allowed: seal=the name of a key in --seal-keys-file"},
+             {"a: seal=b/c", "'seal=b/c' is not allowed: seal=the name of a key"},
              {"a: keyed, history=5", "history is not for keyed"},
              {"a: history-age=5s", "history-age needs history"},
              {"a: keys-max=5", "keys-max needs keyed"},
