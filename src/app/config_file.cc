@@ -84,7 +84,7 @@ std::string set_in_rule(TopicRule& rule, std::string_view key, const toml::node&
         if (key == it.name) return set_switch(node, rule.*it.member);
     }
     const auto text = text_of(node, false, true);
-    if (key == "policy" && !text) return "a string is needed";
+    if ((key == "policy" || key == "seal") && !text) return "a string is needed";
     return set_rule_word(rule, key, text.value_or(""));  // or says which words there are
 }
 

@@ -46,6 +46,11 @@ bool set_store(Config& config, std::string_view text) {
     return !text.empty() && text.find('\0') == std::string_view::npos;
 }
 
+bool set_seal_keys_file(Config& config, std::string_view text) {
+    config.seal_keys_file = text;
+    return !text.empty() && text.find('\0') == std::string_view::npos;
+}
+
 std::string set_number(Config& config, const NumberFlag& flag, std::string_view text) {
     std::uint64_t number = 0;
     const bool good =

@@ -32,6 +32,7 @@ struct WordFlag {
 [[nodiscard]] bool set_pin(Config& config, std::string_view text);
 [[nodiscard]] bool set_congestion(Config& config, std::string_view text);
 [[nodiscard]] bool set_store(Config& config, std::string_view text);
+[[nodiscard]] bool set_seal_keys_file(Config& config, std::string_view text);
 
 inline constexpr std::array<ListFlag, 2> list_flags{{
     {"listen",
@@ -45,7 +46,7 @@ inline constexpr std::array<ListFlag, 2> list_flags{{
      "server's own]"},
 }};
 
-inline constexpr std::array<WordFlag, 5> word_flags{{
+inline constexpr std::array<WordFlag, 6> word_flags{{
     {"io",
      &set_io,
      false,
@@ -71,6 +72,12 @@ inline constexpr std::array<WordFlag, 5> word_flags{{
      false,
      "FILE",
      "where topics whose rule says durable are kept; made if it is not there [none]"},
+    {"seal-keys-file",
+     &set_seal_keys_file,
+     false,
+     "FILE",
+     "keys of topics whose rule says seal, NAME ID KEY a line; nobody else may read it; read again "
+     "on SIGHUP [none]"},
 }};
 
 // Each sets one thing; what it returns is empty, or says what was given and what is allowed.

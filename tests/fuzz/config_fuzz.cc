@@ -42,6 +42,7 @@ toml::table written(const TopicRule& rule) {
         put(table, at.name, rule.*at.member);
     }
     if (rule.policy) put(table, "policy", rule.policy == SlowPolicy::gap ? "gap" : "close");
+    if (!rule.seal.empty()) put(table, "seal", rule.seal);
     return table;
 }
 
@@ -62,6 +63,8 @@ std::string written(const Config& config) {
     }
     put(table, "pin", config.pin);
     put(table, "congestion", config.congestion);
+    if (!config.store.empty()) put(table, "store", config.store);
+    if (!config.seal_keys_file.empty()) put(table, "seal-keys-file", config.seal_keys_file);
     put(table, "slow-policy", config.slow_policy == SlowPolicy::gap ? "gap" : "close");
     put(table,
         "io",

@@ -95,6 +95,10 @@ std::vector<std::string> written(const Config& config) {
         words.push_back("--origin=" + origin);
     }
     if (!config.congestion.empty()) words.push_back("--congestion=" + config.congestion);
+    if (!config.store.empty()) words.push_back("--store=" + config.store);
+    if (!config.seal_keys_file.empty()) {
+        words.push_back("--seal-keys-file=" + config.seal_keys_file);
+    }
     words.push_back(std::string("--io=") + (config.io == Io::uring   ? "uring"
                                             : config.io == Io::epoll ? "epoll"
                                                                      : "auto"));
