@@ -44,6 +44,7 @@ FLAGS = {
     'messages_per_second': '--messages-per-second',
     'origin': '--origin',
     'ping_interval': '--ping-interval',
+    'seal_keys_file': '--seal-keys-file',
     'session_time': '--session-time',
     'store': '--store',
     'store_size_max': '--store-size-max',
