@@ -277,7 +277,12 @@ void add_sub(CLI::App& app, TalkOptions& o) {
     app.add_option("TOPIC", o.topics, "one or more")->required();
     app.add_option("-n,--count", o.count, "leave after so many messages")
         ->check(between(1, count_max));
-    app.add_flag("--json", o.json, "print whole envelopes, with offsets, instead of payloads");
+    CLI::Option* json =
+        app.add_flag("--json", o.json, "print whole envelopes, with offsets, instead of payloads");
+    app.add_option("--key-file",
+                   o.key_file,
+                   "open sealed payloads with these keys, and take no others: NAME ID KEY a line")
+        ->excludes(json);
 }
 
 // A number, or "max": 0. Returns the complaint, if there is one.

@@ -106,6 +106,7 @@ struct TalkOptions {  // pub and sub
     std::string file;
     bool binary = false;
     bool json = false;
+    std::string key_file;     // of sealed topics
     std::uint64_t count = 0;  // 0: until interrupted
     double rate = -1;         // lines a second; 0: any; below: what the server allows
     double timeout_s = 10;

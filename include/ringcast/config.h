@@ -45,10 +45,11 @@ struct Config {
     std::vector<TopicRule> topic;  // the first that matches a name holds for it
 
     std::uint64_t shards = 0;
-    std::string store;       // the file of durable topics; empty: there are none
-    std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
-    std::string user;        // whom the process becomes if root started it; empty: it stays
-    std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
+    std::string store;           // the file of durable topics; empty: there are none
+    std::string seal_keys_file;  // for whoever builds the server: it is given the keys themselves
+    std::string congestion;      // TCP_CONGESTION of clients' sockets; empty: the system's default
+    std::string user;            // whom the process becomes if root started it; empty: it stays
+    std::int64_t pin = -1;       // the first CPU; -1: shard i on CPU i when there is a CPU for each
 
     TokenAlgorithm auth_alg = TokenAlgorithm::none;
     std::string auth_key_file;   // read by whoever makes the server: it takes `auth_keys`

@@ -13,6 +13,7 @@
 
 #include "ringcast/config.h"
 #include "ringcast/error.h"
+#include "ringcast/seal_keys.h"
 
 namespace ringcast {
 
@@ -31,10 +32,11 @@ struct LogSink {
 class Server {
   public:
     // Null, and one line in `error`, when it cannot run as configured: the one of check(), or what
-    // this machine refuses.
+    // this machine refuses. `keys`: of topics whose rule says `seal`; the server copies them.
     [[nodiscard]] static std::unique_ptr<Server> create(const Config& config,
                                                         LogSink log,
-                                                        std::string& error) noexcept;
+                                                        std::string& error,
+                                                        const SealKeys& keys = {}) noexcept;
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     ~Server();  // stops at once if it still runs
@@ -75,6 +77,13 @@ class Server {
     // mail. Otherwise the old ones hold, and `error` has one line: bad_request for keys that are
     // not good, or a server without tokens; closed when it has ended. As set_policy() otherwise.
     [[nodiscard]] Result<Done> reload_keys(std::string_view keys, std::string& error) noexcept;
+
+    // These keys instead of those of before: what is published from now on is sealed with the first
+    // one of its name. What is sealed already stays as it is. Returns at once: each shard does it
+    // with its next mail. Otherwise nothing has changed, and `error` has one line: bad_request if a
+    // rule needs a key that is not there, or an id is another key than before; closed when the
+    // server has ended. Any thread, also a shard's, but one at a time.
+    [[nodiscard]] Result<Done> set_seal_keys(const SealKeys& keys, std::string& error) noexcept;
 
     // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
     // cut. Returns at once. A second call cuts at once.

@@ -37,6 +37,7 @@ enum class Who : std::uint8_t {
 struct TopicRule {
     std::string pattern;               // "prices.*", "chat.>", or one name (feed/pattern.h)
     std::optional<SlowPolicy> policy;  // none: --slow-policy
+    std::string seal;                  // name of the key (seal_keys.h); empty: as it is published
 
     std::uint64_t history = 0;
     std::uint64_t history_bytes = 0;
@@ -157,7 +158,7 @@ constexpr std::size_t topic_rules_max = 1024;
 // The whole of a line. `rule` is what it says; after a problem, no matter what.
 [[nodiscard]] std::string parse_topic_rule(std::string_view text, TopicRule& rule) noexcept;
 // One word, for a rule that has its pattern: a number, "true" or "false" for a switch, the name of
-// a policy, or one of `who_words`.
+// a policy, one of `who_words`, or that of a key.
 [[nodiscard]] std::string set_rule_word(TopicRule& rule,
                                         std::string_view word,
                                         std::string_view value) noexcept;

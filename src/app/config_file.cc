@@ -84,10 +84,10 @@ std::string set_in_rule(TopicRule& rule, std::string_view key, const toml::node&
         if (key == it.name) return set_switch(node, rule.*it.member);
     }
     const auto text = text_of(node, false, true);
-    const bool is_word =
-        key == "policy" || std::any_of(rule_rights.begin(), rule_rights.end(), [=](const auto& it) {
-            return key == it.name;
-        });
+    const bool is_word = key == "policy" || key == "seal" ||
+                         std::any_of(rule_rights.begin(), rule_rights.end(), [=](const auto& it) {
+                             return key == it.name;
+                         });
     if (is_word && !text) return "a string is needed";
     return set_rule_word(rule, key, text.value_or(""));  // or says which words there are
 }

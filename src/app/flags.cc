@@ -79,7 +79,8 @@ std::string words_of_rules() {
         words += std::string("\n  ") + right.name + "=" + std::string(who_words) + "  " +
                  right.help + " [see docs/OPERATIONS.md]";
     }
-    return words + "\n  policy=gap|close  as --slow-policy, which holds where it is not given";
+    return words + "\n  policy=gap|close  as --slow-policy, which holds where it is not given" +
+           "\n  seal=NAME  payloads are encrypted with the key of this name (--seal-keys-file)";
 }
 
 // A line is a rule: that is how several of them fit into one variable of the environment. They

@@ -14,6 +14,7 @@
 
 #include "app/flags.h"
 #include "app/key_file.h"
+#include "app/seal_keys_file.h"
 #include "app/token_commands.h"
 
 namespace {
@@ -38,7 +39,8 @@ constexpr timespec ticket_keys_time{.tv_sec = 4L * 60 * 60, .tv_nsec = 0};
 
 // There is something to read again.
 bool has_files(const ringcast::Config& config) {
-    return config.auth_alg != ringcast::TokenAlgorithm::none || !config.tls_listen.empty();
+    return config.auth_alg != ringcast::TokenAlgorithm::none || !config.tls_listen.empty() ||
+           !config.seal_keys_file.empty();
 }
 
 // On SIGHUP. What is not good changes nothing.
@@ -83,6 +85,23 @@ void read_certificates_again(const ringcast::Config& config,
     }
 }
 
+// The keys of sealed topics, again.
+void read_seal_keys_again(const ringcast::Config& config,
+                          ringcast::Server& server,
+                          spdlog::logger& logger) {
+    if (config.seal_keys_file.empty()) return;
+    ringcast::SealKeys keys;
+    std::string problem = ringcast::app::read_seal_keys(config.seal_keys_file, keys);
+    if (problem.empty() && !server.set_seal_keys(keys, problem).ok()) {
+        problem = "--seal-keys-file " + config.seal_keys_file + ": " + problem;
+    }
+    if (problem.empty()) {
+        logger.info("seal keys: {} keys are in use", keys.size());
+    } else {
+        logger.error("{}: the keys of before stay in use", problem);
+    }
+}
+
 // Until a signal asks for the end: which one.
 int wait_for_end(const ringcast::Config& config,
                  const sigset_t& signals,
@@ -93,6 +112,7 @@ int wait_for_end(const ringcast::Config& config,
         if (number == SIGHUP) {
             read_certificates_again(config, server, logger);
             read_keys_again(config, server, logger);
+            read_seal_keys_again(config, server, logger);
         } else if (number > 0) {
             return number;
         } else if (errno == EAGAIN) {
@@ -121,13 +141,20 @@ int serve(ringcast::Config config) {
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
 
     std::string error;
-    if (has_files(config)) error = ringcast::app::read_keys(config, config.auth_keys);
+    if (config.auth_alg != ringcast::TokenAlgorithm::none) {
+        error = ringcast::app::read_keys(config, config.auth_keys);
+    }
+    ringcast::SealKeys seal_keys;
+    if (error.empty() && !config.seal_keys_file.empty()) {
+        error = ringcast::app::read_seal_keys(config.seal_keys_file, seal_keys);
+    }
     std::unique_ptr<ringcast::Server> server;
     if (error.empty()) {
-        server =
-            ringcast::Server::create(config, {.write = &write_log, .context = logger.get()}, error);
+        server = ringcast::Server::create(
+            config, {.write = &write_log, .context = logger.get()}, error, seal_keys);
     }
     ringcast::wipe(config.auth_keys);
+    seal_keys.clear();
     if (server == nullptr) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;

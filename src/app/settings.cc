@@ -98,6 +98,10 @@ bool set_auth_audience(Config& config, std::string_view text) {
     return !text.empty();
 }
 
+bool set_seal_keys_file(Config& config, std::string_view text) {
+    return set_file(config.seal_keys_file, text);
+}
+
 std::string set_number(Config& config, const NumberFlag& flag, std::string_view text) {
     std::uint64_t number = 0;
     const bool good =

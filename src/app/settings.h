@@ -39,6 +39,7 @@ struct WordFlag {
 [[nodiscard]] bool set_auth_jwks_file(Config& config, std::string_view text);
 [[nodiscard]] bool set_auth_issuer(Config& config, std::string_view text);
 [[nodiscard]] bool set_auth_audience(Config& config, std::string_view text);
+[[nodiscard]] bool set_seal_keys_file(Config& config, std::string_view text);
 
 inline constexpr std::array<ListFlag, 7> list_flags{{
     {"listen",
@@ -95,7 +96,7 @@ inline constexpr std::array<WordFlag, 5> auth_flags{{
     {"auth-audience", &set_auth_audience, false, "TEXT", "aud that they must have [any]"},
 }};
 
-inline constexpr std::array<WordFlag, 7> word_flags{{
+inline constexpr std::array<WordFlag, 8> word_flags{{
     {"io",
      &set_io,
      false,
@@ -132,6 +133,12 @@ inline constexpr std::array<WordFlag, 7> word_flags{{
      "auto|off|on",
      "what the process gives up before it serves: files, programs, new connections; auto: as far "
      "as the kernel can, on: or it does not start [auto]"},
+    {"seal-keys-file",
+     &set_seal_keys_file,
+     false,
+     "FILE",
+     "keys of topics whose rule says seal, NAME ID KEY a line; nobody else may read it; read again "
+     "on SIGHUP [none]"},
 }};
 
 // Each sets one thing; what it returns is empty, or says what was given and what is allowed.

@@ -198,6 +198,14 @@ std::string check_auth(const Config& config) {
     return {};
 }
 
+std::string check_seal(const Config& config) {
+    for (const TopicRule& rule : config.topic) {
+        if (rule.seal.empty() || !config.seal_keys_file.empty()) continue;
+        return "--topic: '" + rule.pattern + "': seal needs --seal-keys-file FILE";
+    }
+    return {};
+}
+
 // What no single field can know.
 std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
@@ -281,6 +289,7 @@ std::string check(const Config& config) noexcept {
     if (problem.empty()) problem = check_topics(config);
     if (problem.empty()) problem = check_store(config);
     if (problem.empty()) problem = check_auth(config);
+    if (problem.empty()) problem = check_seal(config);
     return problem.empty() ? check_together(config) : problem;
 }
 

@@ -14,7 +14,8 @@ namespace {
 [[nodiscard]] std::vector<std::string> files_read_again(const Config& config) {
     std::vector<std::string> files = config.tls_cert;
     files.insert(files.end(), config.tls_key.begin(), config.tls_key.end());
-    for (const std::string& file : {config.auth_key_file, config.auth_jwks_file}) {
+    for (const std::string& file :
+         {config.auth_key_file, config.auth_jwks_file, config.seal_keys_file}) {
         if (!file.empty()) files.push_back(file);
     }
     return files;

@@ -476,6 +476,7 @@ std::uint32_t Hub::receive(const Mail& mail) noexcept {
         case MailKind::finished:
         case MailKind::policy:
         case MailKind::keys:
+        case MailKind::seal_keys:
             break;
     }
     RC_CHECK(false);

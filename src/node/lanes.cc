@@ -95,7 +95,7 @@ bool Lanes::append_keyed(feed::Topic& topic, const feed::CompactLog::Record& rec
 // Whatever must not be compressed is kept from it here: what is compressed shows by its size what
 // is in it, also to who cannot read it.
 bool Lanes::may_compress(const feed::Topic& topic) const noexcept {
-    return config_.compression && !rule_of(topic).uncompressed;
+    return config_.compression && !rule_of(topic).uncompressed && rule_of(topic).seal.empty();
 }
 
 void Lanes::read_packed(const feed::Topic& topic, LaneKind kind, std::uint32_t row) noexcept {

@@ -124,11 +124,19 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     });
 }
 
+[[nodiscard]] bool any_sealed(const Config& config) noexcept {
+    return std::any_of(config.topic.begin(), config.topic.end(), [](const TopicRule& rule) {
+        return !rule.seal.empty();
+    });
+}
+
 // Of a shard: a batch under way and one that is collected, each with a record that is larger than
 // all; and once more what a batch becomes when it is committed, for its readers on other shards.
+// Where topics are sealed, once more: the batch under way has its boxes beside its payloads.
 [[nodiscard]] std::uint64_t waiting_bytes(const Config& config) noexcept {
     const Durable::Limits limits;
-    return 3 * (limits.bytes + config.message_max + limits.records * pending_bytes);
+    const std::uint64_t copies = any_sealed(config) ? 4 : 3;
+    return copies * (limits.bytes + config.message_max + limits.records * pending_bytes);
 }
 
 [[nodiscard]] std::vector<MemoryRow> fixed_rows(const Config& config,
@@ -156,6 +164,9 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                               std::max(config.tls_handshakes_max, shards),
                               tls_handshake_bytes,
                               "tls-handshakes-max"));
+    }
+    if (any_sealed(config)) {
+        rows.push_back(row_of("sealing", shards, config.message_max + kib, "message-max"));
     }
     if (any_durable(config)) {
         rows.push_back(
@@ -192,7 +203,8 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     const std::uint64_t message =
         (config.compression ? compressed_size_max(config.message_max) : config.message_max) +
         wire::control_payload_max + wire::payload_padding;
-    // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer.
+    // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer,
+    // be it binary or sealed; what else is in a sealed one is less than the 2 KiB.
     const std::uint64_t answer =
         std::max<std::uint64_t>(config.message_max * 4 / 3, history_size_max + 2 * kib);
     const std::uint64_t outbox = std::bit_ceil(config.outbox_max + answer + 2 * kib);

@@ -25,8 +25,8 @@
 // wait for credit that just these requests use up.
 //
 // post() may be called by the thread of shard `from` only, and by a worker that answers that shard
-// in its own name (`finished`), or whoever tells it something so (`policy`, `keys`); the rest by
-// the owner of the box only.
+// in its own name (`finished`), or whoever tells it something so (`policy`, `keys`, `seal_keys`);
+// the rest by the owner of the box only.
 
 #include <array>
 #include <atomic>
@@ -36,6 +36,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "ringcast/seal_keys.h"
 
 #include "base/bytes.h"
 #include "base/mpsc.h"
@@ -99,6 +101,7 @@ enum class MailKind : std::uint8_t {
     finished,         // from a worker: what this shard had it do is done
     policy,           // from whoever runs the server: node/slow_policies.h
     keys,             // ... of tokens, from now on
+    seal_keys,        // ... and: node/sealer.h
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -127,6 +130,7 @@ enum class Channel : std::uint8_t { request, news };
         case MailKind::missed:
         case MailKind::policy:
         case MailKind::keys:
+        case MailKind::seal_keys:
         case MailKind::settled:
         case MailKind::counters:
         case MailKind::answer:
@@ -163,6 +167,7 @@ struct Mail : MpscNode {
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
     Parcel bytes[2];                            // one per lane; started: history; listed: names
     std::unique_ptr<Job> job;                   // finished
+    std::unique_ptr<SealKeys> seal_keys;        // seal_keys
     std::vector<Owed> owed;                     // park, resume
     std::vector<Missed> missed;                 // missed
 };

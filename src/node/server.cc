@@ -7,6 +7,7 @@
 #include <cstring>
 #include <latch>
 #include <optional>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "node/mesh.h"
 #include "node/quotas.h"
 #include "node/restore.h"
+#include "node/sealer.h"
 #include "node/shard.h"
 #include "node/slow_policies.h"
 #include "node/storage.h"
@@ -101,9 +103,11 @@ struct Server::Impl {
     std::optional<wire::TlsContext> tls;  // what new connections get; none: no TLS
     std::uint64_t hash_seed = 0;
     wire::TokenKey token_key{};
-    std::uint32_t connections_max = 0;  // of all shards together
-    std::uint32_t table_size = 0;       // of one shard at most
-    std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
+    SealKeys seal_keys;
+    std::vector<wire::SealSalt> seal_salts;  // one for each shard, of this life alone
+    std::uint32_t connections_max = 0;       // of all shards together
+    std::uint32_t table_size = 0;            // of one shard at most
+    std::size_t arena_size = 0;              // of one shard's logs: what a buddy allocator can use
     node::MemoryPlan memory_plan;
     std::unique_ptr<node::Quotas> quotas;
     node::Confinement confinement{config};
@@ -157,6 +161,13 @@ bool Server::Impl::plan(std::string& error) noexcept {
         }
     }
     hash_seed = hash;
+    seal_salts.resize(config.shards);
+    const auto salted =
+        io::fill_entropy(std::as_writable_bytes(std::span(seal_salts.data(), seal_salts.size())));
+    if (!salted.ok()) {
+        error = describe("getrandom", salted.error());
+        return false;
+    }
     return plan_connections(error);
 }
 
@@ -406,6 +417,8 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .token_key = token_key,
                                  .storage = storage.get(),
                                  .quotas = quotas.get(),
+                                 .seal_salt = seal_salts[index],
+                                 .seal_keys = seal_keys.empty() ? nullptr : &seal_keys,
                                  .log = log};
     auto reactor =
         io::make_reactor(backend_of(config.io),
@@ -435,13 +448,19 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
 
 std::unique_ptr<Server> Server::create(const Config& config,
                                        LogSink log,
-                                       std::string& error) noexcept {
+                                       std::string& error,
+                                       const SealKeys& keys) noexcept {
     error = check(config);
     if (error.empty() && config.auth_alg != TokenAlgorithm::none) {
         error = check_keys(config.auth_alg, config.auth_keys);
         if (!error.empty()) error = "--auth-alg: " + error;
     }
     if (!error.empty()) return nullptr;
+    error = node::check_seal_keys(config, keys);
+    if (!error.empty()) {
+        error = "--topic: " + error + " in --seal-keys-file";
+        return nullptr;
+    }
     auto impl = std::make_unique<Impl>();
     impl->config = config;
     if (config.dev) {  // behind the operator's own
@@ -449,6 +468,7 @@ std::unique_ptr<Server> Server::create(const Config& config,
         impl->config.topic.push_back(node::demo_rule());
     }
     impl->log = log;
+    impl->seal_keys = keys;
     if (!impl->load_tls(error) || !impl->plan(error)) return nullptr;
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
                                               impl->memory_plan.mail_max);
@@ -550,6 +570,20 @@ Result<Done> Server::reload_keys(std::string_view keys, std::string& error) noex
     error = check_keys(impl.config.auth_alg, keys);
     if (!error.empty()) return Error{.code = Errc::bad_request};
     node::post_keys(*impl.mesh, keys);
+    return Done{};
+}
+
+Result<Done> Server::set_seal_keys(const SealKeys& keys, std::string& error) noexcept {
+    Impl& impl = *impl_;
+    if (finished()) {
+        error = "the server has ended";
+        return Error{.code = Errc::closed};
+    }
+    error = node::check_seal_keys(impl.config, keys);
+    if (error.empty()) error = node::check_seal_change(impl.seal_keys, keys);
+    if (!error.empty()) return Error{.code = Errc::bad_request};
+    impl.seal_keys = keys;
+    node::post_seal_keys(*impl.mesh, keys);
     return Done{};
 }
 

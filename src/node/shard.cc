@@ -103,15 +103,20 @@ Shard::Shard(const Config& config,
     wipe(config_.auth_keys);
     reactor_->set_handler(*this);
     mesh_.attach(setup.index, *reactor_);
+    hub_.home().sealer().set_salt(setup.seal_salt);
+    if (setup.seal_keys != nullptr) hub_.home().sealer().set_keys(*setup.seal_keys);
     arm(sweep_timer, sweep_interval);
-    if (config_.dev) {
-        if (setup.index == 0) {
-            host_feed_ = std::make_unique<HostFeed>(mesh.shard_count(), *reactor_, hub_);
-            demo_feed_ = std::make_unique<DemoFeed>(*reactor_, hub_);
-            arm(demo_timer, demo_feed_interval);
-        }
-        arm(feed_timer, host_feed_interval);
+    if (config_.dev) begin_feeds();
+}
+
+void Shard::begin_feeds() noexcept {
+    RC_CHECK(config_.dev);
+    if (setup_.index == 0) {
+        host_feed_ = std::make_unique<HostFeed>(mesh_.shard_count(), *reactor_, hub_);
+        demo_feed_ = std::make_unique<DemoFeed>(*reactor_, hub_);
+        arm(demo_timer, demo_feed_interval);
     }
+    arm(feed_timer, host_feed_interval);
 }
 
 Shard::~Shard() {
@@ -336,6 +341,9 @@ std::uint32_t Shard::on_mail(Mail& mail) noexcept {
         case MailKind::keys:
             auth_.set_keys(mail.name);
             wipe(mail.name);
+            break;
+        case MailKind::seal_keys:
+            hub_.home().sealer().set_keys(*mail.seal_keys);
             break;
         case MailKind::counters:
             if (host_feed_ == nullptr) break;

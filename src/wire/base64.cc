@@ -12,6 +12,9 @@ namespace {
 constexpr std::string_view alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+constexpr std::string_view url_alphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 // Of a character of the URL alphabet; 64 of any other.
 constexpr std::uint32_t url_digit(char c) noexcept {
     if (c >= 'A' && c <= 'Z') return static_cast<std::uint32_t>(c - 'A');
@@ -20,28 +23,41 @@ constexpr std::uint32_t url_digit(char c) noexcept {
     return c == '-' ? 62 : c == '_' ? 63 : 64;
 }
 
-}  // namespace
-
-void base64_encode(char* out, Bytes bytes) noexcept {
-    RC_CHECK(out != nullptr || bytes.empty());
+// All whole groups of three bytes, and what is left of them by two or three digits. Returns where
+// it ends.
+char* encode(char* out, Bytes bytes, std::string_view digits) noexcept {
     std::size_t at = 0;
     for (; at + 3 <= bytes.size(); at += 3) {
         const std::uint32_t group = (std::to_integer<std::uint32_t>(bytes[at]) << 16) |
                                     (std::to_integer<std::uint32_t>(bytes[at + 1]) << 8) |
                                     std::to_integer<std::uint32_t>(bytes[at + 2]);
-        *out++ = alphabet[group >> 18];
-        *out++ = alphabet[(group >> 12) & 63];
-        *out++ = alphabet[(group >> 6) & 63];
-        *out++ = alphabet[group & 63];
+        *out++ = digits[group >> 18];
+        *out++ = digits[(group >> 12) & 63];
+        *out++ = digits[(group >> 6) & 63];
+        *out++ = digits[group & 63];
     }
     const std::size_t left = bytes.size() - at;
-    if (left == 0) return;
+    if (left == 0) return out;
     std::uint32_t group = std::to_integer<std::uint32_t>(bytes[at]) << 16;
     if (left == 2) group |= std::to_integer<std::uint32_t>(bytes[at + 1]) << 8;
-    *out++ = alphabet[group >> 18];
-    *out++ = alphabet[(group >> 12) & 63];
-    *out++ = left == 2 ? alphabet[(group >> 6) & 63] : '=';
-    *out++ = '=';
+    *out++ = digits[group >> 18];
+    *out++ = digits[(group >> 12) & 63];
+    if (left == 2) *out++ = digits[(group >> 6) & 63];
+    return out;
+}
+
+}  // namespace
+
+void base64_encode(char* out, Bytes bytes) noexcept {
+    RC_CHECK(out != nullptr || bytes.empty());
+    char* const end = out + base64_size(bytes.size());
+    std::fill(encode(out, bytes, alphabet), end, '=');
+}
+
+void base64url_encode(char* out, Bytes bytes) noexcept {
+    RC_CHECK(out != nullptr || bytes.empty());
+    const char* end = encode(out, bytes, url_alphabet);
+    RC_CHECK(end == out + base64url_size(bytes.size()));
 }
 
 bool base64_is_of_size(std::string_view text, std::size_t size) noexcept {
@@ -54,11 +70,8 @@ bool base64_is_of_size(std::string_view text, std::size_t size) noexcept {
 }
 
 std::string base64url_encode(std::string_view bytes) noexcept {
-    std::string text(base64_size(bytes.size()), '=');
-    base64_encode(text.data(), as_bytes(bytes));
-    text.resize((bytes.size() * 4 + 2) / 3);
-    std::replace(text.begin(), text.end(), '+', '-');
-    std::replace(text.begin(), text.end(), '/', '_');
+    std::string text(base64url_size(bytes.size()), '\0');
+    base64url_encode(text.data(), as_bytes(bytes));
     return text;
 }
 

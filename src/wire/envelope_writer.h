@@ -25,7 +25,7 @@ namespace ringcast::wire {
 
 // A payload in the form that PayloadForm says.
 struct JsonPayload {
-    Bytes bytes{};  // json: the JSON text; text: UTF-8; base64: anything
+    Bytes bytes{};  // json: the JSON text; text: UTF-8; base64: anything; sealed: a box
     PayloadForm form = PayloadForm::json;
 };
 
@@ -39,6 +39,17 @@ struct DataUpdate {
     std::string_view key{};
     bool ack_required = false;
     JsonPayload payload{};
+};
+
+// What a reader without envelopes gets of a sealed record, so all that it needs to open it:
+// {"sealed":{"v":1,"alg":"A256GCM","kid":I,"topic":T,"epoch":"0123456789abcdef","offset":N,"key":K,
+//  "data":D}}, and "key" only where there is one.
+struct SealedMessage {
+    Bytes box{};
+    std::string_view topic{};
+    std::uint64_t epoch = 0;
+    std::uint64_t offset = 0;
+    std::string_view key{};
 };
 
 struct Limits {
@@ -181,8 +192,8 @@ struct Gap {
 
 // What the server says: the structs above that are a whole message.
 template <typename T>
-concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
-    std::same_as<T, Subscribed> || std::same_as<T, PatternSubscribed> ||
+concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, SealedMessage> ||
+    std::same_as<T, Welcome> || std::same_as<T, Subscribed> || std::same_as<T, PatternSubscribed> ||
     std::same_as<T, Unsubscribed> || std::same_as<T, Ack> || std::same_as<T, Pong> ||
     std::same_as<T, ErrorReply> || std::same_as<T, Gap> || std::same_as<T, Expired> ||
     std::same_as<T, History> || std::same_as<T, Presence> || std::same_as<T, PresenceUpdate>;

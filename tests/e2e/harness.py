@@ -61,6 +61,7 @@ FLAGS = {
     'ping_interval': '--ping-interval',
     'proxy_protocol': '--proxy-protocol',
     'sandbox': '--sandbox',
+    'seal_keys_file': '--seal-keys-file',
     'session_time': '--session-time',
     'store': '--store',
     'store_size_max': '--store-size-max',

@@ -1,6 +1,7 @@
 // The client package (web/client) over npm ws, driven by lines of JSON: what to do comes on stdin,
 // what happened goes to stdout.
 //   node package_client.mjs URL [options of connect as JSON]      RINGCAST_CLIENT: its ringcast.js
+//        and "sealed": {"keys": {}, "required": true} for the module beside it
 //   in:  arrays of {"subscribe": filter, "options": {}, "failures": N} {"unsubscribe": filter}
 //        {"publish": topic, "payload": P, "options": {}} {"history": topic, "options": {}}
 //        {"drop": true} {"close": true}
@@ -23,13 +24,19 @@ class Socket extends WebSocket {
   }
 }
 
-const { tokens, ...others } = JSON.parse(options);
+const { tokens, sealed: sealing, ...others } = JSON.parse(options);
 let give;
 const token = tokens && (() => new Promise((resolve) => {
   give = resolve;
   say("token");
 }));
-const client = connect(url, { WebSocket: Socket, token, ...others });
+let Outer = Socket;
+if (sealing) {
+  const { sealed } = await import(process.env.RINGCAST_CLIENT.replace(/[^/]*$/, "sealed.js"));
+  const required = sealing.required ? () => true : undefined;
+  Outer = sealed({ keys: sealing.keys, WebSocket: Socket, ...required && { required } });
+}
+const client = connect(url, { WebSocket: Outer, token, ...others });
 const subscriptions = new Map();
 client.on("state", (state) => say("state", state));
 client.on("error", ({ code, topic }) => say("error", { code, topic }));

@@ -45,6 +45,7 @@ toml::table written(const TopicRule& rule) {
         if (rule.*right.member) put(table, right.name, std::string(name_of(*(rule.*right.member))));
     }
     if (rule.policy) put(table, "policy", rule.policy == SlowPolicy::gap ? "gap" : "close");
+    if (!rule.seal.empty()) put(table, "seal", rule.seal);
     return table;
 }
 
@@ -74,6 +75,8 @@ std::string written(const Config& config) {
                                      std::pair{"auth-audience", &config.auth_audience}}) {
         if (!text->empty()) put(table, name, *text);
     }
+    if (!config.store.empty()) put(table, "store", config.store);
+    if (!config.seal_keys_file.empty()) put(table, "seal-keys-file", config.seal_keys_file);
     put(table, "slow-policy", config.slow_policy == SlowPolicy::gap ? "gap" : "close");
     put(table,
         "io",

@@ -104,6 +104,10 @@ std::vector<std::string> written(const Config& config) {
                                      std::pair{"--auth-audience=", &config.auth_audience}}) {
         if (!text->empty()) words.push_back(name + *text);
     }
+    if (!config.store.empty()) words.push_back("--store=" + config.store);
+    if (!config.seal_keys_file.empty()) {
+        words.push_back("--seal-keys-file=" + config.seal_keys_file);
+    }
     words.push_back(std::string("--io=") + (config.io == Io::uring   ? "uring"
                                             : config.io == Io::epoll ? "epoll"
                                                                      : "auto"));

@@ -67,7 +67,8 @@ class Cluster {
                      std::uint32_t connections_max = 200,
                      std::size_t arena_size = 1024 * 1024,
                      const Storage* storage = nullptr,
-                     const LogSink& log = {})
+                     const LogSink& log = {},
+                     const SealKeys* seal_keys = nullptr)
         : hash_seed(seed),
           random(seed),
           mesh(shard_count, config.mail_max),
@@ -88,6 +89,7 @@ class Cluster {
                                                                 .arena_size = arena_size,
                                                                 .storage = storage,
                                                                 .quotas = &quotas,
+                                                                .seal_keys = seal_keys,
                                                                 .log = log},
                                                      mesh,
                                                      std::move(memory).value(),

@@ -309,3 +309,17 @@ TEST_CASE("config: tokens have their keys, and nobody is anonymous by oversight"
     config.auth_alg = TokenAlgorithm::none;
     CHECK(check(config) == "--topic: 'a': subscribe-by=user needs --auth-alg");
 }
+
+TEST_CASE("config: a sealed rule needs a file of keys, and a name that may be in it") {
+    Config config;
+    TopicRule rule;
+    rule.pattern = "a.>";
+    rule.seal = "k";
+    config.topic = {rule};
+    CHECK(check(config) == "--topic: 'a.>': seal needs --seal-keys-file FILE");
+    config.seal_keys_file = "keys";
+    CHECK(check(config).empty());
+    config.topic.front().seal = "k k";
+    CHECK(check(config) ==
+          "--topic: 'a.>': 'seal=k k' is not allowed: seal=the name of a key in --seal-keys-file");
+}

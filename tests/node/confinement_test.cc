@@ -44,7 +44,8 @@ TEST_CASE("confinement: what SIGHUP reads again stays to be read") {
     config.tls_key = {"/keys/a.pem", "/keys/b.pem"};
     config.auth_key_file = "/secrets/hmac";
     config.auth_jwks_file = "jwks.json";
-    for (const char* folder : {"/certs", "/keys", "/secrets", "."}) {
+    config.seal_keys_file = "/seals/keys";
+    for (const char* folder : {"/certs", "/keys", "/secrets", "/seals", "."}) {
         CHECK(has(paths_needed(config), folder, io::PathUse::read));
     }
 }

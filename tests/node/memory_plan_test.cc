@@ -211,3 +211,16 @@ TEST_CASE("memory plan: every place of a client may be a pattern, which every ho
         CHECK(row->bytes > 10 * 7 * (shards + 1) * config.topic_name_max);
     }
 }
+
+TEST_CASE("memory plan: room for sealing is set aside where a rule says seal") {
+    Config config = with_shards(2);
+    TopicRule rule;
+    rule.pattern = "a";
+    rule.durable = true;
+    config.topic = {rule};
+    const MemoryPlan plain = plan_of(config, 8 * units::gib);
+    config.topic.front().seal = "k";
+    const MemoryPlan sealed = plan_of(config, 8 * units::gib);
+    const std::uint64_t boxes = Durable::Limits().bytes + config.message_max;
+    CHECK(sealed.fixed_size >= plain.fixed_size + 2 * (boxes + config.message_max));
+}

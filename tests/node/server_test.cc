@@ -339,3 +339,29 @@ TEST_CASE("server: a policy is set while it runs, refused where it cannot be, an
     CHECK(server->set_policy("chat.>", "gap", error).error().code == Errc::closed);
     CHECK(error == "the server has ended");
 }
+
+TEST_CASE("server: keys of sealed topics are there at start, and change if the new ones will do") {
+    Config config = small_config(Io::epoll, 2);
+    TopicRule rule;
+    rule.pattern = "s";
+    rule.seal = "k";
+    config.topic = {rule};
+    config.seal_keys_file = "given here";
+    std::string error;
+    CHECK(Server::create(config, {}, error) == nullptr);
+    CHECK(error == "--topic: 's': seal=k: there is no key of this name in --seal-keys-file");
+    SealKeys keys{{.name = "k", .id = "1", .secret = {}}};
+    const auto server = Server::create(config, {}, error, keys);
+    REQUIRE_MESSAGE(server != nullptr, error);
+    CHECK(server->set_seal_keys(keys, error).ok());
+    keys.front().secret.bytes[3] = std::byte{1};
+    CHECK(server->set_seal_keys(keys, error).error().code == Errc::bad_request);
+    CHECK(error == "id 1 is another key than before: give it another id");
+    keys.front().id = "2";
+    CHECK(server->set_seal_keys(keys, error).ok());
+    CHECK(error.empty());
+    CHECK(server->set_seal_keys({}, error).error().code == Errc::bad_request);
+    server->stop();
+    server->join();
+    CHECK(server->set_seal_keys(keys, error).error().code == Errc::closed);
+}

@@ -52,6 +52,7 @@ TopicRule drawn(Random& random) {
         const std::uint64_t who = random.below(5);
         if (who < 4) rule.*right.member = static_cast<Who>(who);
     }
+    if (random.below(2) == 0) rule.seal = "Key_1.a-b";
     return rule;
 }
 
@@ -65,7 +66,7 @@ bool same(const TopicRule& a, const TopicRule& b) {
     for (const RuleRight& right : rule_rights) {
         if (a.*right.member != b.*right.member) return false;
     }
-    return a.pattern == b.pattern && a.policy == b.policy;
+    return a.pattern == b.pattern && a.policy == b.policy && a.seal == b.seal;
 }
 
 }  // namespace
@@ -110,8 +111,8 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
         "presence-max=, keyed, "
         "presence, durable, uncompressed, subscribe-by=, publish-by=, presence-by=, history-by=, "
-        "policy=";
-    for (const Row& row : std::array<Row, 23>{{
+        "policy=, seal=";
+    for (const Row& row : std::array<Row, 25>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},
              {": keyed", "'': a pattern has 1 to 255 bytes"},
@@ -130,6 +131,8 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
              {"a: policy", "'policy=' is not allowed: policy=gap|close"},
              {"a: policy=drop", "'policy=drop' is not allowed: policy=gap|close"},
              {"a: keyed, keyed", "'keyed' is there twice"},
+             {"a: seal", "'seal=' is not allowed: seal=the name of a key in --seal-keys-file"},
+             {"a: seal=b/c", "'seal=b/c' is not allowed: seal=the name of a key"},
              {"a: keyed, history=5", "history is not for keyed"},
              {"a: history-age=5s", "history-age needs history"},
              {"a: keys-max=5", "keys-max needs keyed"},

@@ -178,3 +178,10 @@ TEST_CASE("flags: of the readers of a keyed topic some are fast, and what is kep
     CHECK(parsed({"bench", "keyed", "-r", "max"}).exit_code == exit_usage);
     CHECK(parsed({"bench", "keyed", "--keys", "0"}).exit_code == exit_usage);
 }
+
+TEST_CASE("flags: a key file is for payloads, not for whole envelopes") {
+    CHECK(parsed({"sub", "t", "--key-file", "k"}).options.talk.key_file == "k");
+    const Flags both = parsed({"sub", "t", "--key-file", "k", "--json"});
+    CHECK(both.exit_code == exit_usage);
+    CHECK(both.message.find("--json") != std::string::npos);
+}

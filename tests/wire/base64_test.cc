@@ -58,3 +58,22 @@ TEST_CASE("base64url: of some bytes there is one form, and nothing else is read"
         CHECK_FALSE(base64url_decode(bad, read));
     }
 }
+
+TEST_CASE("base64url: another alphabet, and no padding") {
+    struct Row {
+        std::string_view plain;
+        std::string_view encoded;
+    };
+    using std::string_view_literals::operator""sv;
+    for (const Row& row : {Row{"", ""},
+                           {"f", "Zg"},
+                           {"fo", "Zm8"},
+                           {"foo", "Zm9v"},
+                           {"\xfb\xff\xfe"sv, "-__-"},
+                           {"\x00\xff"sv, "AP8"}}) {
+        CAPTURE(row.encoded);
+        std::string out(base64url_size(row.plain.size()), '?');
+        base64url_encode(out.data(), as_bytes(row.plain));
+        CHECK(out == row.encoded);
+    }
+}
