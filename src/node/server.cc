@@ -416,9 +416,9 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .arena_size = arena_size,
                                  .token_key = token_key,
                                  .storage = storage.get(),
-                                 .quotas = quotas.get(),
                                  .seal_salt = seal_salts[index],
                                  .seal_keys = seal_keys.empty() ? nullptr : &seal_keys,
+                                 .quotas = quotas.get(),
                                  .log = log};
     auto reactor =
         io::make_reactor(backend_of(config.io),
