@@ -30,6 +30,7 @@ enum class PathUse : std::uint8_t {
 struct SandboxPath {
     std::string path;
     PathUse use = PathUse::read;
+    bool later = false;  // opened when the server is up, too: restrict_calls() must be told
 };
 
 // Becomes this user, with his group and no other, for good. not_found: there is no such user;

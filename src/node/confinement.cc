@@ -1,5 +1,6 @@
 #include "node/confinement.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -29,8 +30,8 @@ std::vector<io::SandboxPath> paths_needed(const Config& config) noexcept {
                                        {"/proc/sys/kernel/io_uring_disabled", io::PathUse::read}};
     if (!config.store.empty()) {
         // SQLite makes and removes files beside its own, and draws its chance from a device.
-        paths.push_back({folder_of(config.store), io::PathUse::replace});
-        paths.push_back({"/dev/urandom", io::PathUse::read});
+        paths.push_back({folder_of(config.store), io::PathUse::replace, true});
+        paths.push_back({"/dev/urandom", io::PathUse::read, true});
     }
     if (config.dev) paths.push_back({"/proc", io::PathUse::read});  // the host.* topics
     return paths;
@@ -88,8 +89,11 @@ bool Confinement::finish(bool uring, std::string& error) noexcept {
     }
     if (!wanted_) return true;
     if (uring) has("rings with " + std::to_string(io::uring_operations().size()) + " operations");
-    // With Landlock or without: what is on the list may be opened again.
-    auto calls = io::restrict_calls(!config_.store.empty());
+    // Which files they are, Landlock says, if it is there.
+    const std::vector<io::SandboxPath> paths = paths_needed(config_);
+    const bool files = std::any_of(
+        paths.begin(), paths.end(), [](const io::SandboxPath& path) { return path.later; });
+    auto calls = io::restrict_calls(files);
     if (!calls.ok()) return lacks("seccomp", calls.error(), error);
     has("seccomp with " + std::to_string(calls.value()) + " calls");
     return true;
