@@ -176,7 +176,7 @@ inline constexpr std::array<NumberFlag, 44> number_flags{{
      0,
      16'000'000,
      "clients that have not shaken hands, or not said who they are, at a time; past it the oldest "
-     "is cut; 0 = half of --connections-max, 1024 at least"},
+     "is cut; 0 = half of --connections-max, 4096 at least"},
     {"pending-per-address",
      &Config::pending_per_address,
      Unit::count,

@@ -31,6 +31,7 @@ enum class PathUse : std::uint8_t {
 struct SandboxPath {
     std::string path;
     PathUse use = PathUse::read;
+    bool later = false;  // opened when the server is up, too: restrict_calls() must be told
 };
 
 // The folder of a file; where the file is a link, that of what it leads to, too (certificates that

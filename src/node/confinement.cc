@@ -1,5 +1,6 @@
 #include "node/confinement.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -35,14 +36,14 @@ std::vector<io::SandboxPath> paths_needed(const Config& config) noexcept {
                                        {"/proc/sys/kernel/io_uring_disabled", io::PathUse::read}};
     if (!config.store.empty()) {
         // SQLite makes and removes files beside its own, and draws its chance from a device.
-        paths.push_back({io::folders_of(config.store).front(), io::PathUse::replace});
-        paths.push_back({"/dev/urandom", io::PathUse::read});
+        paths.push_back({io::folders_of(config.store).front(), io::PathUse::replace, true});
+        paths.push_back({"/dev/urandom", io::PathUse::read, true});
     }
     if (config.dev) paths.push_back({"/proc", io::PathUse::read});  // the host.* topics
     // Folders, since such a file is mostly replaced by another one.
     for (const std::string& file : files_read_again(config)) {
         for (std::string& folder : io::folders_of(file)) {
-            paths.push_back({std::move(folder), io::PathUse::read});
+            paths.push_back({std::move(folder), io::PathUse::read, true});
         }
     }
     return paths;
@@ -100,8 +101,11 @@ bool Confinement::finish(bool uring, std::string& error) noexcept {
     }
     if (!wanted_) return true;
     if (uring) has("rings with " + std::to_string(io::uring_operations().size()) + " operations");
-    // With Landlock or without: what is on the list may be opened again.
-    auto calls = io::restrict_calls(!config_.store.empty() || !files_read_again(config_).empty());
+    // Which files they are, Landlock says, if it is there.
+    const std::vector<io::SandboxPath> paths = paths_needed(config_);
+    const bool files = std::any_of(
+        paths.begin(), paths.end(), [](const io::SandboxPath& path) { return path.later; });
+    auto calls = io::restrict_calls(files);
     if (!calls.ok()) return lacks("seccomp", calls.error(), error);
     has("seccomp with " + std::to_string(calls.value()) + " calls");
     return true;

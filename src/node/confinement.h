@@ -5,8 +5,8 @@
 // are started from then on), then each shard makes its ring, restricted, and at last, when all
 // threads are there and before anybody is accepted, system calls (seccomp).
 //
-// What the server still needs of the file system while it runs is listed in paths_needed(): whoever
-// adds something that is read again, or written, adds it there.
+// What the server still needs of the file system from then on is listed in paths_needed(): whoever
+// adds something that is read again, or written, adds it there, `later` if that is when it is up.
 //
 // The thread that makes the server owns it.
 
@@ -37,8 +37,8 @@ class Confinement {
 
     // For the log: what is on, or why it is not.
     [[nodiscard]] std::string line() const noexcept;
-    // It runs as root, and nobody said whom to become.
-    [[nodiscard]] bool stays_root() const noexcept { return io::is_root(); }
+    // It runs as root, though it has a sandbox, and nobody said whom to become.
+    [[nodiscard]] bool stays_root() const noexcept { return wanted_ && io::is_root(); }
     // After finish(), with --sandbox-selftest: a table; true if all is as it should be.
     [[nodiscard]] bool selftest(std::string& table) noexcept;
 

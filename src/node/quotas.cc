@@ -6,7 +6,7 @@ namespace ringcast::node {
 
 namespace {
 
-constexpr std::uint64_t pending_least = 1024;
+constexpr std::uint64_t pending_least = 4096;  // what a backlog may bring at once
 
 }  // namespace
 

@@ -356,10 +356,7 @@ bool Server::Impl::confine(std::string& error) noexcept {
     // What OpenSSL reads from files at its first use is read now.
     const wire::TokenKey key{};
     static_cast<void>(wire::session_token(key, "warm"));
-    if (!confinement.finish(workers.front().io_name == "uring", error)) return false;
-    say(LogLevel::info, confinement.line());
-    if (confinement.stays_root()) say(LogLevel::warning, "it runs as root: see --user");
-    return true;
+    return confinement.finish(workers.front().io_name == "uring", error);
 }
 
 // The thread of a shard. Its reactor is made and unmade here, since a ring belongs to its thread.
@@ -493,6 +490,8 @@ std::unique_ptr<Server> Server::create(const Config& config,
     for (const std::string& line : node::describe(made.memory_plan)) {
         made.say(LogLevel::info, line);
     }
+    made.say(LogLevel::info, made.confinement.line());
+    if (made.confinement.stays_root()) made.say(LogLevel::warning, "it runs as root: see --user");
     return server;
 }
 

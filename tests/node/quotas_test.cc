@@ -13,7 +13,7 @@ TEST_CASE("quotas: defaults, and what stands for those that are 0") {
     CHECK(quotas.pending_per_address == 50);
     CHECK(quotas.pending_max == 10'000);
     CHECK(quotas.connects.interval == nanos_per_s / 20);
-    CHECK(Quotas::pending_max_of(config, 100) == 1024);
+    CHECK(Quotas::pending_max_of(config, 100) == 4096);
     config.pending_max = 7;
     CHECK(Quotas::pending_max_of(config, 20'000) == 7);
 }

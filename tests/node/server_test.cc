@@ -123,7 +123,7 @@ TEST_CASE("server: on port 0 it serves clients at the addresses it tells, until 
             const auto server = start(config, log.sink());
             CHECK(server->shard_count() == shards);
             CHECK(server->io_name() == (io == Io::epoll ? "epoll" : "uring"));
-            REQUIRE(log.lines.size() == 4);
+            REQUIRE(log.lines.size() == 5);
             CHECK(log.lines[0].starts_with("io: "));
             REQUIRE(server->addresses().size() == 2);
             CHECK(server->addresses()[0] != server->addresses()[1]);
@@ -263,7 +263,7 @@ TEST_CASE("server: the log says what of the log memory each shard can use") {
         Config config = small_config(Io::epoll, row.shards);
         config.log_memory = row.log_memory;
         const auto server = start(config, log.sink());
-        REQUIRE(log.lines.size() == 4);
+        REQUIRE(log.lines.size() == 5);
         CHECK(log.lines[1] == row.line);
     }
 }
