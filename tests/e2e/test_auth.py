@@ -374,7 +374,7 @@ class Users(Test):
         cls.file.chmod(0o600)
         cls.server = Server(dev=False, auth_alg='HS256', auth_key_file=cls.file,
                             connections_per_user=2, compression=True, pending_per_address=3,
-                            limit_loopback=True)
+                            limit_loopback=True, shards=1)
 
     @classmethod
     def tearDownClass(cls):
