@@ -114,18 +114,8 @@ void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) no
 // message says they are.
 void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
     Session& session = sessions_[conn];
-    const bool counts = session.role != Role::echo;
-    // Above the rate nothing is inflated, but where what comes later may refer to it.
     Bucket bucket = session.messages;
-    const bool refused = counts && !bucket.take(message_rate_, reactor_.now());
-    if (refused && !session.deflate.keeps_context) {
-        const bool within = within_rate(conn);
-        RC_CHECK(!within);
-        if (session.role == Role::envelope) {
-            error(conn, {}, "rate_limited", "slow down: this message was not handled");
-        }
-        return;
-    }
+    const bool refused = !bucket.take(message_rate_, reactor_.now());
     Bytes plain;
     switch (inflation_.inflate(conn, session.deflate, message, plain)) {
         case wire::Inflated::whole:
@@ -133,10 +123,7 @@ void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes mess
                 fail(conn, wire::close_code::invalid_payload, "text is not UTF-8");
             } else {
                 on_message(conn, opcode, plain);
-                session.messages.charge(
-                    message_rate_,
-                    reactor_.now(),
-                    counts ? static_cast<std::uint32_t>(plain.size() / bytes_per_message) : 0);
+                if (session.role != Role::echo) weigh(conn, plain.size(), refused);
             }
             break;
         case wire::Inflated::too_large:
@@ -150,6 +137,21 @@ void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes mess
             break;
     }
     inflation_.done();
+}
+
+// What was refused costs as much to look at as what was allowed: the id of its answer is in it.
+void Dispatch::weigh(io::ConnIndex conn, std::size_t size, bool refused) noexcept {
+    Session& session = sessions_[conn];
+    const auto more = static_cast<std::uint32_t>(size / bytes_per_message);
+    if (!refused) {
+        session.messages.charge(message_rate_, reactor_.now(), more);
+        return;
+    }
+    bool enough = false;
+    for (std::uint32_t i = 0; i < more; i++) {
+        enough = session.excess_messages.refused();
+    }
+    if (enough) sessions_.close(conn, close_codes::rate_limited, "too many messages");
 }
 
 // Nothing that this client says is heard any more.

@@ -44,6 +44,7 @@ class Dispatch {
     void handle(io::ConnIndex conn, MutBytes input) noexcept;
     void on_event(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
     void on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void weigh(io::ConnIndex conn, std::size_t size, bool refused) noexcept;
     void fail(io::ConnIndex conn, std::uint16_t code, const char* reason) noexcept;
     void on_close(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
     void on_ping(io::ConnIndex conn, Bytes payload) noexcept;
