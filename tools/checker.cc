@@ -137,6 +137,7 @@ bool Checker::feed(Reader& reader, Bytes bytes, Nanos now) noexcept {
         if (reader.offset < slot.size) break;
         reader.offset = 0;
         reader.next_seq++;
+        weigh(slot.size, slot.plain_size);
         if (batch_.sent_at != slot.sent_at) record(now);
         batch_ = {.sent_at = slot.sent_at, .count = batch_.count + 1, .timed = !reader.slow};
         if (!reader.slow) {
@@ -162,7 +163,8 @@ void Checker::record(Nanos now) noexcept {
 Parse Checker::slow_road(Reader& reader, Topic& topic, Bytes& bytes, Nanos now) noexcept {
     record(now);
     if (reader.offset != 0) keep_start(reader, topic);
-    return reader.splitter.take(bytes, [&](const Frame& frame) { judge(reader, frame, now); });
+    return reader.splitter.take(
+        bytes, [&](const Frame& frame) { judge(reader, frame, now); }, options_.compressed);
 }
 
 // What was compared so far is in the reference; from now on the splitter has it.
@@ -174,17 +176,30 @@ void Checker::keep_start(Reader& reader, Topic& topic) noexcept {
 
 void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     if (is_control(frame.opcode)) return listener_.on_other(reader, frame);
-    const std::string_view text = as_text(frame.payload);
     Topic& topic = topics_[reader.topic];
     if (is_reference(reader, topic, frame)) {  // it only came in pieces
-        const Nanos sent_at = slot_of(topic, reader.next_seq).sent_at;
-        return accept(reader, {reader.topic, reader.next_seq, sent_at}, now);
+        const Slot& slot = slot_of(topic, reader.next_seq);
+        weigh(slot.size, slot.plain_size);
+        return accept(reader, {reader.topic, reader.next_seq, slot.sent_at}, now);
     }
+    if (!frame.compressed) return judge_plain(reader, frame, frame.payload, now);
+    if (!inflate_.message(frame.payload, plain_)) {
+        return note(counts_.corrupt, 1, reader, "not to be inflated", reader.next_seq);
+    }
+    judge_plain(reader, frame, as_bytes(plain_), now);
+}
+
+// `plain`: the payload of `frame`, inflated if need be.
+void Checker::judge_plain(Reader& reader, const Frame& frame, Bytes plain, Nanos now) noexcept {
+    const std::string_view text = as_text(plain);
+    Topic& topic = topics_[reader.topic];
     Stamp stamp;
     const Finding finding = find_payload(text, options_.payload_size, stamp);
     if (finding == Finding::none && !options_.payload_only && frame.fin &&
         frame.opcode == Opcode::text) {
-        return listener_.on_other(reader, frame);
+        Frame other = frame;
+        other.payload = plain;
+        return listener_.on_other(reader, other);
     }
     const bool alone = text.size() == options_.payload_size;
     if (finding != Finding::sound || !frame.fin || frame.opcode != options_.opcode ||
@@ -199,7 +214,9 @@ void Checker::judge(Reader& reader, const Frame& frame, Nanos now) noexcept {
     if (options_.envelope && !envelope_fits(topic, stamp, text)) {
         return note(counts_.corrupt, 1, reader, "corrupt", stamp.seq);
     }
-    teach(topic, stamp.seq, frame);
+    const std::size_t plain_size = frame.size - frame.payload.size() + plain.size();
+    teach(topic, stamp.seq, frame, plain_size);
+    weigh(frame.size, plain_size);
     accept(reader, stamp, now);
 }
 
@@ -227,11 +244,15 @@ bool Checker::is_reference(const Reader& reader, Topic& topic, const Frame& fram
            std::memcmp(start_of(frame), frame_of(topic, reader.next_seq), frame.size) == 0;
 }
 
-void Checker::teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcept {
+void Checker::teach(Topic& topic,
+                    std::uint64_t seq,
+                    const Frame& frame,
+                    std::size_t plain) noexcept {
     Slot& slot = slot_of(topic, seq);
     if (slot.seq != seq || slot.size != 0 || frame.size > stride_) return;
     std::memcpy(frame_of(topic, seq), start_of(frame), frame.size);
     slot.size = static_cast<std::uint32_t>(frame.size);
+    slot.plain_size = static_cast<std::uint32_t>(plain);
 }
 
 void Checker::accept(Reader& reader, const Stamp& stamp, Nanos now) noexcept {

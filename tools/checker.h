@@ -19,6 +19,7 @@
 
 #include "base/histogram.h"
 #include "base/time.h"
+#include "inflate.h"
 #include "payload.h"
 #include "ws_client.h"
 
@@ -40,6 +41,9 @@ struct Counts {
     std::uint64_t duplicated = 0;
     std::uint64_t reordered = 0;  // came after a later one
     std::uint64_t corrupt = 0;    // no message we ever sent, or not the frame of one
+    // If messages may be compressed: bytes of delivered frames, and what they inflate to.
+    std::uint64_t frame_bytes = 0;
+    std::uint64_t plain_bytes = 0;
 };
 
 // One subscriber's place; the owner keeps it in its connection.
@@ -62,6 +66,7 @@ class Checker {
         bool envelope = false;     // they are ours: topic and offset are judged too
         std::string topic_prefix;  // of an envelope's topic; its number follows
         Opcode opcode = Opcode::text;
+        bool compressed = false;  // messages may be, each by itself
         // Nobody who is waited for ever falls behind further than the references reach back.
         bool windowed = false;
     };
@@ -124,8 +129,9 @@ class Checker {
     struct Slot {
         std::uint64_t seq = UINT64_MAX;
         Nanos sent_at = 0;
-        std::uint32_t waiting = 0;  // readers that are waited for and have not settled it
-        std::uint32_t size = 0;     // of the reference frame; 0 while nobody has taught it
+        std::uint32_t waiting = 0;     // readers that are waited for and have not settled it
+        std::uint32_t size = 0;        // of the reference frame; 0 while nobody has taught it
+        std::uint32_t plain_size = 0;  // of that, not compressed
     };
     struct Topic {
         std::uint64_t next_seq = 0;
@@ -161,7 +167,13 @@ class Checker {
     [[nodiscard]] static bool offset_fits(Topic& topic,
                                           std::uint64_t seq,
                                           std::uint64_t offset) noexcept;
-    void teach(Topic& topic, std::uint64_t seq, const Frame& frame) noexcept;
+    void judge_plain(Reader& reader, const Frame& frame, Bytes plain, Nanos now) noexcept;
+    void teach(Topic& topic, std::uint64_t seq, const Frame& frame, std::size_t plain) noexcept;
+    void weigh(std::size_t frame_size, std::size_t plain_size) noexcept {
+        if (!options_.compressed) return;
+        counts_.frame_bytes += frame_size;
+        counts_.plain_bytes += plain_size;
+    }
     void skip(Reader& reader, std::uint64_t to) noexcept;
     void apply_gaps(Reader& reader) noexcept;
     void apply_gap(Reader& reader, const Gap& gap) noexcept;
@@ -184,6 +196,8 @@ class Checker {
     Counts counts_;
     Histogram latency_;
     std::string first_offence_;
+    Inflate inflate_;
+    std::string plain_;  // scratch
 };
 
 // The number behind `"name":` in JSON text, without parsing the rest. False if there is none.

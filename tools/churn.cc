@@ -49,7 +49,8 @@ Churn::Churn(const BenchOptions& options) noexcept
       fleet_({.connections = std::min(options.concurrency, options.connections),
               .concurrency = options.concurrency,
               .sources = options.sources,
-              .congestion = options.congestion},
+              .congestion = options.congestion,
+              .tls = options.tls},
              options.url,
              *this) {
     append_close(goodbye_, 1000);

@@ -5,6 +5,7 @@
 
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 namespace ringcast::tools {
 
 Dialog::~Dialog() {
+    stream_.reset();
     if (fd_ >= 0) close(fd_);
 }
 
@@ -50,6 +52,47 @@ bool Dialog::dial() noexcept {
     return true;
 }
 
+bool Dialog::ready_for(short events) const noexcept {
+    pollfd waits{.fd = fd_, .events = events, .revents = 0};
+    return poll(&waits, 1, static_cast<int>(options_.timeout_s * 1000)) > 0;
+}
+
+bool Dialog::secure() noexcept {
+    if (!options_.url.secure) return true;
+    if (!tls_.open(options_.tls)) return fail(tls_.problem());
+    stream_ = std::make_unique<TlsStream>(tls_, fd_, options_.url.host);
+    for (;;) {  // each round a flight of the handshake, or the time-out
+        const TlsStream::Shaken shaken = stream_->shake();
+        if (shaken == TlsStream::Shaken::done) return true;
+        if (shaken == TlsStream::Shaken::failed) return fail(stream_->problem());
+        const bool reads = shaken == TlsStream::Shaken::wants_read;
+        if (!ready_for(reads ? POLLIN : POLLOUT)) return fail("no answer to the TLS handshake");
+    }
+}
+
+ssize_t Dialog::get(char* buffer, std::size_t size, Wait wait) noexcept {
+    if (stream_ == nullptr) return recv(fd_, buffer, size, wait == Wait::yes ? 0 : MSG_DONTWAIT);
+    for (;;) {  // until something came that is not TLS's own, or the time is up
+        const ssize_t count = stream_->read(buffer, size);
+        if (count >= 0 || errno != EAGAIN || wait == Wait::no) return count;
+        if (!ready_for(POLLIN)) {
+            errno = EAGAIN;
+            return -1;
+        }
+    }
+}
+
+ssize_t Dialog::put(std::string_view bytes, Wait wait) noexcept {
+    if (stream_ == nullptr) {
+        const int flags = MSG_NOSIGNAL | (wait == Wait::yes ? 0 : MSG_DONTWAIT);
+        return ::send(fd_, bytes.data(), bytes.size(), flags);
+    }
+    const ssize_t count = stream_->write(bytes.data(), bytes.size());
+    if (count >= 0 || errno != EAGAIN || wait == Wait::no) return count;
+    if (ready_for(POLLOUT)) errno = EINTR;  // once more
+    return -1;
+}
+
 bool Dialog::upgrade(const std::string& path) noexcept {
     std::byte nonce[16];
     const std::uint64_t time = static_cast<std::uint64_t>(clock_now()) * 0x9e3779b97f4a7c15;
@@ -61,7 +104,7 @@ bool Dialog::upgrade(const std::string& path) noexcept {
     if (!send(Wait::yes)) return fail("the connection broke");
     for (;;) {  // bounded: check_upgrade refuses long heads
         char buffer[4096];
-        const ssize_t count = recv(fd_, buffer, sizeof buffer, 0);
+        const ssize_t count = get(buffer, sizeof buffer, Wait::yes);
         if (count <= 0) return fail("no answer to the handshake");
         pending_.append(buffer, static_cast<std::size_t>(count));
         const UpgradeAnswer answer = check_upgrade(pending_, accept_value(key));
@@ -76,7 +119,7 @@ bool Dialog::upgrade(const std::string& path) noexcept {
 }
 
 bool Dialog::open(const std::string& path) noexcept {
-    return dial() && upgrade(path);
+    return dial() && secure() && upgrade(path);
 }
 
 void Dialog::say(Opcode opcode, std::string_view payload) noexcept {
@@ -85,9 +128,8 @@ void Dialog::say(Opcode opcode, std::string_view payload) noexcept {
 }
 
 bool Dialog::send(Wait wait) noexcept {
-    const int flags = MSG_NOSIGNAL | (wait == Wait::yes ? 0 : MSG_DONTWAIT);
     while (sent_ < out_.size()) {
-        const ssize_t count = ::send(fd_, out_.data() + sent_, out_.size() - sent_, flags);
+        const ssize_t count = put(std::string_view(out_).substr(sent_), wait);
         if (count < 0 && errno == EINTR) continue;
         if (count < 0 && errno == EAGAIN) return wait == Wait::no;
         if (count < 0) return false;
@@ -136,8 +178,7 @@ Heard Dialog::hear(std::string& text, Wait wait) noexcept {
             continue;
         }
         char buffer[65536];
-        const ssize_t count =
-            recv(fd_, buffer, sizeof buffer, wait == Wait::yes ? 0 : MSG_DONTWAIT);
+        const ssize_t count = get(buffer, sizeof buffer, wait);
         if (count < 0 && (errno == EAGAIN || errno == EINTR)) return Heard::nothing;
         if (count <= 0) return Heard::broken;
         pending_.append(buffer, static_cast<std::size_t>(count));

@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "options.h"
+#include "tls.h"
 #include "ws_client.h"
 
 namespace ringcast::tools {
@@ -45,11 +47,19 @@ class Dialog {
   private:
     [[nodiscard]] bool dial() noexcept;
     [[nodiscard]] bool upgrade(const std::string& path) noexcept;
+    [[nodiscard]] bool secure() noexcept;
+    // False after --timeout.
+    [[nodiscard]] bool ready_for(short events) const noexcept;
+    // As recv() and send().
+    [[nodiscard]] ssize_t get(char* buffer, std::size_t size, Wait wait) noexcept;
+    [[nodiscard]] ssize_t put(std::string_view bytes, Wait wait) noexcept;
     [[nodiscard]] Heard on_frame(const Frame& frame, std::string& text) noexcept;
     [[nodiscard]] bool fail(const std::string& problem) noexcept;
 
     const TalkOptions& options_;
     int fd_ = -1;
+    TlsClient tls_;
+    std::unique_ptr<TlsStream> stream_;  // null: not encrypted
     int close_code_ = -1;
     std::uint32_t mask_key_ = 0x2545f491;
     std::string close_reason_;

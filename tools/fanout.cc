@@ -33,8 +33,10 @@ Fleet::Options fleet_options(const BenchOptions& options) noexcept {
             .ramp_per_s = options.ramp,
             .sources = options.sources,
             .congestion = options.congestion,
+            .tls = options.tls,
             .apart = options.topics,
-            .apart_url = options.publish_url};
+            .apart_url = options.publish_url,
+            .compress = options.compress};
 }
 
 }  // namespace
@@ -51,6 +53,7 @@ Fanout::Fanout(const BenchOptions& options) noexcept
                 .envelope = options.envelope,
                 .topic_prefix = options.topic_prefix,
                 .opcode = options.binary ? Opcode::binary : Opcode::text,
+                .compressed = options.compress,
                 .windowed = options.rate <= 0},
                *this),
       fleet_(fleet_options(options), options.url, *this),
@@ -441,7 +444,8 @@ void Fanout::publish_one(std::uint32_t topic, Nanos sent_at) noexcept {
     std::string& out = sources_[topic].out;
     if (options_.publish_message == "{payload}") {
         append_frame(out, opcode, as_bytes(payload_), key);
-        if (!options_.envelope) append_server_frame(frame_, opcode, as_bytes(payload_));
+        const bool known = !options_.envelope && !options_.compress;
+        if (known) append_server_frame(frame_, opcode, as_bytes(payload_));
     } else {
         std::string text = with_replaced(options_.publish_message, "{seq}", std::to_string(seq));
         text = with_replaced(text, "{topic}", subscription_.topic(topic));
@@ -586,6 +590,16 @@ void Fanout::report_delivery(Report& report, double seconds) noexcept {
                "deliveries/s",
                grouped(static_cast<std::uint64_t>(rate(counts.delivered))));
     report.add("mb_per_s", rate(counts.bytes) / 1e6, "MB/s");
+    if (options_.compress) {
+        const auto frames = static_cast<double>(counts.frame_bytes);
+        const auto plain = static_cast<double>(std::max<std::uint64_t>(counts.plain_bytes, 1));
+        report.add("frame_bytes", counts.frame_bytes);
+        report.add("plain_bytes", counts.plain_bytes);
+        report.add("saved",
+                   1 - frames / plain,
+                   "bytes saved",
+                   number_text(100 * (1 - frames / plain), 1) + " %");
+    }
     report.add("latency_us", checker_.latency(), "latency");
     report.add("handshake_us", fleet_.handshakes(), "handshake");
 }

@@ -53,7 +53,7 @@ CLI::Validator websocket_url() {
         [](std::string& text) -> std::string {
             Url url;
             if (parse_url(text, url)) return {};
-            return "'" + text.substr(0, 80) + "' given, ws://HOST[:PORT][/PATH] allowed";
+            return "'" + text.substr(0, 80) + "' given, ws[s]://HOST[:PORT][/PATH] allowed";
         },
         "");
 }
@@ -64,10 +64,16 @@ constexpr double seconds_max = 86'400;
 constexpr double count_max = 1e12;
 constexpr double keyed_messages_max = 1e8;  // the checker remembers 48 bytes of each
 
+void add_tls(CLI::App& app, TlsOptions& o) {
+    app.add_option("--tls-ca", o.ca, "with wss://: PEM file of whom to trust, not the system's");
+    app.add_flag("--insecure", o.insecure, "with wss://: trust anybody");
+}
+
 void add_common(CLI::App& app, BenchOptions& o) {
     app.add_option("--url", o.url_text, "where the server is")
         ->check(websocket_url())
         ->capture_default_str();
+    add_tls(app, o.tls);
     app.add_option("-c,--connections", o.connections, "how many connections")
         ->check(between(1, connections_max))
         ->capture_default_str();
@@ -144,6 +150,7 @@ void add_fanout(CLI::App& app, BenchOptions& o, std::string& rate) {
            "--publish-message", o.publish_message, "{payload}, {topic} and {seq} are filled in")
         ->capture_default_str();
     app.add_flag("--binary", o.binary, "binary messages instead of text");
+    app.add_flag("--compress", o.compress, "subscribers ask for permessage-deflate");
     app.add_flag("--check", o.check, "exit code 3 unless everybody got everything, once, in order");
     app.add_flag("--spin", o.spin, "poll without sleeping while something is owed (with max: on)");
     app.add_option("--slow-readers", o.slow_percent, "percent of the subscribers")
@@ -249,6 +256,7 @@ void add_talk(CLI::App& app, TalkOptions& o) {
     app.add_option("--url", o.url_text, "where the server is")
         ->check(websocket_url())
         ->capture_default_str();
+    add_tls(app, o.tls);
     app.add_option("--timeout", o.timeout_s, "seconds to wait for the server")
         ->check(between(0.1, seconds_max, false))
         ->capture_default_str();
@@ -269,7 +277,12 @@ void add_sub(CLI::App& app, TalkOptions& o) {
     app.add_option("TOPIC", o.topics, "one or more")->required();
     app.add_option("-n,--count", o.count, "leave after so many messages")
         ->check(between(1, count_max));
-    app.add_flag("--json", o.json, "print whole envelopes, with offsets, instead of payloads");
+    CLI::Option* json =
+        app.add_flag("--json", o.json, "print whole envelopes, with offsets, instead of payloads");
+    app.add_option("--key-file",
+                   o.key_file,
+                   "open sealed payloads with these keys, and take no others: NAME ID KEY a line")
+        ->excludes(json);
 }
 
 // A number, or "max": 0. Returns the complaint, if there is one.

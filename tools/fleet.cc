@@ -39,6 +39,7 @@ Fleet::Fleet(const Options& options, const Url& url, Owner& owner) noexcept
       owner_(owner),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       conns_(options.connections),
+      streams_(options.connections),
       buffer_(new std::byte[buffer_size]),
       events_(events_max) {
     queue_.reserve(options.connections);
@@ -54,6 +55,7 @@ Fleet::Fleet(const Options& options, const Url& url, Owner& owner) noexcept
 }
 
 Fleet::~Fleet() {
+    streams_.clear();
     for (Conn& conn : conns_) {
         if (conn.fd >= 0) ::close(conn.fd);
     }
@@ -68,6 +70,10 @@ bool Fleet::prepare() noexcept {
         error_ = "the file limit is " + std::to_string(limit) + ", too low for " +
                  std::to_string(options_.connections) + " connections (ulimit -n " +
                  std::to_string(wanted) + ")";
+        return false;
+    }
+    if ((target_.url.secure || apart_.url.secure) && !tls_.open(options_.tls)) {
+        error_ = tls_.problem();
         return false;
     }
     return epoll_ >= 0 && resolve(target_) && (options_.apart == 0 || resolve(apart_));
@@ -181,18 +187,21 @@ void Fleet::finish(Conn& conn, End end) noexcept {
     on_pong(conn);
     conn.stage = Stage::closed;
     owner_.on_closed(conn);
+    stream_of(conn).reset();
     if (conn.fd >= 0) ::close(conn.fd);
     conn.fd = -1;
     conn.reader.splitter = {};
 }
 
 void Fleet::abort(Conn& conn) noexcept {
+    if (stream_of(conn) != nullptr) stream_of(conn)->forget();
     reset_on_close(conn.fd);
     finish(conn, End::ours);
 }
 
 void Fleet::abandon(Conn& conn) noexcept {
     if (conn.fd < 0) return;
+    if (stream_of(conn) != nullptr) stream_of(conn)->forget();
     epoll_ctl(epoll_, EPOLL_CTL_DEL, conn.fd, nullptr);
     abandoned_.push_back({.until = clock_now() + abandoned_for, .fd = conn.fd});
     conn.fd = -1;
@@ -214,9 +223,31 @@ bool Fleet::send_small(Conn& conn, std::string_view bytes) noexcept {
 }
 
 std::ptrdiff_t Fleet::write(Conn& conn, std::string_view bytes) noexcept {
-    const ssize_t sent = send(conn.fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const std::unique_ptr<TlsStream>& stream = stream_of(conn);
+    const ssize_t sent =
+        stream != nullptr ? stream->write(bytes.data(), bytes.size())
+                          : send(conn.fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) return errno == EAGAIN ? 0 : -1;
     return sent;
+}
+
+// As recv() into the buffer.
+ssize_t Fleet::read_some(const Conn& conn, std::size_t size) noexcept {
+    const std::unique_ptr<TlsStream>& stream = stream_of(conn);
+    if (stream != nullptr) return stream->read(buffer_.get(), size);
+    return recv(conn.fd, buffer_.get(), size, MSG_DONTWAIT);
+}
+
+// True once the connection is encrypted. Until then it stays in Stage::connecting.
+bool Fleet::shake_tls(Conn& conn) noexcept {
+    const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
+    std::unique_ptr<TlsStream>& stream = stream_of(conn);
+    if (stream == nullptr) {
+        stream = std::make_unique<TlsStream>(tls_, conn.fd, target_of(index).url.host);
+    }
+    const TlsStream::Shaken shaken = stream->shake();
+    if (shaken == TlsStream::Shaken::failed) refuse(conn, std::string(stream->problem()));
+    return shaken == TlsStream::Shaken::done;
 }
 
 // Sends the request once connect() has succeeded.
@@ -226,8 +257,11 @@ void Fleet::ask(Conn& conn) noexcept {
     getsockopt(conn.fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return refuse(conn, std::string("connect: ") + os_text(error));
     const auto index = static_cast<std::uint32_t>(&conn - conns_.data());
+    if (target_of(index).url.secure && !shake_tls(conn)) return;
     conn.stage = Stage::shaking;
-    send_small(conn, upgrade_request(target_of(index).host, owner_.path_of(index), key_));
+    send_small(
+        conn,
+        upgrade_request(target_of(index).host, owner_.path_of(index), key_, compresses(index)));
 }
 
 void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
@@ -243,6 +277,11 @@ void Fleet::shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept {
                       answer.result == Upgrade::refused
                           ? "the server answered " + std::to_string(answer.status)
                           : std::string("the answer to the handshake is malformed"));
+    }
+    if (answer.compresses != compresses(static_cast<std::uint32_t>(&conn - conns_.data()))) {
+        return refuse(conn,
+                      answer.compresses ? "the server compresses without being asked"
+                                        : "the server does not compress (--compression)");
     }
     conn.stage = Stage::open;
     in_flight_--;
@@ -264,7 +303,7 @@ void Fleet::on_received(Conn& conn, Bytes bytes, Nanos now) noexcept {
 // A short read means that the socket is empty, unless its end is in there too.
 void Fleet::read_from(Conn& conn, bool ended) noexcept {
     for (int i = 0; i < reads_max; i++) {
-        const ssize_t count = recv(conn.fd, buffer_.get(), buffer_size, MSG_DONTWAIT);
+        const ssize_t count = read_some(conn, buffer_size);
         if (count < 0 && errno == EAGAIN) return;
         if (count <= 0) {
             if (conn.stage == Stage::shaking) {
@@ -283,7 +322,7 @@ void Fleet::read_from(Conn& conn, bool ended) noexcept {
 void Fleet::read_muted(Conn& conn, std::size_t budget) noexcept {
     if (conn.fd < 0) return;
     const std::size_t room = std::min(budget, buffer_size);
-    const ssize_t count = recv(conn.fd, buffer_.get(), room, MSG_DONTWAIT);
+    const ssize_t count = read_some(conn, room);
     if (count < 0 && errno == EAGAIN) return;
     if (count <= 0) return finish(conn, End::dropped);
     on_received(conn, {buffer_.get(), static_cast<std::size_t>(count)}, clock_now());
@@ -303,8 +342,9 @@ void Fleet::on_event(Conn& conn, std::uint32_t events) noexcept {
             owner_.on_writable(conn);
         }
     } else if (conn.stage == Stage::connecting) {
-        return ask(conn);  // only an error can be the news
+        ask(conn);  // an error, or a step of TLS
     }
+    if (conn.stage == Stage::connecting) return;
     const bool ended = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     if (conn.fd < 0 || (events & ~static_cast<std::uint32_t>(EPOLLOUT)) == 0) return;
     if (silent(conn)) return;

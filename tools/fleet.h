@@ -19,6 +19,8 @@
 
 #include "base/histogram.h"
 #include "checker.h"
+#include "options.h"
+#include "tls.h"
 #include "url.h"
 #include "ws_client.h"
 
@@ -57,8 +59,10 @@ class Fleet {
         std::uint32_t slow_receive_buffer = 16 * 1024;  // of muted connections
         std::uint32_t receive_buffer = 0;               // of the others; 0: the system's
         std::string congestion;                         // TCP_CONGESTION; empty: the system's
+        TlsOptions tls{};
         std::uint32_t apart = 0;  // the first so many connections go to `apart_url` instead
         Url apart_url{};
+        bool compress = false;  // all the others ask for compression, and must get it
     };
 
     class Owner {
@@ -140,6 +144,9 @@ class Fleet {
     [[nodiscard]] const Target& target_of(std::uint32_t index) const noexcept {
         return index < options_.apart ? apart_ : target_;
     }
+    [[nodiscard]] bool compresses(std::uint32_t index) const noexcept {
+        return options_.compress && index >= options_.apart;
+    }
     void start_due(Nanos now) noexcept;
     void start(std::uint32_t index, Nanos now) noexcept;
     void set_options(int fd, const Conn& conn, std::uint32_t index) noexcept;
@@ -149,6 +156,12 @@ class Fleet {
     void shake_hands(Conn& conn, Bytes bytes, Nanos now) noexcept;
     void refuse(Conn& conn, const std::string& why) noexcept;
     void ask(Conn& conn) noexcept;
+    [[nodiscard]] bool shake_tls(Conn& conn) noexcept;
+    // Null: this connection is not encrypted.
+    [[nodiscard]] std::unique_ptr<TlsStream>& stream_of(const Conn& conn) noexcept {
+        return streams_[static_cast<std::size_t>(&conn - conns_.data())];
+    }
+    [[nodiscard]] ssize_t read_some(const Conn& conn, std::size_t size) noexcept;
     void drop_abandoned(Nanos now) noexcept;
 
     const Options options_;
@@ -159,8 +172,10 @@ class Fleet {
     std::string accept_;
     int epoll_ = -1;
     std::vector<Conn> conns_;
-    std::vector<std::uint32_t> queue_;  // in the order of enqueue()
-    bool silence_ = false;              // begin_silence() was called
+    TlsClient tls_;
+    std::vector<std::unique_ptr<TlsStream>> streams_;  // by connection
+    std::vector<std::uint32_t> queue_;                 // in the order of enqueue()
+    bool silence_ = false;                             // begin_silence() was called
     std::vector<std::uint32_t> again_;  // read a lot without running dry: once more next turn
     struct Abandoned {
         Nanos until = 0;

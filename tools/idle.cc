@@ -44,7 +44,8 @@ Idle::Idle(const BenchOptions& options) noexcept
               .concurrency = options.concurrency,
               .ramp_per_s = options.ramp,
               .sources = options.sources,
-              .congestion = options.congestion},
+              .congestion = options.congestion,
+              .tls = options.tls},
              options.url,
              *this) {
     for (std::uint32_t i = 0; i < options.connections; i++) {

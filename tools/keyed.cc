@@ -169,7 +169,8 @@ Keyed::Keyed(const BenchOptions& options) noexcept
               .concurrency = options.concurrency,
               .sources = options.sources,
               .receive_buffer = receive_buffer,
-              .congestion = options.congestion},
+              .congestion = options.congestion,
+              .tls = options.tls},
              options.url,
              *this),
       sources_(options.keyed.publishers) {

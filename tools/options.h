@@ -25,6 +25,11 @@ enum class Verb : std::uint8_t {
     sub
 };
 
+struct TlsOptions {         // for wss://
+    std::string ca;         // PEM file of what is trusted; empty: what the system trusts
+    bool insecure = false;  // any certificate will do
+};
+
 struct KeyedOptions {  // what `bench keyed` has beside or instead of the rest
     std::string topic = "bench.keyed";
     std::uint32_t keys = 1000;
@@ -41,6 +46,7 @@ struct KeyedOptions {  // what `bench keyed` has beside or instead of the rest
 struct BenchOptions {
     std::string url_text = "ws://127.0.0.1:8080";
     Url url;
+    TlsOptions tls;
     // Who.
     std::uint32_t connections = 1000;
     std::uint32_t concurrency = 256;
@@ -70,6 +76,7 @@ struct BenchOptions {
     double grace_s = 5;
     bool binary = false;
     bool envelope = false;
+    bool compress = false;  // subscribers ask for it
     std::string subscribe_path = "/raw?topic={topic}";
     std::string publish_path = "/raw?publish={topic}";
     std::string subscribe_message;
@@ -92,12 +99,14 @@ struct BenchOptions {
 struct TalkOptions {  // pub and sub
     std::string url_text = "ws://127.0.0.1:8080";
     Url url;
+    TlsOptions tls;
     std::vector<std::string> topics;
     std::string message;
     bool has_message = false;
     std::string file;
     bool binary = false;
     bool json = false;
+    std::string key_file;     // of sealed topics
     std::uint64_t count = 0;  // 0: until interrupted
     double rate = -1;         // lines a second; 0: any; below: what the server allows
     double timeout_s = 10;

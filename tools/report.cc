@@ -148,6 +148,7 @@ void Report::add_inputs(const BenchOptions& options) noexcept {
     add("grace_s", options.grace_s);
     add_flag("binary", options.binary);
     add_flag("envelope", options.envelope);
+    add_flag("compress", options.compress);
     add("subscribe_path", options.subscribe_path);
     add("publish_path", options.publish_path);
     add("subscribe_message", options.subscribe_message);

@@ -16,6 +16,7 @@
 #include "lines.h"
 #include "process.h"
 #include "report.h"
+#include "sealed.h"
 #include "subscription.h"
 #include "verbs.h"
 
@@ -212,6 +213,23 @@ bool print_message(std::string_view text, bool json) noexcept {
     return true;
 }
 
+// Puts what was published in place of what came; false, and a complaint, if that cannot be.
+bool open_text(const std::vector<ReaderKey>& keys, std::string& text) noexcept {
+    SealedText sealed;
+    if (!parse_sealed(text, sealed)) {
+        std::fprintf(stderr, "ringcast: a message that is not sealed: left out\n");
+        return false;
+    }
+    const std::string problem = open_sealed(sealed, keys, text);
+    if (problem.empty()) return true;
+    std::fprintf(stderr,
+                 "ringcast: record %llu of %s: %s: left out\n",
+                 static_cast<unsigned long long>(sealed.offset),
+                 json_text(sealed.topic).c_str(),
+                 json_text(problem).c_str());
+    return false;
+}
+
 std::string raw_path(const TalkOptions& options) noexcept {
     std::string path = "/raw";
     for (std::size_t i = 0; i < options.topics.size(); i++) {
@@ -239,6 +257,17 @@ int publish(const TalkOptions& options) noexcept {
 }
 
 int subscribe(const TalkOptions& options) noexcept {
+    std::vector<ReaderKey> keys;
+    if (!options.key_file.empty()) {
+        const std::string problem = read_key_file(options.key_file, keys);
+        if (!problem.empty()) {
+            std::fprintf(stderr,
+                         "ringcast: --key-file: %s: %s\n",
+                         options.key_file.c_str(),
+                         problem.c_str());
+            return exit_usage;
+        }
+    }
     Dialog dialog(options);
     if (!dialog.open(topic_path(options.url, options.json ? "/ws" : raw_path(options), ""))) {
         complain(options, dialog.problem());
@@ -252,12 +281,17 @@ int subscribe(const TalkOptions& options) noexcept {
     bool open = dialog.send(Wait::yes);
     std::string text;
     std::uint64_t printed = 0;
-    while (open && !interrupted() && (options.count == 0 || printed < options.count)) {
+    std::uint64_t unopened = 0;
+    while (open && !interrupted() && (options.count == 0 || printed + unopened < options.count)) {
         const Heard heard = dialog.hear(text, Wait::yes);
-        if (heard == Heard::message && print_message(text, options.json)) printed++;
+        if (heard == Heard::message && !keys.empty() && !open_text(keys, text)) {
+            unopened++;
+        } else if (heard == Heard::message && print_message(text, options.json)) {
+            printed++;
+        }
         open = heard != Heard::closed && heard != Heard::broken;
     }
-    if (dialog.farewell()) return exit_ok;
+    if (dialog.farewell()) return unopened == 0 ? exit_ok : exit_check_failed;
     complain(options, dialog.end_text());
     return exit_failed;
 }

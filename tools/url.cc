@@ -5,7 +5,8 @@
 namespace ringcast::tools {
 
 bool parse_url(std::string_view text, Url& url) noexcept {
-    constexpr std::string_view scheme = "ws://";
+    url.secure = text.starts_with("wss://");
+    const std::string_view scheme = url.secure ? "wss://" : "ws://";
     if (!text.starts_with(scheme)) return false;
     text.remove_prefix(scheme.size());
     const std::size_t slash = text.find_first_of("/?");
@@ -14,7 +15,7 @@ bool parse_url(std::string_view text, Url& url) noexcept {
     if (url.path.front() == '?') url.path.insert(0, 1, '/');
     const std::size_t bracket = authority.find(']');  // [::1]:8080
     const std::size_t colon = authority.find(':', bracket == authority.npos ? 0 : bracket);
-    url.port = 80;
+    url.port = url.secure ? 443 : 80;
     if (colon != authority.npos) {
         const std::string_view digits = authority.substr(colon + 1);
         const char* end = digits.data() + digits.size();

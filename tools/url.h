@@ -1,6 +1,6 @@
 #pragma once
 
-// ws://host:port/path. Pure text.
+// ws://host:port/path, or wss:// for TLS. Pure text.
 
 #include <cstdint>
 #include <string>
@@ -12,9 +12,10 @@ struct Url {
     std::string host;
     std::uint16_t port = 80;
     std::string path = "/";  // with the query, if any
+    bool secure = false;
 };
 
-// False if `text` is no ws:// URL; wss:// is not spoken here.
+// False if `text` is no such URL.
 [[nodiscard]] bool parse_url(std::string_view text, Url& url) noexcept;
 
 // Everything but letters, digits and "-._~" as %XX (RFC 3986, 2.3).

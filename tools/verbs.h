@@ -23,7 +23,8 @@ int bench_keyed(const BenchOptions& options) noexcept;
 // server has confirmed the close, which comes behind everything else: then all is published. If
 // not, says why, and how much got through.
 int publish(const TalkOptions& options) noexcept;
-// Prints what is published, a line each.
+// Prints what is published, a line each. With a key file exit code 3 if something could not be
+// opened.
 int subscribe(const TalkOptions& options) noexcept;
 
 }  // namespace ringcast::tools

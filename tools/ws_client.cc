@@ -53,8 +53,9 @@ std::string_view header_value(std::string_view head, std::string_view name) noex
 }
 
 // Whether a server's frame may begin with these two bytes.
-bool may_begin(unsigned first, unsigned second) noexcept {
+bool may_begin(unsigned first, unsigned second, bool may_compress) noexcept {
     const unsigned opcode = first & 0x0f;
+    if (may_compress && (opcode == 1 || opcode == 2)) first &= ~0x40U;
     const bool whole = (first & 0x80) != 0;
     if ((first & 0x70) != 0 || (second & 0x80) != 0) return false;  // reserved bits, a mask
     if (opcode >= 8) return opcode <= 10 && whole && second <= 125;
@@ -94,7 +95,7 @@ void append_server_frame(std::string& out, Opcode opcode, Bytes payload) noexcep
     out.append(as_text(payload));
 }
 
-Parse parse_frame(Bytes bytes, Frame& frame) noexcept {
+Parse parse_frame(Bytes bytes, Frame& frame, bool may_compress) noexcept {
     frame.size = 2;
     if (bytes.size() < 2) return Parse::need_more;
     const auto first = std::to_integer<unsigned>(bytes[0]);
@@ -102,7 +103,8 @@ Parse parse_frame(Bytes bytes, Frame& frame) noexcept {
     const unsigned opcode = first & 0x0f;
     frame.opcode = static_cast<Opcode>(opcode);
     frame.fin = (first & 0x80) != 0;
-    if (!may_begin(first, second)) return Parse::bad;
+    frame.compressed = (first & 0x40) != 0;
+    if (!may_begin(first, second, may_compress)) return Parse::bad;
     std::uint64_t length = second;
     std::size_t header = 2;
     if (second == 126) {
@@ -128,11 +130,14 @@ std::uint16_t close_code(Bytes payload) noexcept {
 
 std::string upgrade_request(std::string_view host,
                             std::string_view path,
-                            std::string_view key) noexcept {
+                            std::string_view key,
+                            bool compress) noexcept {
     std::string request = "GET ";
     request.append(path).append(" HTTP/1.1\r\nHost: ").append(host);
     request.append("\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ");
-    request.append(key).append("\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    request.append(key).append("\r\nSec-WebSocket-Version: 13\r\n");
+    if (compress) request.append("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    request.append("\r\n");
     return request;
 }
 
@@ -170,6 +175,9 @@ UpgradeAnswer check_upgrade(std::string_view text, std::string_view accept) noex
     const bool sound = same_letters(header_value(head, "Upgrade"), "websocket") &&
                        same_letters(header_value(head, "Connection"), "upgrade") &&
                        header_value(head, "Sec-WebSocket-Accept") == accept;
+    const std::string_view extensions = header_value(head, "Sec-WebSocket-Extensions");
+    answer.compresses = extensions.starts_with("permessage-deflate") &&
+                        extensions.find("server_no_context_takeover") != extensions.npos;
     if (sound) answer.result = Upgrade::accepted;
     return answer;
 }

@@ -36,6 +36,7 @@ enum class Parse : std::uint8_t { need_more, frame, bad };
 struct Frame {
     Opcode opcode = Opcode::continuation;
     bool fin = false;
+    bool compressed = false;
     Bytes payload;
     // Bytes of the whole frame; after need_more: how many there must be before the next try.
     std::size_t size = 0;
@@ -43,8 +44,8 @@ struct Frame {
 
 // Looks at the frame that `bytes` begin with. What a server must not send is bad: reserved bits and
 // opcodes, masked frames, lengths not in their shortest form, long or fragmented control frames
-// (RFC 6455, 5.1, 5.2, 5.5).
-[[nodiscard]] Parse parse_frame(Bytes bytes, Frame& frame) noexcept;
+// (RFC 6455, 5.1, 5.2, 5.5). `may_compress`: RSV1 may stand on data (RFC 7692, 6).
+[[nodiscard]] Parse parse_frame(Bytes bytes, Frame& frame, bool may_compress = false) noexcept;
 
 // The code of a close frame: 1005 if it has none (RFC 6455, 7.1.5).
 [[nodiscard]] std::uint16_t close_code(Bytes payload) noexcept;
@@ -61,17 +62,17 @@ class Splitter {
     // Takes one frame off `chunk` (and what was kept) and hands it to on_frame(const Frame&); its
     // payload is valid only there. After need_more, `chunk` is empty.
     template <typename OnFrame>
-    Parse take(Bytes& chunk, OnFrame&& on_frame) noexcept {
+    Parse take(Bytes& chunk, OnFrame&& on_frame, bool may_compress = false) noexcept {
         Frame frame;
         if (carry_ == nullptr) {
-            const Parse result = parse_frame(chunk, frame);
+            const Parse result = parse_frame(chunk, frame, may_compress);
             if (result == Parse::need_more) keep(chunk);
             chunk = chunk.subspan(result == Parse::frame ? frame.size : chunk.size());
             if (result == Parse::frame) on_frame(frame);
             return result;
         }
         for (;;) {  // at most three rounds: two bytes of header, the rest of it, the payload
-            const Parse result = parse_frame(as_bytes(*carry_), frame);
+            const Parse result = parse_frame(as_bytes(*carry_), frame, may_compress);
             if (result == Parse::need_more) {
                 if (chunk.empty()) return result;
                 const std::size_t count = std::min(chunk.size(), frame.size - carry_->size());
@@ -94,10 +95,12 @@ class Splitter {
     std::unique_ptr<std::string> carry_;
 };
 
-// The opening handshake (RFC 6455, 4.1). `key` is 16 bytes in base64.
+// The opening handshake (RFC 6455, 4.1). `key` is 16 bytes in base64; `compress`: compression is
+// offered.
 [[nodiscard]] std::string upgrade_request(std::string_view host,
                                           std::string_view path,
-                                          std::string_view key) noexcept;
+                                          std::string_view key,
+                                          bool compress = false) noexcept;
 [[nodiscard]] std::string accept_value(std::string_view key) noexcept;
 [[nodiscard]] std::string base64(Bytes bytes) noexcept;
 
@@ -105,8 +108,9 @@ enum class Upgrade : std::uint8_t { need_more, accepted, refused, bad };
 
 struct UpgradeAnswer {
     Upgrade result = Upgrade::need_more;
-    int status = 0;        // of the HTTP response
-    std::size_t size = 0;  // of the head; what follows are frames
+    bool compresses = false;  // without context of its own
+    int status = 0;           // of the HTTP response
+    std::size_t size = 0;     // of the head; what follows are frames
 };
 
 [[nodiscard]] UpgradeAnswer check_upgrade(std::string_view text, std::string_view accept) noexcept;

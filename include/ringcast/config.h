@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ringcast/token.h"
 #include "ringcast/topic_rule.h"
 #include "ringcast/units.h"
 
@@ -19,27 +20,63 @@ namespace ringcast {
 
 enum class Io : std::uint8_t { automatic, uring, epoll };
 
+// What the process gives up once it serves (docs/SECURITY.md, "The process").
+enum class Sandbox : std::uint8_t {
+    off,
+    automatic,  // what this kernel has; off in builds with sanitizers
+    on,         // all of it, or the server does not start
+};
+
 struct Config {
     std::vector<std::string> listen = {"127.0.0.1:8080"};
+    std::vector<std::string> tls_listen;  // none: there is no TLS
+    std::vector<std::string> tls_cert;    // PEM files, each with its key at the same place of ...
+    std::vector<std::string> tls_key;
     // Web pages that may connect, by their Origin. None: all, but with --dev only the server's own.
     std::vector<std::string> origin;
+    // Networks (CIDR) of proxies that are believed whom they speak for, and which of `listen` begin
+    // with a header of the PROXY protocol.
+    std::vector<std::string> trusted_proxies;
+    std::vector<std::string> proxy_protocol;
     Io io = Io::automatic;
+    // Off for whoever uses the library: it cannot be undone, and holds for the whole process.
+    Sandbox sandbox = Sandbox::off;
     SlowPolicy slow_policy = SlowPolicy::gap;
     std::vector<TopicRule> topic;  // the first that matches a name holds for it
 
     std::uint64_t shards = 0;
-    std::string store;       // the file of durable topics; empty: there are none
-    std::string congestion;  // TCP_CONGESTION of clients' sockets; empty: the system's default
-    std::int64_t pin = -1;   // the first CPU; -1: shard i on CPU i when there is a CPU for each
+    std::string store;           // the file of durable topics; empty: there are none
+    std::string seal_keys_file;  // for whoever builds the server: it is given the keys themselves
+    std::string congestion;      // TCP_CONGESTION of clients' sockets; empty: the system's default
+    std::string user;            // whom the process becomes if root started it; empty: it stays
+    std::int64_t pin = -1;       // the first CPU; -1: shard i on CPU i when there is a CPU for each
+
+    TokenAlgorithm auth_alg = TokenAlgorithm::none;
+    std::string auth_key_file;   // read by whoever makes the server: it takes `auth_keys`
+    std::string auth_jwks_file;  // the same
+    std::string auth_issuer;     // empty: anything
+    std::string auth_audience;   // empty: anything
+    std::string auth_keys;       // what stands in the file, never a flag: see check_keys()
 
     bool dev = false;
     bool anonymous_publish = false;
     bool direct_descriptors = false;
+    bool limit_loopback = false;
+    bool sandbox_selftest = false;
+    bool compression = false;
+    bool compression_context = false;
 
     std::uint64_t connections_max = 0;
+    std::uint64_t connections_per_address = 0;
+    std::uint64_t connections_per_user = 0;
+    std::uint64_t connects_per_second = 0;
+    std::uint64_t connects_burst = 0;
+    std::uint64_t pending_max = 0;
+    std::uint64_t pending_per_address = 0;
     std::uint64_t ping_interval = 0;
     std::uint64_t pong_timeout = 0;
     std::uint64_t handshake_timeout = 0;
+    std::uint64_t tls_handshakes_max = 0;
     std::uint64_t close_timeout = 0;
     std::uint64_t stall_timeout = 0;
     std::uint64_t drain_timeout = 0;
@@ -69,6 +106,9 @@ struct Config {
     std::uint64_t mail_max = 0;
     std::uint64_t notsent_lowat = 0;
     std::uint64_t sendfile_min = 0;
+    std::uint64_t compression_level = 0;
+    std::uint64_t compression_min_size = 0;
+    std::uint64_t auth_leeway = 0;
 
     Config() noexcept;
 };
@@ -89,7 +129,7 @@ struct SwitchFlag {
     const char* help;
 };
 
-inline constexpr std::array<NumberFlag, 34> number_flags{{
+inline constexpr std::array<NumberFlag, 44> number_flags{{
     {"shards", &Config::shards, Unit::count, 0, 0, 64, "threads, one a core; 0 = as many as CPUs"},
     {"connections-max",
      &Config::connections_max,
@@ -100,6 +140,50 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
      "clients at a time, then 503; 0 = what the file limit (it less 64, or 41 a shard) and a "
      "quarter "
      "of --memory-max allow"},
+    {"connections-per-address",
+     &Config::connections_per_address,
+     Unit::count,
+     100,
+     0,
+     16'000'000,
+     "clients of one IPv4 address or IPv6 /64 at a time, then 429; 0 = no limit. This machine "
+     "itself has none: --limit-loopback"},
+    {"connections-per-user",
+     &Config::connections_per_user,
+     Unit::count,
+     10,
+     0,
+     16'000'000,
+     "clients of one user at a time; 0 = no limit"},
+    {"connects-per-second",
+     &Config::connects_per_second,
+     Unit::count,
+     20,
+     0,
+     1'000'000'000,
+     "connections that one address may begin, then 429; 0 = no limit"},
+    {"connects-burst",
+     &Config::connects_burst,
+     Unit::count,
+     200,
+     1,
+     1'000'000'000,
+     "how far one address may run ahead of that"},
+    {"pending-max",
+     &Config::pending_max,
+     Unit::count,
+     0,
+     0,
+     16'000'000,
+     "clients that have not shaken hands, or not said who they are, at a time; past it the oldest "
+     "is cut; 0 = half of --connections-max, 4096 at least"},
+    {"pending-per-address",
+     &Config::pending_per_address,
+     Unit::count,
+     50,
+     0,
+     16'000'000,
+     "the same for one address; 0 = no limit"},
     {"ping-interval",
      &Config::ping_interval,
      Unit::nanos,
@@ -121,6 +205,13 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
      50 * units::ms,
      units::hour,
      "from accept to the whole request, whatever trickles in"},
+    {"tls-handshakes-max",
+     &Config::tls_handshakes_max,
+     Unit::count,
+     256,
+     1,
+     65'535,
+     "TLS handshakes under way at a time; who comes meanwhile waits for his turn"},
     {"close-timeout",
      &Config::close_timeout,
      Unit::nanos,
@@ -322,9 +413,30 @@ inline constexpr std::array<NumberFlag, 34> number_flags{{
      16,
      1 << 20,
      "messages (each begun 4 KiB is one) from one shard to another before publishers wait"},
+    {"compression-level",
+     &Config::compression_level,
+     Unit::count,
+     6,
+     1,
+     9,
+     "of zlib: 1 is fastest, 9 smallest"},
+    {"compression-min-size",
+     &Config::compression_min_size,
+     Unit::bytes,
+     64,
+     0,
+     64 * units::mib,
+     "smaller messages are not compressed"},
+    {"auth-leeway",
+     &Config::auth_leeway,
+     Unit::nanos,
+     5 * units::s,
+     0,
+     60 * units::s,
+     "by how much the clocks of who makes tokens and of this machine may differ"},
 }};
 
-inline constexpr std::array<SwitchFlag, 3> switch_flags{{
+inline constexpr std::array<SwitchFlag, 7> switch_flags{{
     {"dev",
      &Config::dev,
      "loopback only: anonymous publish, host.* and demo.* topics, demo page, /echo"},
@@ -332,6 +444,19 @@ inline constexpr std::array<SwitchFlag, 3> switch_flags{{
     {"direct-descriptors",
      &Config::direct_descriptors,
      "connections past the file limit, by io_uring alone; large slices are copied"},
+    {"limit-loopback",
+     &Config::limit_loopback,
+     "limits by address hold for this machine itself, too"},
+    {"sandbox-selftest",
+     &Config::sandbox_selftest,
+     "start, try from inside what must be impossible, print what came of it, and end: 0 if all "
+     "failed as it should"},
+    {"compression",
+     &Config::compression,
+     "permessage-deflate for clients that offer it: topics' messages, compressed once for all"},
+    {"compression-context",
+     &Config::compression_context,
+     "a client may refer to its earlier messages: up to 43KiB of memory for each"},
 }};
 
 constexpr std::int64_t pin_least = -1;

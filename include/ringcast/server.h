@@ -13,6 +13,7 @@
 
 #include "ringcast/config.h"
 #include "ringcast/error.h"
+#include "ringcast/seal_keys.h"
 
 namespace ringcast {
 
@@ -31,16 +32,18 @@ struct LogSink {
 class Server {
   public:
     // Null, and one line in `error`, when it cannot run as configured: the one of check(), or what
-    // this machine refuses.
+    // this machine refuses. `keys`: of topics whose rule says `seal`; the server copies them.
     [[nodiscard]] static std::unique_ptr<Server> create(const Config& config,
                                                         LogSink log,
-                                                        std::string& error) noexcept;
+                                                        std::string& error,
+                                                        const SealKeys& keys = {}) noexcept;
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     ~Server();  // stops at once if it still runs
 
     // The addresses really bound, e.g. "127.0.0.1:40213" where port 0 was asked for.
     [[nodiscard]] const std::vector<std::string>& addresses() const noexcept;
+    [[nodiscard]] const std::vector<std::string>& tls_addresses() const noexcept;
     // "uring" or "epoll", and how many shards: for the line that says the server is ready.
     [[nodiscard]] std::string_view io_name() const noexcept;
     [[nodiscard]] std::uint32_t shard_count() const noexcept;
@@ -55,6 +58,32 @@ class Server {
     [[nodiscard]] Result<Done> set_policy(std::string_view pattern,
                                           std::string_view policy,
                                           std::string& error) noexcept;
+
+    // With Config::sandbox_selftest: tries what the sandbox must make impossible, and what it must
+    // not. A line each, and whether all is as it should be.
+    [[nodiscard]] bool sandbox_selftest(std::string& table) noexcept;
+
+    // Reads the certificates and keys of Config::tls_cert and tls_key again, for connections that
+    // begin from now on; those that are there keep theirs. False: nothing has changed, and `error`
+    // has one line that names the file. Nothing to do is good. The same thread as stop().
+    [[nodiscard]] bool reload_tls(std::string& error) noexcept;
+    // New keys for the tickets with which clients resume: what was said before, and was recorded,
+    // cannot be read with keys that are gone. Who comes with an old ticket shakes hands in full.
+    // To be called every few hours, by the same thread.
+    void renew_tickets() noexcept;
+
+    // The keys of tokens from now on, as check_keys() takes them for Config::auth_alg; whoever is
+    // connected stays until its token ends. Returns at once: each shard has them with its next
+    // mail. Otherwise the old ones hold, and `error` has one line: bad_request for keys that are
+    // not good, or a server without tokens; closed when it has ended. As set_policy() otherwise.
+    [[nodiscard]] Result<Done> reload_keys(std::string_view keys, std::string& error) noexcept;
+
+    // These keys instead of those of before: what is published from now on is sealed with the first
+    // one of its name. What is sealed already stays as it is. Returns at once: each shard does it
+    // with its next mail. Otherwise nothing has changed, and `error` has one line: bad_request if a
+    // rule needs a key that is not there, or an id is another key than before; closed when the
+    // server has ended. Any thread, also a shard's, but one at a time.
+    [[nodiscard]] Result<Done> set_seal_keys(const SealKeys& keys, std::string& error) noexcept;
 
     // No new clients; every client gets close code 1012; after Config::drain_timeout the rest is
     // cut. Returns at once. A second call cuts at once.

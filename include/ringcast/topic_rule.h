@@ -9,7 +9,8 @@
 // names may contain colons and words do not; blanks around pattern, words and values do not count.
 // No word at all is a rule, too: it keeps what it matches from those behind it.
 //
-// `rule_numbers` and `rule_switches` are the only source of names, units, ranges and defaults.
+// `rule_numbers`, `rule_switches` and `rule_rights` are the only source of names, units, ranges and
+// defaults.
 
 #include <array>
 #include <cstdint>
@@ -25,9 +26,18 @@ namespace ringcast {
 // client; a raw client cannot be told in its stream and is always closed), or it is closed.
 enum class SlowPolicy : std::uint8_t { gap, close };
 
+// Who may do a thing. `user` and `token` need --auth-alg.
+enum class Who : std::uint8_t {
+    anyone,  // without a token, too
+    user,    // whoever shows a token
+    token,   // whose token says so
+    nobody,
+};
+
 struct TopicRule {
     std::string pattern;               // "prices.*", "chat.>", or one name (feed/pattern.h)
     std::optional<SlowPolicy> policy;  // none: --slow-policy
+    std::string seal;                  // name of the key (seal_keys.h); empty: as it is published
 
     std::uint64_t history = 0;
     std::uint64_t history_bytes = 0;
@@ -40,6 +50,14 @@ struct TopicRule {
     bool keyed = false;
     bool presence = false;
     bool durable = false;
+    bool uncompressed = false;
+
+    // None: with --auth-alg as `token`, and history as who may subscribe; else everybody, but for
+    // publishing (--anonymous-publish).
+    std::optional<Who> subscribe_by;
+    std::optional<Who> publish_by;
+    std::optional<Who> presence_by;
+    std::optional<Who> history_by;
 
     TopicRule() noexcept;
 };
@@ -57,6 +75,12 @@ struct RuleNumber {
 struct RuleSwitch {
     const char* name;
     bool TopicRule::*member;
+    const char* help;
+};
+
+struct RuleRight {
+    const char* name;
+    std::optional<Who> TopicRule::*member;
     const char* help;
 };
 
@@ -106,11 +130,25 @@ inline constexpr std::array<RuleNumber, 7> rule_numbers{{
      "clients that presence lists; past it they are counted"},
 }};
 
-inline constexpr std::array<RuleSwitch, 3> rule_switches{{
+inline constexpr std::array<RuleSwitch, 4> rule_switches{{
     {"keyed", &TopicRule::keyed, "keeps the latest record of each key: snapshots and conflation"},
     {"presence", &TopicRule::presence, "clients may ask, and are told, who is there"},
     {"durable", &TopicRule::durable, "on disk before it is acknowledged (--store)"},
+    {"uncompressed", &TopicRule::uncompressed, "never compressed, whatever --compression says"},
 }};
+
+inline constexpr std::array<RuleRight, 4> rule_rights{{
+    {"subscribe-by", &TopicRule::subscribe_by, "who may subscribe"},
+    {"publish-by", &TopicRule::publish_by, "who may publish"},
+    {"presence-by", &TopicRule::presence_by, "who may ask, and be told, who is there"},
+    {"history-by", &TopicRule::history_by, "who may ask for history"},
+}};
+
+constexpr std::string_view who_words = "anyone|user|token|nobody";
+[[nodiscard]] constexpr std::string_view name_of(Who who) noexcept {
+    constexpr std::array<std::string_view, 4> names{"anyone", "user", "token", "nobody"};
+    return names[static_cast<std::size_t>(who)];
+}
 
 constexpr std::size_t topic_rules_max = 1024;
 
@@ -119,8 +157,8 @@ constexpr std::size_t topic_rules_max = 1024;
 
 // The whole of a line. `rule` is what it says; after a problem, no matter what.
 [[nodiscard]] std::string parse_topic_rule(std::string_view text, TopicRule& rule) noexcept;
-// One word, for a rule that has its pattern: a number, "true" or "false" for a switch, or the name
-// of a policy.
+// One word, for a rule that has its pattern: a number, "true" or "false" for a switch, the name of
+// a policy, one of `who_words`, or that of a key.
 [[nodiscard]] std::string set_rule_word(TopicRule& rule,
                                         std::string_view word,
                                         std::string_view value) noexcept;

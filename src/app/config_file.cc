@@ -84,7 +84,11 @@ std::string set_in_rule(TopicRule& rule, std::string_view key, const toml::node&
         if (key == it.name) return set_switch(node, rule.*it.member);
     }
     const auto text = text_of(node, false, true);
-    if (key == "policy" && !text) return "a string is needed";
+    const bool is_word = key == "policy" || key == "seal" ||
+                         std::any_of(rule_rights.begin(), rule_rights.end(), [=](const auto& it) {
+                             return key == it.name;
+                         });
+    if (is_word && !text) return "a string is needed";
     return set_rule_word(rule, key, text.value_or(""));  // or says which words there are
 }
 
@@ -132,6 +136,11 @@ std::string set_at_top(Config& config, std::string_view key, const toml::node& n
     for (const WordFlag& flag : word_flags) {
         if (key != flag.name) continue;
         const auto text = text_of(node, flag.integer, !flag.integer);
+        return text ? set_word(config, flag, *text) : type_of(flag);
+    }
+    for (const WordFlag& flag : auth_flags) {
+        if (key != flag.name) continue;
+        const auto text = text_of(node, false, true);
         return text ? set_word(config, flag, *text) : type_of(flag);
     }
     return "is no setting: see ringcastd serve --help";

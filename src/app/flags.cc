@@ -75,7 +75,12 @@ std::string words_of_rules() {
     for (const RuleSwitch& at : rule_switches) {
         words += std::string("\n  ") + at.name + "  " + at.help;
     }
-    return words + "\n  policy=gap|close  as --slow-policy, which holds where it is not given";
+    for (const RuleRight& right : rule_rights) {
+        words += std::string("\n  ") + right.name + "=" + std::string(who_words) + "  " +
+                 right.help + " [see docs/OPERATIONS.md]";
+    }
+    return words + "\n  policy=gap|close  as --slow-policy, which holds where it is not given" +
+           "\n  seal=NAME  payloads are encrypted with the key of this name (--seal-keys-file)";
 }
 
 // A line is a rule: that is how several of them fit into one variable of the environment. They
@@ -132,6 +137,9 @@ void add_flags(CLI::App& serve, Config& config) {
     for (const WordFlag& flag : word_flags) {
         add_word(serve, config, flag);
     }
+    for (const WordFlag& flag : auth_flags) {
+        add_word(serve, config, flag);
+    }
     add_topics(serve, config);
     for (const SwitchFlag& flag : switch_flags) {
         serve.add_flag(std::string("--") + flag.name, config.*flag.member, flag.help)
@@ -140,6 +148,59 @@ void add_flags(CLI::App& serve, Config& config) {
     for (const NumberFlag& flag : number_flags) {
         add_number(serve, config, flag);
     }
+}
+
+// Claims of a token that is made.
+void add_order(CLI::App& app, TokenOrder& order) {
+    TokenClaims& claims = order.claims;
+    app.add_option("--sub", claims.user, "whose token it is")->type_name("USER")->required();
+    const auto list = [&app](const char* name, std::vector<std::string>& items, const char* help) {
+        app.add_option(name, items, help)
+            ->type_name("PATTERN")
+            ->allow_extra_args(false)
+            ->take_all();
+    };
+    list("--subscribe", claims.subscribe, "topics to subscribe to; may be repeated");
+    list("--publish", claims.publish, "topics to publish to; may be repeated");
+    list("--presence", claims.presence, "topics whose clients may be asked for; may be repeated");
+    app.add_option("--info", claims.info, "what others see of this client")->type_name("JSON");
+    app.add_option("--connections", claims.connections, "connections of this user at a time");
+    app.add_option("--messages", claims.messages, "messages a second of a connection");
+    app.add_option_function<std::string>(
+           "--expires",
+           [&order](const std::string& text) {
+               const bool good = parse_number(text, Unit::nanos, order.expires) &&
+                                 order.expires >= units::s &&
+                                 order.expires <= 10 * 366 * 24 * units::hour;
+               allow("--expires", good ? "" : "'" + text + "' is not allowed: 1s to 87840h");
+           },
+           "how long it is good for [1h; 1s to 87840h]")
+        ->type_name("TIME");
+}
+
+// Both ends of a token have the same words for its keys.
+void add_token_commands(CLI::App& app, Parsed& parsed) {
+    CLI::App* gen = app.add_subcommand("gen-token", "Make a token (HS256) and print it.");
+    add_order(*gen, parsed.order);
+    CLI::App* look = app.add_subcommand("check-token", "Check the token on standard input.");
+    for (const WordFlag& flag : auth_flags) {
+        const bool signs = std::string_view(flag.name) != "auth-alg" &&
+                           std::string_view(flag.name) != "auth-jwks-file";
+        if (signs) add_word(*gen, parsed.config, flag);
+        add_word(*look, parsed.config, flag);
+    }
+    for (const NumberFlag& flag : number_flags) {
+        if (std::string_view(flag.name) == "auth-leeway") add_number(*look, parsed.config, flag);
+    }
+    gen->callback([&parsed] {
+        parsed.config.auth_alg = TokenAlgorithm::hs256;
+        parsed.command = Command::gen_token;
+    });
+    look->callback([&parsed] {
+        allow("check-token",
+              parsed.config.auth_alg == TokenAlgorithm::none ? "it needs --auth-alg" : "");
+        parsed.command = Command::check_token;
+    });
 }
 
 // CLI11 lists what was left over in an order of its own; the first one is what was meant.
@@ -164,11 +225,13 @@ Parsed refused(const std::string& line) {
 
 Parsed parse_flags(int argc, const char* const* argv) {
     Parsed parsed;
+    parsed.config.sandbox = Sandbox::automatic;
     CLI::App app("ringcastd: a WebSocket fan-out server", "ringcastd");
     app.require_subcommand(1);
     CLI::App* serve = app.add_subcommand("serve", "Serve until SIGTERM or SIGINT.");
     CLI::App* version = app.add_subcommand("version", "Print the version.");
     add_flags(*serve, parsed.config);
+    add_token_commands(app, parsed);
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp& help) {
@@ -184,10 +247,12 @@ Parsed parse_flags(int argc, const char* const* argv) {
     } catch (const CLI::ParseError& error) {
         return refused(error.what());
     }
+    if (parsed.config.listen == std::vector<std::string>{"none"}) parsed.config.listen.clear();
     if (const std::string problem = check(parsed.config); !problem.empty()) {
         return refused(problem);
     }
-    parsed.command = version->parsed() ? Command::version : Command::serve;
+    if (serve->parsed()) parsed.command = Command::serve;
+    if (version->parsed()) parsed.command = Command::version;
     return parsed;
 }
 

@@ -8,14 +8,18 @@
 
 #include "ringcast/config.h"
 
+#include "app/token_commands.h"
+
 namespace ringcast::app {
 
-enum class Command : std::uint8_t { serve, version, stop };  // stop: exit with `exit_code` now
+// stop: exit with `exit_code` now
+enum class Command : std::uint8_t { serve, version, gen_token, check_token, stop };
 
 struct Parsed {
     Command command = Command::stop;
     int exit_code = 0;  // 0 after --help; 2 after a wrong flag
     Config config;
+    TokenOrder order;  // of gen-token
 };
 
 // Prints help to stdout, and one line about a wrong flag to stderr: its name (for the file: its

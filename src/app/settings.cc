@@ -46,6 +46,62 @@ bool set_store(Config& config, std::string_view text) {
     return !text.empty() && text.find('\0') == std::string_view::npos;
 }
 
+bool set_user(Config& config, std::string_view text) {
+    config.user = text;
+    return !text.empty() && text.find('\0') == std::string_view::npos;
+}
+
+bool set_sandbox(Config& config, std::string_view text) {
+    if (text != "auto" && text != "off" && text != "on") return false;
+    config.sandbox = text == "auto"  ? Sandbox::automatic
+                     : text == "off" ? Sandbox::off
+                                     : Sandbox::on;
+    return true;
+}
+
+namespace {
+
+bool set_file(std::string& file, std::string_view text) {
+    file = text;
+    return !text.empty() && text.find('\0') == std::string_view::npos;
+}
+
+}  // namespace
+
+bool set_auth_alg(Config& config, std::string_view text) {
+    for (const TokenAlgorithm each : {TokenAlgorithm::hs256,
+                                      TokenAlgorithm::rs256,
+                                      TokenAlgorithm::es256,
+                                      TokenAlgorithm::eddsa}) {
+        if (name_of(each) != text) continue;
+        config.auth_alg = each;
+        return true;
+    }
+    return false;
+}
+
+bool set_auth_key_file(Config& config, std::string_view text) {
+    return set_file(config.auth_key_file, text);
+}
+
+bool set_auth_jwks_file(Config& config, std::string_view text) {
+    return set_file(config.auth_jwks_file, text);
+}
+
+bool set_auth_issuer(Config& config, std::string_view text) {
+    config.auth_issuer = text;
+    return !text.empty();
+}
+
+bool set_auth_audience(Config& config, std::string_view text) {
+    config.auth_audience = text;
+    return !text.empty();
+}
+
+bool set_seal_keys_file(Config& config, std::string_view text) {
+    return set_file(config.seal_keys_file, text);
+}
+
 std::string set_number(Config& config, const NumberFlag& flag, std::string_view text) {
     std::uint64_t number = 0;
     const bool good =

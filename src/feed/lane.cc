@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/copy.h"
 #include "base/plant.h"
+
 namespace ringcast::feed {
 
 Lane::Lane(SegmentPool& pool, Seq next, std::size_t log_size_max, LaneSink sink) noexcept
@@ -54,6 +56,7 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
         inside_--;
     }
     if (gone.seq < next_) behind_--;
+    if (gone.packed && --packed_readers_ == 0) packed_.reset();
     rows_[row] = rows_.back();
     rows_.pop_back();
     if (acks_ != nullptr) acks_->remove_row(row);
@@ -67,12 +70,53 @@ void Lane::unsubscribe(std::uint32_t row) noexcept {
 MutBytes Lane::reserve(std::size_t size) noexcept {
     RC_CHECK(!keyed());
     check_counts();
+    if (packs()) clear_packed(size);
     if (behind_ == 0 && history_.records == 0 && keep_from() == UINT64_MAX) {
         log_.drop_all();
     } else if (!log_.has_room(size)) {
         log_.trim(needed_from());  // rather than grow
     }
     return log_.reserve(size);
+}
+
+void Lane::read_packed(std::uint32_t row, std::size_t log_size_max) noexcept {
+    Subscriber& at = rows_[row];
+    RC_CHECK(!at.packed);
+    RC_CHECK(at.sent == 0);
+    if (packed_ == nullptr) {
+        packed_ = std::make_unique<Log>(
+            log_.pool(),
+            next_,
+            log_size_max,
+            Log::RetireHook{.call = &Lane::on_retire_packed, .context = this});
+    }
+    at.packed = true;
+    packed_readers_++;
+}
+
+// What nobody needs goes before a record of about `size` bytes comes; it is no history.
+void Lane::clear_packed(std::size_t size) noexcept {
+    RC_CHECK(packed_->next() == next_);
+    if (behind_ == 0) {
+        packed_->drop_all();
+    } else if (!packed_->has_room(size)) {
+        packed_->trim(slowest_packed());
+    }
+}
+
+void Lane::append_packed(Bytes record) noexcept {
+    RC_CHECK(packed_->next() + 1 == next_);
+    const MutBytes room = packed_->reserve(record.size());
+    copy_bytes(room.data(), record.data(), record.size());
+    const Seq seq = packed_->commit();
+    RC_CHECK(seq + 1 == next_);
+}
+
+Slice Lane::peek_packed(std::uint32_t row) const noexcept {
+    const Subscriber& at = rows_[row];
+    Slice slice = packed_->slice_from(at.seq, at.sent);
+    slice.packed = true;
+    return at.limited ? cut_at_limit(row, slice) : slice;
 }
 
 AckWindow& Lane::open_acks() noexcept {
@@ -99,7 +143,7 @@ Slice Lane::cut_at_limit(std::uint32_t row, Slice slice) const noexcept {
     if (limit <= at.seq && at.sent == 0) return {};
     const Seq end = std::max(limit, at.seq + 1);  // what is begun is ended
     if (end >= slice.end) return slice;
-    const Slice behind = log_.slice_from(end, 0);
+    const Slice behind = (slice.packed ? *packed_ : log_).slice_from(end, 0);
     RC_CHECK(behind.segment == slice.segment);
     slice.bytes = slice.bytes.first(slice.bytes.size() - behind.bytes.size());
     slice.end = end;
@@ -144,6 +188,7 @@ void Lane::restart(std::uint32_t row) noexcept {
 
 void Lane::release_if_drained() noexcept {
     if (behind_ != 0) return;
+    if (packs()) packed_->release();
     if (keyed()) {
         compact_->settle();
     } else if (history_.records == 0 && keep_from() == UINT64_MAX) {
@@ -191,6 +236,7 @@ Slice Lane::peek_latest(const Subscriber& at) const noexcept {
 Log::Place Lane::place_within(const Subscriber& at,
                               const Slice& slice,
                               std::size_t taken) const noexcept {
+    if (slice.packed) return packed_->place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
     return keyed() ? compact_->place_after(slice, at.sent, taken)
                    : log_.place_after(slice, {.seq = at.seq, .sent = at.sent}, taken);
 }
@@ -212,23 +258,48 @@ void Lane::on_forgotten(void* context, Seq last) noexcept {
 
 void Lane::save_tails(Seq first, Seq end) noexcept {
     for (Subscriber& at : rows_) {
-        if (at.sent == 0 || at.seq >= end) continue;
+        if (at.sent == 0 || at.inside_packed || at.seq >= end) continue;
         if (keyed() && (at.seq < first || compact_->is_latest(at.seq))) continue;  // it moves
         RC_CHECK(at.seq >= first);
         const Bytes rest =
             keyed() ? compact_->rest_of(at.seq, at.sent) : log_.rest_of(at.seq, at.sent);
-        sink_.save_tail(sink_.context, at.reader, rest);
-        if (!RC_PLANT(22)) at.seq++;
-        at.sent = 0;
-        inside_--;
-        if (at.seq == next_) behind_--;
+        save_tail(at, rest);
     }
+}
+
+void Lane::on_retire_packed(void* context, Seq /*first*/, Seq end) noexcept {
+    Lane& lane = *static_cast<Lane*>(context);
+    if (lane.inside_ == 0) return;
+    for (Subscriber& at : lane.rows_) {
+        if (!at.inside_packed || at.seq >= end) continue;
+        lane.save_tail(at, lane.packed_->rest_of(at.seq, at.sent));
+    }
+}
+
+// The record in which a cursor stands is about to go: the rest of it is the owner's from now on.
+void Lane::save_tail(Subscriber& at, Bytes rest) noexcept {
+    RC_CHECK(at.sent != 0);
+    sink_.save_tail(sink_.context, at.reader, rest);
+    if (!RC_PLANT(22)) at.seq++;
+    at.sent = 0;
+    at.inside_packed = false;
+    inside_--;
+    if (at.seq == next_) behind_--;
 }
 
 Seq Lane::slowest() const noexcept {
     Seq seq = log_.next();
     for (const Subscriber& at : rows_) {
         seq = std::min(seq, at.seq);
+    }
+    return seq;
+}
+
+// Of those who have their next record from there: whoever is further behind gets the other form.
+Seq Lane::slowest_packed() const noexcept {
+    Seq seq = next_;
+    for (const Subscriber& at : rows_) {
+        if (at.packed && at.seq >= packed_->first()) seq = std::min(seq, at.seq);
     }
     return seq;
 }

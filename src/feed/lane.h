@@ -19,6 +19,11 @@
 // Some readers confirm what they got (feed/ack_window.h). What they have not is kept for them, and
 // they get nothing beyond their window's limit.
 //
+// Some readers want the same records in another form: packed, which here is only other bytes under
+// the same numbers. While there are such readers a second log has them from where the first of them
+// began, and whatever it does not have any more they get as everybody does, since a cursor means
+// the same in both. Only inside a record the form is settled (Subscriber::inside_packed).
+//
 // Invariants:
 // - row.seq <= log().next(). A row inside a record is never below log().first(); a row between
 //   records may be: it is lapped, and its owner must tell the reader (gap) and skip_to(). So is
@@ -53,8 +58,10 @@ struct Subscriber {
     bool latest_only : 1 = false;
     bool catches_up : 1 = false;
     bool lost : 1 = false;
-    bool held : 1 = false;     // the owner's: gets nothing for now
-    bool limited : 1 = false;  // confirms what it gets
+    bool held : 1 = false;           // the owner's: gets nothing for now
+    bool limited : 1 = false;        // confirms what it gets
+    bool packed : 1 = false;         // wants the packed form
+    bool inside_packed : 1 = false;  // `sent` bytes of that; never where sent is 0
 };
 
 static_assert(sizeof(Subscriber) == 24);
@@ -128,6 +135,18 @@ class Lane {
     void stop_acks(std::uint32_t row) noexcept;
     void lift_limit(std::uint32_t row) noexcept { rows_[row].limited = false; }
 
+    // Row `row`, between records, gets the packed form from now on, where there is one. Until the
+    // last such reader leaves each commit() must be followed by append_packed().
+    // `log_size_max`: of the packed log, if this is the first.
+    void read_packed(std::uint32_t row, std::size_t log_size_max) noexcept;
+    [[nodiscard]] bool packs() const noexcept { return packed_ != nullptr; }
+    // The packed form of the record that was just committed. It must not lie in the pool.
+    void append_packed(Bytes record) noexcept;
+    // The record that was committed last, all of it.
+    [[nodiscard]] Bytes newest() const noexcept {
+        return keyed() ? compact_->rest_of(next_ - 1, 0) : log_.rest_of(next_ - 1, 0);
+    }
+
     // The reader's own number of this subscription has changed.
     void relink(std::uint32_t row, std::uint32_t link) noexcept { rows_[row].link = link; }
 
@@ -138,6 +157,7 @@ class Lane {
     [[nodiscard]] CompactLog::Room reserve(const CompactLog::Write& write) noexcept {
         RC_CHECK(keyed());
         check_counts();
+        if (packs()) clear_packed(write.size);
         return compact_->reserve(write);
     }
     Seq commit() noexcept;
@@ -146,6 +166,9 @@ class Lane {
     // something first.
     [[nodiscard, gnu::always_inline]] inline Slice peek(std::uint32_t row) const noexcept {
         const Subscriber& at = rows_[row];
+        if (at.packed && reads_packed(at)) [[unlikely]] {
+            return peek_packed(row);
+        }
         if (log_.holds(at.seq)) [[likely]] {
             const Slice slice = log_.slice_from(at.seq, at.sent);
             return at.limited ? cut_at_limit(row, slice) : slice;
@@ -155,6 +178,7 @@ class Lane {
     // What is left of the record in which row `row` stands.
     [[nodiscard]] Bytes rest_of(std::uint32_t row) const noexcept {
         const Subscriber& at = rows_[row];
+        if (at.inside_packed) return packed_->rest_of(at.seq, at.sent);
         return keyed() ? compact_->rest_of(at.seq, at.sent) : log_.rest_of(at.seq, at.sent);
     }
     // `taken` bytes of `slice` (just peeked for this row) went out; `by_reference`: pages may sit
@@ -167,7 +191,8 @@ class Lane {
     // that are gone, and has to begin with the latest of all keys anew.
     [[nodiscard]] bool lapped(std::uint32_t row) const noexcept {
         const Subscriber& at = rows_[row];
-        return at.seq < log_.first() || (at.lost && at.sent == 0);
+        if (at.seq < log_.first()) return !reads_packed(at);
+        return at.lost && at.sent == 0;
     }
     // Moves a cursor that stands between records forward to `seq` (<= next()).
     void skip_to(std::uint32_t row, Seq seq) noexcept;
@@ -185,7 +210,10 @@ class Lane {
     [[nodiscard]] Seq next() const noexcept { return next_; }
     [[nodiscard]] Seq first() const noexcept { return keyed() ? 1 : log_.first(); }
     [[nodiscard]] std::size_t held_bytes() const noexcept {
-        return keyed() ? compact_->held_bytes() : log_.held_bytes();
+        return packed_bytes() + (keyed() ? compact_->held_bytes() : log_.held_bytes());
+    }
+    [[nodiscard]] std::size_t packed_bytes() const noexcept {
+        return packs() ? packed_->held_bytes() : 0;
     }
     [[nodiscard]] const Log& log() const noexcept { return log_; }  // empty if keyed()
     [[nodiscard]] const CompactLog& compact() const noexcept {
@@ -201,6 +229,15 @@ class Lane {
   private:
     static void on_retire(void* context, Seq first, Seq end) noexcept;
     static void on_forgotten(void* context, Seq last) noexcept;
+    static void on_retire_packed(void* context, Seq first, Seq end) noexcept;
+    // Whether its next byte is one of the packed form.
+    [[nodiscard]] bool reads_packed(const Subscriber& at) const noexcept {
+        if (at.sent != 0) return at.inside_packed;
+        return at.packed && packed_->holds(at.seq) && !at.latest_only && !at.catches_up;
+    }
+    [[nodiscard]] Slice peek_packed(std::uint32_t row) const noexcept;
+    void clear_packed(std::size_t size) noexcept;
+    void save_tail(Subscriber& at, Bytes rest) noexcept;
     [[nodiscard]] Slice cut_at_limit(std::uint32_t row, Slice slice) const noexcept;
     [[nodiscard]] Seq needed_from() const noexcept;
     [[nodiscard]] Slice peek_latest(const Subscriber& at) const noexcept;
@@ -210,6 +247,7 @@ class Lane {
     [[nodiscard]] bool gets_every(const Subscriber& at) const noexcept;
     void save_tails(Seq first, Seq end) noexcept;
     [[nodiscard]] Seq slowest() const noexcept;
+    [[nodiscard]] Seq slowest_packed() const noexcept;
     [[nodiscard]] Seq history_begin() const noexcept;
     [[nodiscard]] Seq keep_from() const noexcept {
         return acks_ == nullptr ? UINT64_MAX : acks_->keep_from();
@@ -226,6 +264,8 @@ class Lane {
     History history_;
     Seq history_floor_ = 0;  // what is older is forgotten
     std::unique_ptr<AckWindow> acks_;
+    std::unique_ptr<Log> packed_;       // while somebody reads it; ends where the other log does
+    std::uint32_t packed_readers_ = 0;  // rows
 };
 
 inline void Lane::advance(std::uint32_t row,
@@ -247,6 +287,7 @@ inline void Lane::advance(std::uint32_t row,
     }
     at.seq = place.seq;
     at.sent = place.sent;
+    at.inside_packed = slice.packed && place.sent != 0;
     if (by_reference) slice.segment->by_reference = true;
 }
 

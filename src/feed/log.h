@@ -39,6 +39,7 @@ struct Slice {
     std::int64_t file_offset = -1;  // of bytes.data() in the arena
     Segment* segment = nullptr;
     bool latest = false;  // only what is the latest of its key
+    bool packed = false;  // in the lane's other form (feed/lane.h)
 };
 
 class Log {
@@ -132,6 +133,7 @@ class Log {
     void retire_oldest() noexcept;
 
     [[nodiscard]] std::size_t held_bytes() const noexcept { return held_; }  // its segments
+    [[nodiscard]] SegmentPool& pool() const noexcept { return *pool_; }
 
   private:
     static constexpr std::size_t end_size = sizeof(std::uint32_t);

@@ -94,6 +94,7 @@ struct ReactorOptions {
     // them in each reactor. But no sendfile, no peer(), and direct_listeners_max listeners.
     bool direct_descriptors = false;
     std::uint32_t completions_max = 16 * 1024;  // may be pending; more costs re-arming, no loss
+    bool restricted = false;  // the ring takes no operation that this reactor does not use (K13)
 };
 
 class Reactor {
@@ -156,6 +157,17 @@ class Reactor {
     [[nodiscard]] virtual Result<Address> peer(ConnIndex conn) noexcept {
         static_cast<void>(conn);
         return Error{.code = Errc::not_found};
+    }
+
+    // Whether what goes over it is encrypted here, and what memory that takes beyond what each such
+    // connection has.
+    [[nodiscard]] virtual bool secure(ConnIndex conn) noexcept {
+        static_cast<void>(conn);
+        return false;
+    }
+    [[nodiscard]] virtual std::size_t held_bytes(ConnIndex conn) noexcept {
+        static_cast<void>(conn);
+        return 0;
     }
 
     // A fresh random number: the only source of chance.

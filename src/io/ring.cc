@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "base/check.h"
 
 namespace ringcast::io {
@@ -12,17 +15,44 @@ Ring::~Ring() {
     if (started_) io_uring_queue_exit(&ring_);
 }
 
-Result<Done> Ring::start(unsigned submissions, unsigned completions) noexcept {
+Result<Done> Ring::start(unsigned submissions, unsigned completions, bool disabled) noexcept {
     RC_CHECK(!started_);
     io_uring_params params{};
     params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+    if (disabled) params.flags |= IORING_SETUP_R_DISABLED;
     params.cq_entries = completions;
     const int error = io_uring_queue_init_params(submissions, &ring_, &params);
     if (error != 0) return os_error(-error);
     started_ = true;
     // Saves a look-up of the ring's descriptor in every call; without it everything works too.
     static_cast<void>(io_uring_register_ring_fd(&ring_));
+    return Done{};
+}
+
+// By the system call itself: liburing 2.3 as Debian builds it lacks the two functions.
+Result<Done> Ring::restrict(std::span<const std::uint8_t> operations) noexcept {
+    RC_CHECK(started_);
+    std::vector<io_uring_restriction> rules;
+    const auto add = [&](std::uint16_t kind, std::uint8_t value) {
+        io_uring_restriction& rule = rules.emplace_back();
+        rule = {};
+        rule.opcode = kind;
+        rule.register_op = value;  // one byte for all kinds
+    };
+    for (const std::uint8_t operation : operations) {
+        add(IORING_RESTRICTION_SQE_OP, operation);
+    }
+    add(IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+        IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS);
+    add(IORING_RESTRICTION_REGISTER_OP, IORING_UNREGISTER_RING_FDS);
+    add(IORING_RESTRICTION_REGISTER_OP, IORING_UNREGISTER_PBUF_RING);
+    const auto count = static_cast<unsigned>(rules.size());
+    const auto ask = [this](unsigned what, const void* how, unsigned size) {
+        return ::syscall(SYS_io_uring_register, ring_.ring_fd, what, how, size);
+    };
+    if (ask(IORING_REGISTER_RESTRICTIONS, rules.data(), count) != 0) return os_error(errno);
+    if (ask(IORING_REGISTER_ENABLE_RINGS, nullptr, 0) != 0) return os_error(errno);
     return Done{};
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <liburing.h>
@@ -33,7 +34,14 @@ class Ring {
     ~Ring();
 
     // SINGLE_ISSUER, DEFER_TASKRUN, SUBMIT_ALL: Linux 6.1, else EINVAL.
-    [[nodiscard]] Result<Done> start(unsigned submissions, unsigned completions) noexcept;
+    // `disabled`: it takes nothing before restrict().
+    [[nodiscard]] Result<Done> start(unsigned submissions,
+                                     unsigned completions,
+                                     bool disabled = false) noexcept;
+    // From now on it takes only these operations, with flags that we use, and no registrations but
+    // the end of those that are there: all else is answered EACCES, for good (K13). And it is
+    // enabled. Precondition: start() was told so, and all that is to be registered is.
+    [[nodiscard]] Result<Done> restrict(std::span<const std::uint8_t> operations) noexcept;
     [[nodiscard]] bool started() const noexcept { return started_; }
     [[nodiscard]] io_uring& raw() noexcept { return ring_; }
 

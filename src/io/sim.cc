@@ -67,6 +67,12 @@ Result<ConnIndex> SimReactor::connect(const Address& peer) noexcept {
     return Error{.code = Errc::busy};
 }
 
+Result<Address> SimReactor::peer(ConnIndex conn) noexcept {
+    constexpr LinkId addresses = 7;
+    const auto last = static_cast<std::uint8_t>(usable(conn).link_id % addresses);
+    return Address{.v6 = false, .port = 1, .ip = {10, 0, 0, last}};
+}
+
 void SimReactor::wake() noexcept {
     net_.trace(number_);
     woken_ = true;

@@ -53,6 +53,8 @@ class SimReactor final : public Reactor {
     // Time that the work of a turn takes: seen by its budgets alone, gone at the next wait().
     [[nodiscard]] Nanos present() const noexcept override;
     [[nodiscard]] Nanos wall_now() const noexcept override { return wall_; }
+    // One of a few.
+    [[nodiscard]] Result<Address> peer(ConnIndex conn) noexcept override;
     [[nodiscard]] std::uint64_t random() noexcept override { return random_.next(); }
     [[nodiscard]] const char* name() const noexcept override { return "sim"; }
     [[nodiscard]] std::uint32_t live_count() const noexcept override { return slots_.taken(); }

@@ -291,6 +291,7 @@ Result<Done> SqliteStore::add(Place& place, StoreRecord& record) noexcept {
                               "topic '" + std::string(record.topic) + "' has another epoch");
     }
     record.offset = place.next++;
+    if (record.finish != nullptr) record.payload = record.finish(record.context, record.offset);
     place.bytes += record.payload.size();
     Statement& query = statement(add_record);
     query.bind(1, place.id);
@@ -431,7 +432,7 @@ Result<Done> SqliteStore::load_record(StoreVisitor& visitor, Loaded& loaded) noe
     std::uint64_t& last = loaded[row.number(9)];
     const bool of_topic = !row.is_null(0);
     const bool in_order = offset > last && (offset <= first || offset == last + 1);
-    const bool known = form >= 0 && form <= static_cast<std::int64_t>(StoreForm::deletion);
+    const bool known = form >= 0 && form <= static_cast<std::int64_t>(StoreForm::sealed);
     const bool whole = !row.is_null(8) || offset < first;
     if (!of_topic || !in_order || !known || !whole) {
         return database_.fail(StoreFault::corrupt,

@@ -27,7 +27,8 @@
 namespace ringcast::io {
 
 // What a payload is. `deletion`: of a keyed topic, the key is no more.
-enum class StoreForm : std::uint8_t { json, text, binary, deletion };
+// `sealed`: encrypted; what is in it, io cannot know.
+enum class StoreForm : std::uint8_t { json, text, binary, deletion, sealed };
 
 // Views: of the caller for append(), of the store until the visitor returns for load_records().
 struct StoreRecord {
@@ -41,6 +42,10 @@ struct StoreRecord {
     Bytes payload = {};
     StoreForm form = StoreForm::json;
     bool hollow = false;  // load_records(): only its ids are left, to recognise repeats
+    // append(): asked for the payload when the number is known, and not before; its bytes live
+    // until append() returns. A batch that is tried again asks again. Null: it is there.
+    Bytes (*finish)(void* context, std::uint64_t offset) noexcept = nullptr;
+    void* context = nullptr;
 };
 
 struct StoreTopic {

@@ -141,8 +141,8 @@ Uring::~Uring() {
 }
 
 Result<Done> Uring::start(const Probe& probe) noexcept {
-    static_cast<void>(
-        RC_TRY(ring_.start(submissions, std::max(options_.completions_max, submissions))));
+    static_cast<void>(RC_TRY(ring_.start(
+        submissions, std::max(options_.completions_max, submissions), options_.restricted)));
     if (probe.quiet_sends) send_flags_ = IOSQE_CQE_SKIP_SUCCESS;
 
     if (options_.direct_descriptors) {
@@ -155,6 +155,7 @@ Result<Done> Uring::start(const Probe& probe) noexcept {
                                          options_.receive_buffer_count,
                                          incremental));
     static_cast<void>(RC_TRY(waker_.start()));
+    if (options_.restricted) static_cast<void>(RC_TRY(ring_.restrict(uring_operations())));
     arm_wake();
     return Done{};
 }
@@ -480,7 +481,20 @@ Result<Address> Uring::peer(ConnIndex conn) noexcept {
     return peer_address(slot.fd);
 }
 
+constexpr std::uint8_t operations[] = {IORING_OP_NOP,
+                                       IORING_OP_POLL_ADD,
+                                       IORING_OP_ASYNC_CANCEL,
+                                       IORING_OP_ACCEPT,
+                                       IORING_OP_RECV,
+                                       IORING_OP_SEND,
+                                       IORING_OP_SHUTDOWN,
+                                       IORING_OP_CLOSE};
+
 }  // namespace
+
+std::span<const std::uint8_t> uring_operations() noexcept {
+    return operations;
+}
 
 Result<std::unique_ptr<Reactor>> make_uring(const ReactorOptions& options,
                                             const Probe& probe) noexcept {

@@ -10,7 +10,9 @@
 // descriptor: that would walk all armed requests. A descriptor is closed after the last completion
 // of everything in flight on it, for an armed receive keeps the connection open (no FIN).
 
+#include <cstdint>
 #include <memory>
+#include <span>
 
 #include "ringcast/error.h"
 
@@ -22,5 +24,8 @@ namespace ringcast::io {
 // Precondition: probe.usable. Call in the thread that will own the reactor.
 [[nodiscard]] Result<std::unique_ptr<Reactor>> make_uring(const ReactorOptions& options,
                                                           const Probe& probe) noexcept;
+
+// Every operation that it may ask the kernel for; for Ring::restrict().
+[[nodiscard]] std::span<const std::uint8_t> uring_operations() noexcept;
 
 }  // namespace ringcast::io

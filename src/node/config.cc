@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <span>
+#include <utility>
 
+#include "base/ip.h"
 #include "io/socket.h"
+#include "node/access.h"
 #include "node/origin.h"
 
 namespace ringcast {
@@ -62,12 +65,27 @@ std::string refusal(std::string_view flag, std::string_view given, std::string_v
 
 std::string check_listen(const Config& config) {
     constexpr std::string_view shape = "ADDR:PORT or [ADDR]:PORT in numbers, port 0 to 65535";
-    if (config.listen.empty()) return refusal("listen", "", shape);
+    if (config.listen.empty() && config.tls_listen.empty()) return refusal("listen", "", shape);
     for (const std::string& text : config.listen) {
-        const auto address = io::parse_address(text);
-        if (!address.ok()) return refusal("listen", text, shape);
+        if (!io::parse_address(text).ok()) return refusal("listen", text, shape);
+    }
+    for (const std::string& text : config.tls_listen) {
+        if (!io::parse_address(text).ok()) return refusal("tls-listen", text, shape);
     }
     return {};
+}
+
+std::string check_tls(const Config& config) {
+    if (config.tls_cert.size() != config.tls_key.size()) {
+        return refusal(
+            "tls-key",
+            std::to_string(config.tls_key.size()) + " files",
+            "one for each --tls-cert, which are " + std::to_string(config.tls_cert.size()));
+    }
+    if (config.tls_listen.empty() == config.tls_cert.empty()) return {};
+    return config.tls_cert.empty()
+               ? refusal("tls-listen", config.tls_listen.front(), "it needs --tls-cert, --tls-key")
+               : refusal("tls-cert", config.tls_cert.front(), "it needs --tls-listen");
 }
 
 std::string check_origins(const Config& config) {
@@ -77,6 +95,30 @@ std::string check_origins(const Config& config) {
                        text,
                        "SCHEME://HOST[:PORT] as browsers write it (small letters, no path, no "
                        "default port), or null");
+    }
+    return {};
+}
+
+std::string check_proxies(const Config& config) {
+    for (const std::string& text : config.trusted_proxies) {
+        IpNetwork network;
+        if (parse_network(text, network)) continue;
+        return refusal("trusted-proxies", text, "ADDRESS or ADDRESS/BITS, no bits behind these");
+    }
+    for (const std::string& text : config.proxy_protocol) {
+        const auto& listen = config.listen;
+        if (std::find(listen.begin(), listen.end(), text) == listen.end()) {
+            return refusal("proxy-protocol", text, "one of the --listen addresses, as it is there");
+        }
+        if (config.trusted_proxies.empty()) {
+            return refusal("proxy-protocol", text, "only with --trusted-proxies");
+        }
+    }
+    if (config.direct_descriptors && !config.trusted_proxies.empty()) {
+        return refusal("direct-descriptors",
+                       "true",
+                       "not with --trusted-proxies: nobody has an "
+                       "address there");
     }
     return {};
 }
@@ -106,15 +148,78 @@ std::string check_store(const Config& config) {
     return {};
 }
 
+bool one_line(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(), [](char c) {
+        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    });
+}
+
+// With --auth-alg: its keys, and that nobody is anonymous by oversight.
+std::string check_tokens(const Config& config) {
+    const std::string alg = " --auth-alg " + std::string(name_of(config.auth_alg));
+    std::pair<std::string, const std::string&> wanted{"--auth-key-file", config.auth_key_file};
+    std::pair<std::string, const std::string&> other{"--auth-jwks-file", config.auth_jwks_file};
+    const bool secret = config.auth_alg == TokenAlgorithm::hs256;
+    const auto& [name, file] = secret ? wanted : other;
+    const auto& [strange, none] = secret ? other : wanted;
+    if (config.auth_keys.empty() && file.empty()) return name + ": needed with" + alg;
+    if (!none.empty()) return strange + ": not with" + alg;
+    if (config.anonymous_publish) {
+        return "--anonymous-publish: not with" + alg + ": say publish-by=anyone of those topics";
+    }
+    const TopicRule* open = node::first_anonymous_rule(config);
+    if (open == nullptr || config.dev || !config.origin.empty()) return {};
+    return "--origin: needed, since rule '" + open->pattern +
+           "' lets web pages in without a token: name those that may";
+}
+
+std::string check_auth(const Config& config) {
+    struct Row {
+        const char* name;
+        const std::string& text;
+    };
+    const bool off = config.auth_alg == TokenAlgorithm::none;
+    for (const Row& row : {Row{"auth-key-file", config.auth_key_file},
+                           Row{"auth-jwks-file", config.auth_jwks_file},
+                           Row{"auth-issuer", config.auth_issuer},
+                           Row{"auth-audience", config.auth_audience}}) {
+        if (off && !row.text.empty()) return "--" + std::string(row.name) + ": needs --auth-alg";
+        if (!one_line(row.text)) return "--" + std::string(row.name) + ": it must be one line";
+    }
+    if (!off) return check_tokens(config);
+    for (const TopicRule& rule : config.topic) {
+        for (const RuleRight& right : rule_rights) {
+            const std::optional<Who> who = rule.*right.member;
+            if (!who || (*who != Who::user && *who != Who::token)) continue;
+            return "--topic: '" + rule.pattern + "': " + right.name + "=" +
+                   std::string(name_of(*who)) + " needs --auth-alg";
+        }
+    }
+    return {};
+}
+
+std::string check_seal(const Config& config) {
+    for (const TopicRule& rule : config.topic) {
+        if (rule.seal.empty() || !config.seal_keys_file.empty()) continue;
+        return "--topic: '" + rule.pattern + "': seal needs --seal-keys-file FILE";
+    }
+    return {};
+}
+
 // What no single field can know.
 std::string check_together(const Config& config) {
     if (config.direct_descriptors && config.io == Io::epoll) {
         return refusal("direct-descriptors", "true", "only io_uring has them, not --io epoll");
     }
-    for (const std::string& text : config.listen) {
-        if (config.dev && !node::is_loopback_address(text)) {
-            return refusal(
-                "listen", text, "with --dev a loopback address, since everybody may publish");
+    if (config.compression_context && !config.compression) {
+        return refusal("compression-context", "true", "only with --compression");
+    }
+    for (const auto* flag : {&config.listen, &config.tls_listen}) {
+        for (const std::string& text : *flag) {
+            if (!config.dev || node::is_loopback_address(text)) continue;
+            return refusal(flag == &config.listen ? "listen" : "tls-listen",
+                           text,
+                           "with --dev a loopback address, since everybody may publish");
         }
     }
     return {};
@@ -178,9 +283,13 @@ std::string check(const Config& config) noexcept {
                        std::to_string(pin_least) + " to " + std::to_string(pin_most));
     }
     std::string problem = check_listen(config);
+    if (problem.empty()) problem = check_tls(config);
     if (problem.empty()) problem = check_origins(config);
+    if (problem.empty()) problem = check_proxies(config);
     if (problem.empty()) problem = check_topics(config);
     if (problem.empty()) problem = check_store(config);
+    if (problem.empty()) problem = check_auth(config);
+    if (problem.empty()) problem = check_seal(config);
     return problem.empty() ? check_together(config) : problem;
 }
 

@@ -11,9 +11,14 @@ struct Named {
     std::uint64_t Counters::*member;
 };
 
-constexpr std::array<Named, 28> all{{
+constexpr std::array<Named, 35> all{{
     {"accepted", &Counters::accepted},
     {"refused", &Counters::refused},
+    {"crowded addresses", &Counters::crowded},
+    {"hasty addresses", &Counters::hasty},
+    {"crowded users", &Counters::crowded_users},
+    {"pending cut", &Counters::evicted},
+    {"bad proxies", &Counters::bad_proxies},
     {"handshake failures", &Counters::handshake_failures},
     {"closed", &Counters::closed},
     {"messages in", &Counters::messages_in},
@@ -33,6 +38,8 @@ constexpr std::array<Named, 28> all{{
     {"slow closed", &Counters::slow_closed},
     {"memory cut", &Counters::memory_cut},
     {"rate limited", &Counters::rate_limited},
+    {"tokens refused", &Counters::tokens_refused},
+    {"tokens expired", &Counters::tokens_expired},
     {"pong timeouts", &Counters::pong_timeouts},
     {"stalls", &Counters::stalls},
     {"long turns", &Counters::long_turns},

@@ -13,13 +13,20 @@
 #include "node/replies.h"
 #include "node/topic_rules.h"
 #include "wire/frame.h"
+#include "wire/utf8.h"
 
 namespace ringcast::node {
 
 namespace {
 
+// So much of what a compressed message becomes counts as one message more, as of what is asked for
+// (node/inquiries.h): a hundred octets may be 64 KiB to look at.
+constexpr std::size_t bytes_per_message = std::size_t{16} * 1024;
+
 // A subscription that is gone is remembered for its interval (node/pacer.h): not for long.
 constexpr double max_rate_least = 0.1;
+// The largest token, and an envelope around it.
+constexpr std::uint64_t auth_message_max = wire::jwt_size_max + 1024;
 
 // Between two batches. Ticks are 10 ms, so nothing comes more often than 100 times a second.
 [[nodiscard]] Tick interval_of(double max_rate) noexcept {
@@ -47,12 +54,30 @@ Dispatch::Dispatch(const Config& config,
       counters_(counters),
       limits_{.message_size_max = config.message_max,
               .fragments_max = static_cast<std::uint32_t>(config.fragments_max)},
+      deflate_limits_{.message_size_max = config.message_max,
+                      .fragments_max = static_cast<std::uint32_t>(config.fragments_max),
+                      .compressed_size_max = compressed_size_max(config.message_max)},
+      inflation_(config),
+      echo_packer_(config),
+      unproven_limits_{
+          .message_size_max = std::min<std::uint64_t>(config.message_max, auth_message_max),
+          .fragments_max = std::min<std::uint32_t>(limits_.fragments_max, 16)},
+      unproven_deflate_limits_{.message_size_max = unproven_limits_.message_size_max,
+                               .fragments_max = unproven_limits_.fragments_max,
+                               .compressed_size_max = unproven_limits_.message_size_max},
       message_rate_(Rate::of(config.messages_per_second, config.messages_burst)),
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
 void Dispatch::receive(io::ConnIndex conn, MutBytes input) noexcept {
     handle(conn, input);
     sessions_.recount(conn);
+}
+
+const wire::FramerLimits& Dispatch::limits_of(const Session& session) const noexcept {
+    if (session.unproven) {
+        return session.deflate.agreed ? unproven_deflate_limits_ : unproven_limits_;
+    }
+    return session.deflate.agreed ? deflate_limits_ : limits_;
 }
 
 void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
@@ -66,7 +91,8 @@ void Dispatch::handle(io::ConnIndex conn, MutBytes input) noexcept {
     const bool listening = session.state == State::open || session.state == State::closing;
     if (!listening || session.role == Role::http) return;
     while (session.state != State::draining && !session.deaf) {
-        const wire::Framer::Event event = session.framer.next(input, limits_);
+        const wire::FramerLimits& limits = limits_of(session);
+        const wire::Framer::Event event = session.framer.next(input, limits);
         if (event.kind == wire::FramerEvent::need_more) return;
         on_event(conn, event);
     }
@@ -82,16 +108,71 @@ void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) no
             on_close(conn, event);
             return;
         case wire::FramerEvent::error:
-            sessions_.close(conn, event.close_code, event.reason);
-            session.deaf = true;  // its frames cannot be told apart any more
+            fail(conn, event.close_code, event.reason);  // its frames cannot be told apart any more
             return;
         case wire::FramerEvent::ping:
             if (session.state == State::open) on_ping(conn, event.payload);
             return;
         case wire::FramerEvent::message:
-            if (session.state == State::open) on_message(conn, event.opcode, event.payload);
+            if (session.state != State::open) return;
+            if (event.compressed) {
+                on_compressed(conn, event.opcode, event.payload);
+            } else {
+                on_message(conn, event.opcode, event.payload);
+            }
             return;
     }
+}
+
+// What cannot be inflated is text that is not text, rather than a broken frame: the next one could
+// still be told apart. So it is 1007, as RFC 6455, 7.4.1, has it of data that are not what the
+// message says they are.
+void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    Session& session = sessions_[conn];
+    Bucket bucket = session.messages;
+    const bool refused = !bucket.take(message_rate_, reactor_.now());
+    Bytes plain;
+    switch (inflation_.inflate(conn, session.deflate, message, plain)) {
+        case wire::Inflated::whole:
+            if (opcode == wire::Opcode::text && !wire::utf8_valid(plain)) {
+                fail(conn, wire::close_code::invalid_payload, "text is not UTF-8");
+            } else {
+                on_message(conn, opcode, plain);
+                if (session.role != Role::echo) weigh(conn, plain.size(), refused);
+            }
+            break;
+        case wire::Inflated::too_large:
+            fail(conn, wire::close_code::too_big, "message over the size limit");
+            break;
+        case wire::Inflated::corrupt:
+            fail(conn, wire::close_code::invalid_payload, "what is compressed cannot be inflated");
+            break;
+        case wire::Inflated::no_memory:
+            fail(conn, wire::close_code::internal_error, "no memory for the message");
+            break;
+    }
+    inflation_.done();
+}
+
+// What was refused costs as much to look at as what was allowed: the id of its answer is in it.
+void Dispatch::weigh(io::ConnIndex conn, std::size_t size, bool refused) noexcept {
+    Session& session = sessions_[conn];
+    const auto more = static_cast<std::uint32_t>(size / bytes_per_message);
+    if (!refused) {
+        session.messages.charge(message_rate_, reactor_.now(), more);
+        return;
+    }
+    bool enough = false;
+    for (std::uint32_t i = 0; i < more; i++) {
+        enough = session.excess_messages.refused();
+    }
+    if (enough) sessions_.close(conn, close_codes::rate_limited, "too many messages");
+}
+
+// Nothing that this client says is heard any more.
+void Dispatch::fail(io::ConnIndex conn, std::uint16_t code, const char* reason) noexcept {
+    sessions_.close(conn, code, reason);
+    sessions_[conn].deaf = true;
 }
 
 // RFC 6455, 5.5.1 and 7.1.1: answer with the same code, then the server closes the connection.
@@ -147,10 +228,18 @@ void Dispatch::on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message
 }
 
 void Dispatch::on_echo(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
+    // Compressed for those who agreed to it, if zlib has their window (it has none of 8 bits).
+    const SharedDeflate& deflate = sessions_[conn].deflate;
+    Bytes packed;
+    if (deflate.agreed && deflate.server_window_bits > wire::window_bits_min) {
+        packed = echo_packer_.compress(message, deflate.server_window_bits);
+    }
+    const Bytes payload = packed.empty() ? message : packed;
     Scratch<std::byte, wire::header_size_max> header;
-    const std::size_t size = wire::encode_header(header.data(), opcode, message.size());
+    const std::size_t size = wire::encode_header(header.data(), opcode, payload.size());
+    if (!packed.empty()) wire::mark_compressed(header.data());
     sessions_.push_unlimited(conn, Bytes(header.data(), size));
-    push_echo(conn, message);
+    push_echo(conn, payload);
 }
 
 // Whatever its size: a client that does not read its echoes is not read from until it does.
@@ -163,7 +252,8 @@ void Dispatch::push_echo(io::ConnIndex conn, Bytes bytes) noexcept {
 
 bool Dispatch::within_rate(io::ConnIndex conn) noexcept {
     Session& session = sessions_[conn];
-    if (session.messages.take(message_rate_, reactor_.now())) {
+    const Rate rate = session.identity == nullptr ? message_rate_ : session.identity->messages;
+    if (session.messages.take(rate, reactor_.now())) {
         session.excess_messages.allowed();
         return true;
     }
@@ -201,6 +291,7 @@ void Dispatch::on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes messag
         error(conn, inbound, "rate_limited", "slow down: this message was not handled");
         return;
     }
+    if (sessions_[conn].unproven && !proven(conn, inbound)) return;
     if (problem != wire::EnvelopeError::none) {
         std::string text = "the message is not a valid envelope";
         if (inbound.member[0] != '\0') text = std::string("member: ") + inbound.member;
@@ -248,8 +339,41 @@ void Dispatch::error(io::ConnIndex conn,
                {.id = inbound.id, .topic = inbound.topic, .code = code, .message = message});
 }
 
+// Who has shown no token may do nothing but that.
+bool Dispatch::proven(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
+    if (inbound.type == wire::MessageType::auth) return true;
+    error(conn, inbound, "unauthorized", "first comes an auth message with a token");
+    sessions_.close(conn, close_codes::unauthorized, "a token is needed");
+    return false;
+}
+
 void Dispatch::handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    error(conn, inbound, "not_supported", "this server knows no tokens: everybody is anonymous");
+    if (!door_.knows_tokens()) {
+        error(
+            conn, inbound, "not_supported", "this server knows no tokens: everybody is anonymous");
+        return;
+    }
+    const std::string_view problem = door_.authenticate(conn, inbound.id, inbound.token);
+    if (problem.empty()) return;
+    error(conn, inbound, "unauthorized", problem);
+    if (sessions_[conn].unproven) sessions_.close(conn, close_codes::unauthorized, problem);
+}
+
+bool Dispatch::may_subscribe(io::ConnIndex conn,
+                             const wire::Inbound& inbound,
+                             bool pattern) noexcept {
+    const Access& access = hub_.access();
+    if (!access.restricts()) return true;
+    const Identity* identity = sessions_[conn].identity.get();
+    const bool may = pattern ? access.may_subscribe_to_all(identity, inbound.topic)
+                             : access.may(identity, Deed::subscribe, inbound.topic);
+    const bool watches = inbound.subscribe.presence && !pattern;
+    if (may && (!watches || access.may(identity, Deed::presence, inbound.topic))) return true;
+    error(conn,
+          inbound,
+          "forbidden",
+          may ? "to be told who is there is not allowed" : "subscribing to this is not allowed");
+    return false;
 }
 
 void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
@@ -268,6 +392,7 @@ void Dispatch::handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound
         error(conn, inbound, "bad_payload", "a pattern has no offset: first its topics, by name");
         return;
     }
+    if (!may_subscribe(conn, inbound, pattern)) return;
     if (options.has_max_rate && !pattern &&
         !numbered_rule(config_, rule_number(config_, inbound.topic)).keyed) {
         error(
@@ -333,8 +458,14 @@ void Dispatch::handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbou
 }
 
 void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept {
-    if (!sessions_[conn].may_publish) {
-        error(conn, inbound, "forbidden", "publishing is not allowed here (--anonymous-publish)");
+    const bool may = hub_.access().restricts() ? hub_.may(conn, Deed::publish, inbound.topic)
+                                               : sessions_[conn].may_publish;
+    if (!may) {
+        error(conn,
+              inbound,
+              "forbidden",
+              door_.knows_tokens() ? "publishing to this is not allowed"
+                                   : "publishing is not allowed here (--anonymous-publish)");
         return;
     }
     if (is_reserved(config_, inbound.topic)) {
@@ -353,7 +484,7 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
         error(conn, inbound, "missing_member", "report_expired needs ack_required");
         return;
     }
-    const std::string client = inbound.ack_required ? door_.client_id(conn) : std::string();
+    const std::string client = inbound.ack_required ? door_.name_of(conn) : std::string();
     hub_.publish(conn,
                  {.topic = inbound.topic,
                   .id = inbound.id,
@@ -383,10 +514,14 @@ void Dispatch::handle_presence(io::ConnIndex conn, const wire::Inbound& inbound)
     ask(conn, inbound, Question::presence);
 }
 
-// Whoever may subscribe may ask what there was, and who is there.
 void Dispatch::ask(io::ConnIndex conn, const wire::Inbound& inbound, Question question) noexcept {
     if (feed::kind_of(inbound.topic) != feed::NameKind::plain) {
         error(conn, inbound, "bad_topic", "wildcards are for those who subscribe");
+        return;
+    }
+    const Deed deed = question == Question::history ? Deed::history : Deed::presence;
+    if (!hub_.may(conn, deed, inbound.topic)) {
+        error(conn, inbound, "forbidden", "to ask this is not allowed");
         return;
     }
     const bool taken = inquiries_.ask(conn,

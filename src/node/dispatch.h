@@ -11,7 +11,9 @@
 #include "node/counters.h"
 #include "node/door.h"
 #include "node/hub.h"
+#include "node/inflation.h"
 #include "node/inquiries.h"
+#include "node/packer.h"
 #include "node/sessions.h"
 #include "wire/envelope.h"
 #include "wire/framer.h"
@@ -33,12 +35,17 @@ class Dispatch {
 
     // Bytes of any session, in whatever state.
     void receive(io::ConnIndex conn, MutBytes input) noexcept;
+    // The connection is leaving, or gone.
+    void forget(io::ConnIndex conn) noexcept { inflation_.forget(conn); }
 
   private:
     using Handler = void (Dispatch::*)(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
 
     void handle(io::ConnIndex conn, MutBytes input) noexcept;
     void on_event(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
+    void on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    void weigh(io::ConnIndex conn, std::size_t size, bool refused) noexcept;
+    void fail(io::ConnIndex conn, std::uint16_t code, const char* reason) noexcept;
     void on_close(io::ConnIndex conn, const wire::Framer::Event& event) noexcept;
     void on_ping(io::ConnIndex conn, Bytes payload) noexcept;
     void on_message(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
@@ -46,13 +53,18 @@ class Dispatch {
     void push_echo(io::ConnIndex conn, Bytes bytes) noexcept;
     void on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     void on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
+    [[nodiscard]] const wire::FramerLimits& limits_of(const Session& session) const noexcept;
     [[nodiscard]] bool within_rate(io::ConnIndex conn) noexcept;
+    [[nodiscard]] bool proven(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void error(io::ConnIndex conn,
                const wire::Inbound& inbound,
                std::string_view code,
                std::string_view message) noexcept;
 
     void handle_auth(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
+    [[nodiscard]] bool may_subscribe(io::ConnIndex conn,
+                                     const wire::Inbound& inbound,
+                                     bool pattern) noexcept;
     void handle_subscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_unsubscribe(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
@@ -73,6 +85,11 @@ class Dispatch {
     wire::EnvelopeParser& parser_;
     Counters& counters_;
     wire::FramerLimits limits_;
+    wire::FramerLimits deflate_limits_;  // where compression was agreed upon
+    Inflation inflation_;
+    Packer echo_packer_;
+    wire::FramerLimits unproven_limits_;  // of who may say no more than a token
+    wire::FramerLimits unproven_deflate_limits_;
     Rate message_rate_;
     Rate control_rate_;
 };

@@ -10,6 +10,7 @@
 #include "base/scratch.h"
 #include "feed/pattern.h"
 #include "node/assets.h"
+#include "node/close_codes.h"
 #include "node/host_feed.h"
 #include "node/origin.h"
 #include "node/replies.h"
@@ -18,9 +19,9 @@ namespace ringcast::node {
 
 namespace {
 
+constexpr const char* crowded_user =
+    "this user has as many connections as he may (--connections-per-user, or his token)";
 constexpr std::size_t chance_digits = 16;  // hexadecimal: a session's own 64 bits
-
-constexpr std::uint32_t retry_after_s = 2;
 
 // Does If-None-Match list `etag`? W/ makes no difference here (RFC 9110, section 13.1.2).
 bool has_tag(std::string_view list, std::string_view etag) noexcept {
@@ -60,16 +61,21 @@ Door::Door(const Config& config,
            Sessions& sessions,
            Hub& hub,
            Registry& registry,
+           Guard& guard,
+           Auth& auth,
            Counters& counters) noexcept
     : config_(config),
       limits_{.head_size_max = static_cast<std::uint16_t>(config.header_max),
-              .head_lines_max = static_cast<std::uint8_t>(config.header_lines_max)},
+              .head_lines_max = static_cast<std::uint8_t>(config.header_lines_max),
+              .read_extensions = config.compression},
       id_prefix_(id_prefix),
       token_key_(token_key),
       reactor_(reactor),
       sessions_(sessions),
       hub_(hub),
       registry_(registry),
+      guard_(guard),
+      auth_(auth),
       counters_(counters) {
     RC_CHECK(limits_.head_size_max == config.header_max);  // the flags' ranges see to it
     RC_CHECK(limits_.head_lines_max == config.header_lines_max);
@@ -104,6 +110,11 @@ void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
     if (sessions_[conn].refused) {
         counters_.refused++;
         refuse(conn, 503, "no room for another client now");
+        return;
+    }
+    const Guard::Verdict verdict = guard_.judge(conn, request.forwarded_for);
+    if (verdict.status != 0) {
+        refuse(conn, verdict.status, verdict.reason);
         return;
     }
     const wire::Decision decision = wire::decide(request);
@@ -144,6 +155,7 @@ void Door::upgrade(io::ConnIndex conn,
     }
     if (echo) {
         open(conn, Role::echo, decision);
+        guard_.let_in(conn);
         return;
     }
     Wishes wishes = read_query(request.query);
@@ -151,6 +163,7 @@ void Door::upgrade(io::ConnIndex conn,
         refuse(conn, 400, wishes.problem);
         return;
     }
+    if (auth_.on() && !identify(conn, request, wishes)) return;
     if (request.path == "/ws") {
         open_envelope(conn, wishes, decision);
     } else {
@@ -158,17 +171,57 @@ void Door::upgrade(io::ConnIndex conn,
     }
 }
 
+// Who shows no token may be anonymous, where a rule lets anybody in, if a browser says that its
+// page is one of --origin. Anybody else on /ws has to show one in a message.
+bool Door::identify(io::ConnIndex conn, const wire::Request& request, Wishes& wishes) noexcept {
+    Auth::Shown shown = auth_.read(request, wishes.token, wishes.tokens);
+    if (shown.status != 0) {
+        refuse(conn, shown.status, shown.reason);
+        return false;
+    }
+    wishes.identity = std::move(shown.identity);
+    const bool anonymous = hub_.access().anonymous() && request.origin_count != 0;
+    wishes.must_prove = wishes.identity == nullptr && !anonymous;
+    if (wishes.identity != nullptr && !set_user(conn, *wishes.identity)) {
+        refuse(conn, 429, crowded_user);
+        return false;
+    }
+    if (!wishes.must_prove || request.path == "/ws") return true;
+    refuse(conn, 401, "a token is needed: Authorization: Bearer, or ?token=");
+    return false;
+}
+
+bool Door::set_user(io::ConnIndex conn, const Identity& identity) noexcept {
+    return guard_.set_user(conn, identity.claims.user, identity.claims.connections);
+}
+
 void Door::open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept {
     Scratch<std::byte, wire::switching_protocols_size_max> head;
     const std::string_view protocol =
         role == Role::envelope ? decision.protocol : std::string_view();
-    const std::size_t size = wire::write_switching_protocols(head, decision.accept, protocol);
     Session& session = sessions_[conn];
+    Scratch<std::byte, wire::terms_size_max> extensions;
+    const std::size_t extensions_size = agree(session, decision.deflate, extensions);
+    const std::size_t size = wire::write_switching_protocols(
+        head, decision.accept, protocol, as_text(Bytes(extensions.data(), extensions_size)));
     session.become(State::open);
     session.role = role;
     sessions_.gate_of(conn) &= static_cast<std::uint8_t>(~gate::not_open);
     sessions_.push_unlimited(conn, Bytes(head.data(), size));
     sessions_.arm(conn);
+}
+
+// On compression, if it is offered; the size of what is answered.
+std::size_t Door::agree(Session& session,
+                        const wire::DeflateOffer& offer,
+                        MutBytes out) const noexcept {
+    if (!config_.compression || !offer.found) return 0;
+    const wire::DeflateTerms terms = wire::settle(offer, config_.compression_context);
+    session.deflate.agreed = true;
+    session.deflate.keeps_context = terms.client_keeps_context;
+    session.deflate.server_window_bits = terms.server_window_bits & 15;
+    session.deflate.client_window_bits = terms.client_window_bits & 15;
+    return wire::write_terms(out, terms);
 }
 
 void Door::open_envelope(io::ConnIndex conn,
@@ -177,8 +230,54 @@ void Door::open_envelope(io::ConnIndex conn,
     open(conn, Role::envelope, decision);
     Session& session = sessions_[conn];
     session.may_publish = config_.dev || config_.anonymous_publish;
+    if (wishes.must_prove) {
+        if (!wishes.client_id.empty()) {
+            session.client_id = std::make_unique<std::string>(std::move(wishes.client_id));
+            session.session_name = std::make_unique<std::string>(std::move(wishes.session));
+        }
+        auth_.demand(conn);
+        return;
+    }
+    guard_.let_in(conn);
+    if (wishes.identity != nullptr) auth_.adopt(conn, std::move(wishes.identity));
     claim(conn, wishes);
     welcome(conn, {});
+}
+
+std::string_view Door::authenticate(io::ConnIndex conn,
+                                    std::string_view id,
+                                    std::string_view token) noexcept {
+    Session& session = sessions_[conn];
+    const char* problem = "";
+    std::unique_ptr<Identity> identity = auth_.verify(token, problem);
+    if (identity == nullptr) return problem;
+    if (!session.unproven) {
+        const Identity* before = session.identity.get();
+        if (before != nullptr && before->claims.user != identity->claims.user) {
+            return "this connection is another user's: open a new one";
+        }
+        identity->names = before != nullptr && before->names;
+        auth_.adopt(conn, std::move(identity));
+        hub_.look_again(conn);
+        welcome(conn, id);
+        return {};
+    }
+    if (!set_user(conn, *identity)) {
+        sessions_.close(conn, close_codes::too_many, crowded_user);
+        return {};
+    }
+    guard_.let_in(conn);
+    auth_.adopt(conn, std::move(identity));
+    Wishes wishes;
+    if (session.client_id != nullptr) {
+        wishes.client_id = std::move(*session.client_id);
+        wishes.session = std::move(*session.session_name);
+        session.client_id.reset();
+        session.session_name.reset();
+    }
+    claim(conn, wishes);
+    welcome(conn, id);
+    return {};
 }
 
 void Door::claim(io::ConnIndex conn, Wishes& wishes) noexcept {
@@ -194,7 +293,8 @@ void Door::claim(io::ConnIndex conn, Wishes& wishes) noexcept {
 bool Door::resume(io::ConnIndex conn, const Wishes& wishes) noexcept {
     if (wishes.session.size() <= chance_digits) return false;
     const std::string_view token = wishes.session;
-    std::string name = wishes.client_id + '\n' + std::string(token.substr(0, chance_digits));
+    std::string name = scoped_name(sessions_[conn], wishes.client_id) + '\n' +
+                       std::string(token.substr(0, chance_digits));
     const std::string_view proof = token.substr(chance_digits);
     if (!wire::session_token_valid(token_key_, name, proof)) return false;
     sessions_[conn].session_name = std::make_unique<std::string>(std::move(name));
@@ -211,7 +311,7 @@ std::string Door::session_of(io::ConnIndex conn) noexcept {
                                        static_cast<unsigned long long>(reactor_.random()));
         RC_CHECK(size == static_cast<int>(chance_digits));
         session.session_name = std::make_unique<std::string>(
-            client_id(conn) + '\n' + std::string(chance.data(), chance_digits));
+            name_of(conn) + '\n' + std::string(chance.data(), chance_digits));
         registry_.enter(conn, false);
     }
     const std::string& name = *session.session_name;
@@ -219,17 +319,12 @@ std::string Door::session_of(io::ConnIndex conn) noexcept {
 }
 
 void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept {
-    const bool may_publish = config_.dev || config_.anonymous_publish;
     if (wishes.topics.empty() && !wishes.publishes) {
         refuse(conn, 400, "/raw wants ?topic=NAME or ?publish=NAME");
         return;
     }
-    if (wishes.publishes && !may_publish) {
-        refuse(conn, 403, "publishing is not allowed here (--anonymous-publish)");
-        return;
-    }
-    if (wishes.publishes && is_reserved(config_, wishes.publish)) {
-        refuse(conn, 403, "host.* and demo.* are the server's own");
+    if (const char* why = forbidden_on_raw(wishes); why != nullptr) {
+        refuse(conn, 403, why);
         return;
     }
     if (wishes.topics.size() > config_.topics_per_client_max) {
@@ -237,7 +332,9 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
         return;
     }
     open(conn, Role::raw, decision);
+    guard_.let_in(conn);
     Session& session = sessions_[conn];
+    if (wishes.identity != nullptr) auth_.adopt(conn, std::move(wishes.identity));
     session.may_publish = wishes.publishes;
     claim(conn, wishes);
     if (wishes.publishes) {
@@ -248,6 +345,23 @@ void Door::open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& de
         // A name that stands there twice is one subscription.
         static_cast<void>(hub_.subscribe(conn, topic, feed::LaneKind::raw, {}));
     }
+}
+
+const char* Door::forbidden_on_raw(const Wishes& wishes) const noexcept {
+    const Access& access = hub_.access();
+    const Identity* identity = wishes.identity.get();
+    if (wishes.publishes && !access.may(identity, Deed::publish, wishes.publish)) {
+        return auth_.on() ? "the token does not allow to publish this"
+                          : "publishing is not allowed here (--anonymous-publish)";
+    }
+    if (wishes.publishes && is_reserved(config_, wishes.publish)) {
+        return "host.* and demo.* are the server's own";
+    }
+    const bool all =
+        std::all_of(wishes.topics.begin(), wishes.topics.end(), [&](const std::string& topic) {
+            return access.may(identity, Deed::subscribe, topic);
+        });
+    return all ? nullptr : "not all of these topics may be read";
 }
 
 Door::Wishes Door::read_query(std::string_view query) const noexcept {
@@ -278,6 +392,11 @@ void Door::note_wish(const wire::QueryReader::Item& item, Wishes& wishes) const 
     }
     if (item.name == "session") {
         wishes.session = item.value;
+        return;
+    }
+    if (item.name == "token") {
+        wishes.token = item.value;
+        wishes.tokens++;
         return;
     }
     const bool publish = item.name == "publish";
@@ -318,6 +437,8 @@ void Door::serve_page(io::ConnIndex conn, const wire::Request& request) noexcept
 
 void Door::refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept {
     Scratch<std::byte, wire::refusal_size_max> text;
+    const bool later = status == 429 || status == 503;
+    const std::uint32_t retry_after_s = later ? guard_.retry_after() : 0;
     const std::size_t size = wire::write_refusal(text, status, reason, retry_after_s);
     counters_.handshake_failures++;
     sessions_.push_unlimited(conn, Bytes(text.data(), size));
@@ -339,6 +460,13 @@ std::string Door::client_id(io::ConnIndex conn) noexcept {
 
 void Door::welcome(io::ConnIndex conn, std::string_view id) noexcept {
     const std::string name = client_id(conn);
+    const TokenClaims none;
+    const Identity* identity = sessions_[conn].identity.get();
+    const TokenClaims& claims = identity != nullptr ? identity->claims : none;
+    std::uint64_t messages = config_.messages_per_second;
+    if (claims.messages != 0 && (messages == 0 || claims.messages < messages)) {
+        messages = claims.messages;
+    }
     reply(sessions_,
           conn,
           wire::Welcome{
@@ -347,10 +475,11 @@ void Door::welcome(io::ConnIndex conn, std::string_view id) noexcept {
               .client_id = name,
               .ping_interval_s =
                   static_cast<std::uint32_t>((config_.ping_interval + units::s - 1) / units::s),
-              .limits = {
-                  .message_size = config_.message_max,
-                  .topics = static_cast<std::uint32_t>(config_.topics_per_client_max),
-                  .messages_per_second = static_cast<std::uint32_t>(config_.messages_per_second)}});
+              .limits = {.message_size = config_.message_max,
+                         .topics = static_cast<std::uint32_t>(config_.topics_per_client_max),
+                         .messages_per_second = static_cast<std::uint32_t>(messages)},
+              .user = claims.user,
+              .expires_s = static_cast<std::uint64_t>(claims.expires_s)});
 }
 
 }  // namespace ringcast::node

@@ -19,7 +19,9 @@
 #include "ringcast/config.h"
 
 #include "io/reactor.h"
+#include "node/auth.h"
 #include "node/counters.h"
+#include "node/guard.h"
 #include "node/hub.h"
 #include "node/registry.h"
 #include "node/sessions.h"
@@ -39,6 +41,8 @@ class Door {
          Sessions& sessions,
          Hub& hub,
          Registry& registry,
+         Guard& guard,
+         Auth& auth,
          Counters& counters) noexcept;
     Door(const Door&) = delete;
     Door& operator=(const Door&) = delete;
@@ -49,6 +53,16 @@ class Door {
 
     // The id that the client goes by: its own choice or ours.
     [[nodiscard]] std::string client_id(io::ConnIndex conn) noexcept;
+    // ... and where names of all users' clients stand side by side.
+    [[nodiscard]] std::string name_of(io::ConnIndex conn) noexcept {
+        return scoped_name(sessions_[conn], client_id(conn));
+    }
+    // What an `auth` message says. Empty: the client is that token's user now, and was welcomed;
+    // else one line, and who had shown none before is closed.
+    [[nodiscard]] std::string_view authenticate(io::ConnIndex conn,
+                                                std::string_view id,
+                                                std::string_view token) noexcept;
+    [[nodiscard]] bool knows_tokens() const noexcept { return auth_.on(); }
     // The token with which the client comes back as itself.
     [[nodiscard]] std::string session_of(io::ConnIndex conn) noexcept;
     // Tells an envelope client who it is and what its limits are. `id`: of the message it answers.
@@ -60,6 +74,10 @@ class Door {
         std::string publish;
         std::string client_id;
         std::string session;
+        std::string token;
+        unsigned tokens = 0;                      // how often token= stood there
+        std::unique_ptr<Identity> identity = {};  // of whatever token there was
+        bool must_prove = false;
         bool publishes = false;
         const char* problem = nullptr;
     };
@@ -68,7 +86,17 @@ class Door {
     void upgrade(io::ConnIndex conn,
                  const wire::Request& request,
                  const wire::Decision& decision) noexcept;
+    // False: refused.
+    [[nodiscard]] bool identify(io::ConnIndex conn,
+                                const wire::Request& request,
+                                Wishes& wishes) noexcept;
+    [[nodiscard]] const char* forbidden_on_raw(const Wishes& wishes) const noexcept;
+    // False: the user has as many connections as he may.
+    [[nodiscard]] bool set_user(io::ConnIndex conn, const Identity& identity) noexcept;
     void open(io::ConnIndex conn, Role role, const wire::Decision& decision) noexcept;
+    [[nodiscard]] std::size_t agree(Session& session,
+                                    const wire::DeflateOffer& offer,
+                                    MutBytes out) const noexcept;
     void open_envelope(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     void open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     // The id that the client chose, if it did: who has it already is closed with 4501.
@@ -87,6 +115,8 @@ class Door {
     Sessions& sessions_;
     Hub& hub_;
     Registry& registry_;
+    Guard& guard_;
+    Auth& auth_;
     Counters& counters_;
 };
 

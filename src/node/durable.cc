@@ -26,6 +26,17 @@ constexpr std::size_t trims_per_batch = 4;     // a transaction each, in front o
     return Bytes(record.payload.bytes()).first(record.size);
 }
 
+// io::StoreRecord::finish. A cipher of its own: workers come and go.
+[[nodiscard]] Bytes seal(void* context, std::uint64_t offset) noexcept {
+    auto& record = *static_cast<Durable::Pending*>(context);
+    const wire::SealPlace place{
+        .topic = record.topic, .epoch = record.epoch, .offset = offset, .key = record.key};
+    record.box = Parcel::make(record.ticket->size_for(record.size));
+    wire::SealCipher cipher;
+    record.ticket->seal(cipher, place, record.sealed_form, payload_of(record), record.box.bytes());
+    return record.box.bytes();
+}
+
 }  // namespace
 
 Publication Durable::Pending::publication() const noexcept {
@@ -33,9 +44,10 @@ Publication Durable::Pending::publication() const noexcept {
     return {.topic = topic,
             .id = id,
             .key = key,
-            .payload = payload_of(*this),
+            .payload = box.empty() ? payload_of(*this) : Bytes(box.bytes()),
             .json = json,
             .text = form != io::StoreForm::binary,
+            .sealed = !box.empty(),
             .ack = !client.empty()};
 }
 
@@ -102,15 +114,18 @@ class Durable::Commit final : public Job {
         }
         return appended.ok();
     }
-    [[nodiscard]] static io::StoreRecord view(const Pending& pending) noexcept {
+    [[nodiscard]] static io::StoreRecord view(Pending& pending) noexcept {
+        const bool seals = pending.ticket.has_value();
         return {.topic = pending.topic,
                 .epoch = pending.epoch,
                 .wall_ns = pending.wall_ns,
                 .client = pending.client,
                 .id = pending.id,
                 .key = pending.key,
-                .payload = payload_of(pending),
-                .form = pending.form};
+                .payload = seals ? Bytes() : payload_of(pending),
+                .form = seals ? io::StoreForm::sealed : pending.form,
+                .finish = seals ? &seal : nullptr,
+                .context = &pending};
     }
 
     Durable& durable_;

@@ -11,6 +11,11 @@
 // Those of all shards meet in one strand of the workers, so they share their commits. Both are
 // bounded; past that, and when the workers have no room, the answer is busy.
 //
+// A record of a sealed topic is sealed by the worker, when the store has given it its number, so
+// what it published is never on the disk. A batch may be tried twice, and then a record may get
+// another number; each try seals it anew (node/sealer.h), since the bytes of the one before may lie
+// on the disk, too.
+//
 // A batch that fails is refused whole, and what was collected meanwhile is tried next, with the
 // numbers that the failed ones did not use.
 //
@@ -20,6 +25,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -30,6 +36,7 @@
 #include "io/store.h"
 #include "node/mesh.h"
 #include "node/record.h"
+#include "node/sealer.h"
 #include "node/worker.h"
 
 namespace ringcast::node {
@@ -58,6 +65,9 @@ class Durable {
         bool report = false;          // its first sender wants to know who misses it
         std::uint64_t offset = 0;     // committed(): its number
         std::vector<Sender> senders;  // one, and those who repeated it before it was committed
+        std::optional<SealTicket> ticket = {};  // it is sealed before it is written ...
+        wire::PayloadForm sealed_form = wire::PayloadForm::json;  // ... in this form
+        Parcel box = {};                                          // what that made of the payload
 
         // As its readers get it; views of this.
         [[nodiscard]] Publication publication() const noexcept;

@@ -56,14 +56,15 @@ feed::DedupWindow::Key Home::key_of(const feed::Topic& topic,
 }
 
 // Under whatever number, and whoever reads it by then.
-bool Home::fits(const Publication& publication) const noexcept {
-    const auto form = publication.json
-                          ? wire::PayloadForm::json
-                          : parser_.payload_form(publication.payload, publication.text);
-    const Record record{.publication = publication,
-                        .form = form,
-                        .offset = UINT64_MAX,
-                        .wall_ns = reactor_.wall_now()};
+bool Home::fits(const feed::Topic& topic, const Publication& publication) noexcept {
+    Record record{.publication = publication,
+                  .form = payload_form(publication),
+                  .offset = UINT64_MAX,
+                  .wall_ns = reactor_.wall_now()};
+    if (sealer_.seals(topic.rule)) {
+        record.box = sealer_.outline(topic.rule, publication.payload.size());
+        record.form = wire::PayloadForm::sealed;
+    }
     return std::all_of(all_lanes.begin(), all_lanes.end(), [&](LaneKind kind) {
         return encoded_size(record, kind) <= record_size_max_;
     });
@@ -78,7 +79,7 @@ feed::Topic* Home::take_in(feed::Topic& topic,
                     .awaited = publication.ack,
                     .id = publication.id,
                     .topic = publication.topic};
-    if (!fits(publication)) {
+    if (!fits(topic, publication)) {
         outcome.verdict = Verdict::too_large;
         answer(sender, outcome);
         return nullptr;
@@ -96,6 +97,10 @@ feed::Topic* Home::take_in(feed::Topic& topic,
         .report = publication.report,
         .senders = {{.conn = sender.conn, .serial = sender.serial, .shard = sender.shard}}};
     RC_CHECK(publication.ack || record.client.empty());
+    if (sealer_.seals(topic.rule)) {
+        record.ticket.emplace(sealer_.ticket(topic.rule));
+        record.sealed_form = payload_form(publication);
+    }
     const io::Keep keep = keep_of(config_, lanes_.rule_of(topic));
     if (!taking_ || durable_->take(std::move(record), keep) == Durable::Taken::busy) {
         counters_.uncommitted++;
@@ -214,30 +219,35 @@ void Home::restore(const io::StoreRecord& stored) noexcept {
     restore_id(*topic, stored);
     const feed::Lane* lane = topic->lane(LaneKind::envelope);
     if (lane == nullptr || stored.hollow || stored.offset < lane->next()) return;
+    restore_record(*topic, stored);
+}
+
+// The next record of the envelopes' lane. One that was written before its topic was sealed is
+// sealed now; one that was sealed goes out as it is, whatever the rule and the keys have become.
+void Home::restore_record(feed::Topic& topic, const io::StoreRecord& stored) noexcept {
     const Parcel payload = copy_of(stored.payload);
-    const bool json = stored.form == io::StoreForm::json || stored.form == io::StoreForm::deletion;
-    const Publication publication{.topic = stored.topic,
-                                  .id = stored.id,
-                                  .key = stored.key,
-                                  .payload = Bytes(payload.bytes()).first(stored.payload.size()),
-                                  .json = json,
-                                  .text = stored.form != io::StoreForm::binary,
-                                  .ack = !stored.client.empty()};
-    const auto form = json ? wire::PayloadForm::json
-                           : parser_.payload_form(publication.payload, publication.text);
-    const Record record{.publication = publication,
-                        .form = form,
-                        .offset = stored.offset,
-                        .wall_ns = stored.wall_ns};
-    const std::size_t size = encoded_size(record, LaneKind::envelope);
+    const Publication publication{
+        .topic = stored.topic,
+        .id = stored.id,
+        .key = stored.key,
+        .payload = Bytes(payload.bytes()).first(stored.payload.size()),
+        .json = stored.form == io::StoreForm::json || stored.form == io::StoreForm::deletion,
+        .text = stored.form != io::StoreForm::binary,
+        .sealed = stored.form == io::StoreForm::sealed,
+        .ack = !stored.client.empty()};
+    const feed::Lane& lane = *topic.lane(LaneKind::envelope);
+    const Record record = record_of(topic, publication, stored.offset, stored.wall_ns);
+    wire::SealedBox box;
+    const bool whole = !publication.sealed || wire::read_box(publication.payload, box);
+    const std::size_t size = whole ? encoded_size(record, LaneKind::envelope) : SIZE_MAX;
     if (size > record_size_max_) {  // by a larger --log-memory of former days: history ends there
-        topic->lanes[index_of(LaneKind::envelope)].reset();
-        lanes_.open(*topic, LaneKind::envelope, stored.offset + 1);
+        topic.lanes[index_of(LaneKind::envelope)].reset();
+        lanes_.open(topic, LaneKind::envelope, stored.offset + 1);
         return;
     }
-    lanes_.restore_age(*topic, *lane, sessions_.now() - age_of(stored));
-    encode(record, LaneKind::envelope, topic->lane(LaneKind::envelope)->reserve(size));
-    lanes_.append(*topic, LaneKind::envelope, {}, stored.offset);
+    lanes_.restore_age(topic, lane, sessions_.now() - age_of(stored));
+    encode(record, LaneKind::envelope, topic.lane(LaneKind::envelope)->reserve(size));
+    lanes_.append(topic, LaneKind::envelope, {}, stored.offset);
 }
 
 // How long ago it was published; a clock that was put back makes it new.

@@ -49,6 +49,7 @@ Tick next_due(const Session& session, bool blocked, const Timings& timings, Tick
         const Tick stalled = session.blocked + timings.stall_timeout;
         if (before(stalled, due)) due = stalled;
     }
+    if (session.bounded && before(session.deadline, due)) due = session.deadline;
     return due;
 }
 

@@ -73,6 +73,7 @@ Home::Home(const Config& config,
       counters_(counters),
       published_(static_cast<std::uint32_t>(config.dedup_max),
                  std::max<Tick>(ticks_of(config.dedup_window), 1)),
+      sealer_(config),
       storage_(storage),
       watched_(hash_seed) {
     RC_CHECK(shard < mesh.shard_count());
@@ -257,12 +258,7 @@ feed::Topic* Home::publish(const Publication& publication,
 // Gives the record its number and sends it wherever it is read, or says why not.
 Verdict Home::sequence(feed::Topic& topic, const Publication& publication, Nanos wall_ns) noexcept {
     RC_CHECK(is_here(topic.hash));
-    auto form = wire::PayloadForm::json;
-    if (!publication.json && topic.interest[index_of(LaneKind::envelope)] != 0) {
-        form = parser_.payload_form(publication.payload, publication.text);
-    }
-    const Record record{
-        .publication = publication, .form = form, .offset = topic.next, .wall_ns = wall_ns};
+    const Record record = record_of(topic, publication, topic.next, wall_ns);
     Draft draft;
     for (const LaneKind kind : all_lanes) {
         if (topic.interest[index_of(kind)] == 0) continue;
@@ -277,6 +273,34 @@ Verdict Home::sequence(feed::Topic& topic, const Publication& publication, Nanos
     counters_.published++;
     spread(topic, record, draft);
     return Verdict::taken;
+}
+
+wire::PayloadForm Home::payload_form(const Publication& publication) noexcept {
+    if (publication.sealed) return wire::PayloadForm::sealed;
+    if (publication.json) return wire::PayloadForm::json;
+    return parser_.payload_form(publication.payload, publication.text);
+}
+
+// As its lanes get it, as far as there are any. A box is a view of the sealer's room.
+Record Home::record_of(const feed::Topic& topic,
+                       const Publication& publication,
+                       feed::Seq offset,
+                       Nanos wall_ns) noexcept {
+    Record record{.publication = publication,
+                  .form = wire::PayloadForm::json,
+                  .offset = offset,
+                  .wall_ns = wall_ns,
+                  .epoch = topic.epoch};
+    const bool enveloped = topic.interest[index_of(LaneKind::envelope)] != 0;
+    const bool seals = sealer_.seals(topic.rule) && !publication.sealed;
+    if (enveloped || seals || publication.sealed) record.form = payload_form(publication);
+    if (publication.sealed) record.box = publication.payload;
+    if (!seals || (!enveloped && topic.interest[index_of(LaneKind::raw)] == 0)) return record;
+    const wire::SealPlace place{
+        .topic = topic.name(), .epoch = topic.epoch, .offset = offset, .key = publication.key};
+    record.box = sealer_.seal(topic.rule, place, record.form, publication.payload);
+    record.form = wire::PayloadForm::sealed;
+    return record;
 }
 
 // With keys: before anything happens, since what there may be of them is limited.

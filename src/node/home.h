@@ -17,6 +17,9 @@
 // it makes and that matches, in front of its first record, and from then on the shard counts as a
 // reader. What was there before is listed on demand, a few names at a time.
 //
+// Where a rule says `seal`, the payload is encrypted here, once, when the record has its number
+// (node/sealer.h); what a lane, another shard, history or the disk gets of it is that.
+//
 // A topic whose rule says `durable` has its number and epoch in the store (node/storage.h), and as
 // many records as its rule keeps. A publication is taken in, committed by a worker, and only then
 // numbered, seen and acknowledged (durable_home.cc). Such a topic is never forgotten once it has a
@@ -47,6 +50,7 @@
 #include "node/outcome.h"
 #include "node/record.h"
 #include "node/reports.h"
+#include "node/sealer.h"
 #include "node/sessions.h"
 #include "node/storage.h"
 #include "wire/envelope.h"
@@ -128,6 +132,8 @@ class Home final : private Durable::Owner {
     // the shard.
     void flush() noexcept;
     [[nodiscard]] bool flush_due() noexcept;
+    [[nodiscard]] Sealer& sealer() noexcept { return sealer_; }
+
     // From now on durable publications are refused (busy), and once stored() none is left.
     void stop_taking() noexcept { taking_ = false; }
     [[nodiscard]] bool stored() const noexcept { return !durable_.has_value() || durable_->idle(); }
@@ -147,6 +153,11 @@ class Home final : private Durable::Owner {
     [[nodiscard]] Verdict sequence(feed::Topic& topic,
                                    const Publication& publication,
                                    Nanos wall_ns) noexcept;
+    [[nodiscard]] Record record_of(const feed::Topic& topic,
+                                   const Publication& publication,
+                                   feed::Seq offset,
+                                   Nanos wall_ns) noexcept;
+    [[nodiscard]] wire::PayloadForm payload_form(const Publication& publication) noexcept;
     [[nodiscard]] static Verdict find_room(feed::Topic& topic,
                                            const Publication& publication,
                                            Draft& draft) noexcept;
@@ -172,7 +183,7 @@ class Home final : private Durable::Owner {
     [[nodiscard]] feed::DedupWindow::Key key_of(const feed::Topic& topic,
                                                 std::string_view client,
                                                 std::string_view id) const noexcept;
-    [[nodiscard]] bool fits(const Publication& publication) const noexcept;
+    [[nodiscard]] bool fits(const feed::Topic& topic, const Publication& publication) noexcept;
     feed::Topic* take_in(feed::Topic& topic,
                          const Publication& publication,
                          const Sender& sender,
@@ -182,6 +193,7 @@ class Home final : private Durable::Owner {
     void store_failed(std::string_view why) noexcept override;
     void answer_all(const Durable::Pending& record, const Outcome& outcome) noexcept;
     [[nodiscard]] Tick age_of(const io::StoreRecord& stored) const noexcept;
+    void restore_record(feed::Topic& topic, const io::StoreRecord& stored) noexcept;
     void restore_id(const feed::Topic& topic, const io::StoreRecord& stored) noexcept;
     void trim_old() noexcept;
 
@@ -198,6 +210,7 @@ class Home final : private Durable::Owner {
     Counters& counters_;
     feed::DedupWindow published_;
     Reports reports_;
+    Sealer sealer_;
     std::uint32_t forget_next_ = 0;  // the topic that sweep() looks at next
     const Storage* storage_;
     std::optional<Durable> durable_;

@@ -28,6 +28,7 @@ Hub::Hub(const Config& config,
          Pump& pump,
          wire::EnvelopeParser& parser,
          Counters& counters,
+         const Access& access,
          const Storage* storage) noexcept
     : config_(config),
       shard_(shard),
@@ -37,6 +38,7 @@ Hub::Hub(const Config& config,
       sessions_(sessions),
       topics_(topics),
       counters_(counters),
+      access_(access),
       lanes_(config, hash_seed, sessions, topics, pool, pump),
       home_(config,
             shard,
@@ -150,6 +152,12 @@ void Hub::join(io::ConnIndex conn,
     const Begin begin = begin_of(topic, lane, resume);
     at.row = lane.subscribe(conn, link, begin.seq);
     set_pace(conn, topic, lane, at.row, resume.interval);
+    // Who has a rate gets the latest of each key, which is not there in the packed form.
+    const SharedDeflate& deflate = sessions_[conn].deflate;
+    if (resume.interval == 0 && deflate.agreed &&
+        deflate.server_window_bits >= Packer::lane_window_bits) {
+        lanes_.read_packed(topic, kind, at.row);
+    }
     const bool acks = resume.acks && kind == LaneKind::envelope && !lane.keyed();
     const std::uint32_t open = acks ? acks_.ask(conn, topic, at.row) : 0;
     if (lane.row(at.row).seq != next) sessions_.mark_ready(conn);  // behind the answer
@@ -467,6 +475,8 @@ std::uint32_t Hub::receive(const Mail& mail) noexcept {
         case MailKind::presence_update:
         case MailKind::finished:
         case MailKind::policy:
+        case MailKind::keys:
+        case MailKind::seal_keys:
             break;
     }
     RC_CHECK(false);

@@ -28,6 +28,7 @@
 
 #include "feed/topic.h"
 #include "io/reactor.h"
+#include "node/access.h"
 #include "node/acks.h"
 #include "node/counters.h"
 #include "node/home.h"
@@ -67,6 +68,7 @@ class Hub {
         Pump& pump,
         wire::EnvelopeParser& parser,
         Counters& counters,
+        const Access& access,
         const Storage* storage = nullptr) noexcept;
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
@@ -99,6 +101,13 @@ class Hub {
     [[nodiscard]] bool unsubscribe_pattern(io::ConnIndex conn, std::string_view pattern) noexcept;
     // Takes a session out of all its topics and patterns.
     void forget(io::ConnIndex conn) noexcept;
+    // It is somebody else's now, or may do other things: ends the subscriptions that it may not
+    // have any more, each with an error `forbidden`.
+    void look_again(io::ConnIndex conn) noexcept;
+    [[nodiscard]] bool may(io::ConnIndex conn, Deed deed, std::string_view topic) noexcept {
+        return access_.may(sessions_[conn].identity.get(), deed, topic);
+    }
+    [[nodiscard]] const Access& access() const noexcept { return access_; }
 
     // Numbers and spreads a record, or has its home do so. `from`: told what came of it when it
     // asked for an ack, or when home refuses it.
@@ -223,6 +232,7 @@ class Hub {
     Sessions& sessions_;
     feed::TopicTable& topics_;
     Counters& counters_;
+    const Access& access_;
     ReaderHook reader_hook_;
     Lanes lanes_;
     Pacer pacer_;

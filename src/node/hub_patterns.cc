@@ -40,6 +40,30 @@ bool Hub::unsubscribe_pattern(io::ConnIndex conn, std::string_view pattern) noex
     return true;
 }
 
+void Hub::look_again(io::ConnIndex conn) noexcept {
+    const auto tell_end = [&](std::string_view topic) noexcept {
+        tell_error(sessions_,
+                   reactor_,
+                   conn,
+                   {.topic = topic,
+                    .code = "forbidden",
+                    .message = "this subscription has ended: the new token does not allow it"});
+    };
+    for (const std::string& pattern : patterns_.of(conn)) {
+        if (access_.may_subscribe_to_all(sessions_[conn].identity.get(), pattern)) continue;
+        const bool there = unsubscribe_pattern(conn, pattern);
+        RC_CHECK(there);
+        tell_end(pattern);
+    }
+    for (std::uint32_t link = sessions_[conn].subscriptions.size(); link-- > 0;) {
+        const std::string name(topic_of(sessions_[conn].subscriptions[link]).name());
+        if (may(conn, Deed::subscribe, name)) continue;
+        leave(conn, link);
+        tell_end(name);
+    }
+    pause_without_credit(conn);
+}
+
 void Hub::too_many(io::ConnIndex conn, std::string_view topic) noexcept {
     tell_error(sessions_,
                reactor_,
@@ -129,6 +153,7 @@ std::uint32_t Hub::appear(feed::Topic& topic) noexcept {
         Session& session = sessions_[conn];
         if (session.state != State::open) continue;
         if (link_of(session, topic.id(), LaneKind::envelope) != no_link) continue;
+        if (!may(conn, Deed::subscribe, topic.name())) continue;
         if (is_full(conn)) {
             too_many(conn, topic.name());
             continue;
@@ -209,6 +234,7 @@ bool Hub::bring(io::ConnIndex conn, std::string_view name) noexcept {
         return true;
     }
     if (topic == nullptr && home_.is_here(hash)) return true;  // it is gone again
+    if (!may(conn, Deed::subscribe, name)) return true;        // it never hears of it
     if (is_full(conn)) {
         too_many(conn, name);
         return false;

@@ -24,7 +24,8 @@ Lanes::Lanes(const Config& config,
       sessions_(sessions),
       topics_(topics),
       pool_(pool),
-      pump_(pump) {}
+      pump_(pump),
+      packer_(config) {}
 
 feed::Topic& Lanes::create(std::string_view name, std::uint64_t hash) noexcept {
     feed::Topic& topic = topics_.create(name, hash);
@@ -73,6 +74,8 @@ void Lanes::append(feed::Topic& topic, LaneKind kind, Bytes record, feed::Seq of
     if (acks != nullptr && wire::wants_ack(lane.log().rest_of(seq, 0))) {
         acks->demand(seq, sessions_.now() + ticks_of(config_.ack_expiry));
     }
+    if (lane.packs()) [[unlikely]]
+        lane.append_packed(packer_.pack(lane.newest()));
     pump_.mark(topic, kind);
     holding_.add(topic.id());
 }
@@ -87,6 +90,16 @@ bool Lanes::append_keyed(feed::Topic& topic, const feed::CompactLog::Record& rec
     copy_bytes(room.bytes.data(), record.bytes.data(), record.bytes.size());
     append(topic, LaneKind::envelope, {}, record.seq);
     return true;
+}
+
+// Whatever must not be compressed is kept from it here: what is compressed shows by its size what
+// is in it, also to who cannot read it.
+bool Lanes::may_compress(const feed::Topic& topic) const noexcept {
+    return config_.compression && !rule_of(topic).uncompressed && rule_of(topic).seal.empty();
+}
+
+void Lanes::read_packed(const feed::Topic& topic, LaneKind kind, std::uint32_t row) noexcept {
+    if (may_compress(topic)) topic.lane(kind)->read_packed(row, config_.topic_log_max);
 }
 
 void Lanes::hold(const feed::Topic& topic) noexcept {

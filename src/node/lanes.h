@@ -14,6 +14,7 @@
 
 #include "feed/topic.h"
 #include "node/id_list.h"
+#include "node/packer.h"
 #include "node/pump.h"
 #include "node/sessions.h"
 
@@ -60,6 +61,10 @@ class Lanes {
     [[nodiscard]] bool append_keyed(feed::Topic& topic,
                                     const feed::CompactLog::Record& record) noexcept;
 
+    // Row `row` of the lane goes to a client that takes compression. Nothing changes for topics
+    // that are never compressed.
+    void read_packed(const feed::Topic& topic, feed::LaneKind kind, std::uint32_t row) noexcept;
+
     // From hold() to let_go() the envelopes' lane keeps all its records, for readers who are on
     // their way, as if they were history. They may be taken when memory is short. One with keys
     // keeps what it always does.
@@ -86,6 +91,7 @@ class Lanes {
     [[nodiscard]] static Tick age_span(std::uint64_t age_max) noexcept;
     [[nodiscard]] Ages& mark(const feed::Topic& topic, const feed::Lane& lane, Tick at) noexcept;
     void age(const feed::Topic& topic, feed::Lane& lane) noexcept;
+    [[nodiscard]] bool may_compress(const feed::Topic& topic) const noexcept;
     static void save_tail(void* context, feed::Reader reader, Bytes rest) noexcept;
 
     const Config& config_;
@@ -94,6 +100,7 @@ class Lanes {
     feed::TopicTable& topics_;
     feed::SegmentPool& pool_;
     Pump& pump_;
+    Packer packer_;
     IdList holding_;                                // topics that may hold segments
     std::unordered_map<std::uint32_t, Ages> ages_;  // of topics whose history grows old
 };

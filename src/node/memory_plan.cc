@@ -12,11 +12,15 @@
 #include "io/reactor.h"
 #include "node/durable.h"
 #include "node/history.h"
+#include "node/inflation.h"
 #include "node/mesh.h"
+#include "node/packer.h"
 #include "node/patterns.h"
 #include "node/presence.h"
+#include "node/quotas.h"
 #include "node/reports.h"
 #include "node/sessions.h"
+#include "node/tls_reactor.h"
 #include "wire/framer.h"
 
 namespace ringcast::node {
@@ -120,11 +124,19 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     });
 }
 
+[[nodiscard]] bool any_sealed(const Config& config) noexcept {
+    return std::any_of(config.topic.begin(), config.topic.end(), [](const TopicRule& rule) {
+        return !rule.seal.empty();
+    });
+}
+
 // Of a shard: a batch under way and one that is collected, each with a record that is larger than
 // all; and once more what a batch becomes when it is committed, for its readers on other shards.
+// Where topics are sealed, once more: the batch under way has its boxes beside its payloads.
 [[nodiscard]] std::uint64_t waiting_bytes(const Config& config) noexcept {
     const Durable::Limits limits;
-    return 3 * (limits.bytes + config.message_max + limits.records * pending_bytes);
+    const std::uint64_t copies = any_sealed(config) ? 4 : 3;
+    return copies * (limits.bytes + config.message_max + limits.records * pending_bytes);
 }
 
 [[nodiscard]] std::vector<MemoryRow> fixed_rows(const Config& config,
@@ -138,15 +150,36 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
         row_of("parsers", shards, parser_factor * config.message_max, "message-max"),
         row_of("tables of logs", shards, feed::SegmentPool::tables_size(arena_size), "log-memory"),
         row_of("connections", plan.connections_max, connection_bytes, "connections-max"),
+        row_of("counts of addresses", 1, Quotas::bytes(plan.connections_max), "connections-max"),
         {.name = "mail",
          .bytes = mail_bytes(config, plan.mail_max),
          .how = std::to_string(mail_ways(config)) + " ways x " + std::to_string(plan.mail_max),
          .flag = "mail-max"},
     };
+    if (!config.tls_listen.empty()) {
+        rows.push_back(row_of(
+            "TLS connections", plan.connections_max, tls_connection_bytes, "connections-max"));
+        rows.push_back(row_of("TLS hellos", shards, tls_unread_max, "shards"));
+        rows.push_back(row_of("TLS handshakes",
+                              std::max(config.tls_handshakes_max, shards),
+                              tls_handshake_bytes,
+                              "tls-handshakes-max"));
+    }
+    if (any_sealed(config)) {
+        rows.push_back(row_of("sealing", shards, config.message_max + kib, "message-max"));
+    }
     if (any_durable(config)) {
         rows.push_back(
             {.name = "store", .bytes = store_bytes, .how = about(store_bytes), .flag = nullptr});
         rows.push_back(row_of("records for the disk", shards, waiting_bytes(config), "shards"));
+    }
+    if (config.compression) {
+        const std::uint64_t scratch = 2 * (Packer::size_max + config.message_max);
+        rows.push_back(row_of(
+            "compression",
+            shards,
+            Inflation::memory_of(config.message_max) + 2 * wire::Deflater::memory_max + scratch,
+            "message-max"));
     }
     return rows;
 }
@@ -168,8 +201,10 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
                                                   const MemoryPlan& plan,
                                                   std::size_t arena_size) {
     const std::uint64_t message =
-        config.message_max + wire::control_payload_max + wire::payload_padding;
-    // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer.
+        (config.compression ? compressed_size_max(config.message_max) : config.message_max) +
+        wire::control_payload_max + wire::payload_padding;
+    // Answers up to the limit, behind the rest of a record: base64 makes a message a third longer,
+    // be it binary or sealed; what else is in a sealed one is less than the 2 KiB.
     const std::uint64_t answer =
         std::max<std::uint64_t>(config.message_max * 4 / 3, history_size_max + 2 * kib);
     const std::uint64_t outbox = std::bit_ceil(config.outbox_max + answer + 2 * kib);
@@ -201,17 +236,29 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
         row_of("reports", config.shards, Reports::reports_max * Reports::report_bytes, "shards"),
         row_of("topics", times(config.topics_max, config.shards), topic, "topics-max"),
     };
+    if (!config.tls_listen.empty()) {
+        rows.push_back(row_of("TLS records", clients, tls_unsent_max, "connections-max"));
+    }
+    if (config.compression && config.compression_context) {
+        rows.push_back(row_of("contexts",
+                              clients,
+                              wire::InflateStream::memory_of(wire::window_bits_max),
+                              "connections-max"));
+    }
     const std::uint64_t keys = keys_bytes_of(config);
     if (keys > 0) {
         rows.push_back({.name = "keys", .bytes = keys, .how = "keyed topics", .flag = "topic"});
     }
+    const bool tokens = config.auth_alg != TokenAlgorithm::none;
+    if (tokens) rows.push_back(row_of("tokens", clients, identity_bytes_max, "connections-max"));
     const bool listed = std::any_of(config.topic.begin(),
                                     config.topic.end(),
                                     [](const TopicRule& rule) { return rule.presence; });
     if (listed) {
         rows.push_back(row_of("presence",
                               clients,
-                              config.topics_per_client_max * presence_bytes,
+                              config.topics_per_client_max *
+                                  (presence_bytes + (tokens ? 3 * scoped_name_size_max : 0)),
                               "topics-per-client-max"));
     }
     return rows;
@@ -264,7 +311,9 @@ MemoryPlan plan_memory(const Config& config, const MemoryFacts& facts) noexcept 
     MemoryPlan plan;
     settle_limit(plan, config, facts);
     plan.mail_max = mail_max_for(config, plan.limit);
-    const std::uint64_t quarter = std::max<std::uint64_t>(plan.limit / 4 / connection_bytes, 1);
+    const std::uint64_t each =
+        connection_bytes + (config.tls_listen.empty() ? 0 : tls_connection_bytes);
+    const std::uint64_t quarter = std::max<std::uint64_t>(plan.limit / 4 / each, 1);
     plan.connections_max = config.connections_max != 0 ? config.connections_max
                                                        : std::min(facts.connections_max, quarter);
     plan.fixed = fixed_rows(config, plan, facts.arena_size);

@@ -25,8 +25,8 @@
 // wait for credit that just these requests use up.
 //
 // post() may be called by the thread of shard `from` only, and by a worker that answers that shard
-// in its own name (`finished`), or whoever tells it something so (`policy`); the rest by the owner
-// of the box only.
+// in its own name (`finished`), or whoever tells it something so (`policy`, `keys`, `seal_keys`);
+// the rest by the owner of the box only.
 
 #include <array>
 #include <atomic>
@@ -36,6 +36,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "ringcast/seal_keys.h"
 
 #include "base/bytes.h"
 #include "base/mpsc.h"
@@ -98,6 +100,8 @@ enum class MailKind : std::uint8_t {
     presence_update,  // from home: whole frames for this shard's clients that want to know
     finished,         // from a worker: what this shard had it do is done
     policy,           // from whoever runs the server: node/slow_policies.h
+    keys,             // ... of tokens, from now on
+    seal_keys,        // ... and: node/sealer.h
 };
 
 enum class Channel : std::uint8_t { request, news };
@@ -125,6 +129,8 @@ enum class Channel : std::uint8_t { request, news };
         case MailKind::resume:
         case MailKind::missed:
         case MailKind::policy:
+        case MailKind::keys:
+        case MailKind::seal_keys:
         case MailKind::settled:
         case MailKind::counters:
         case MailKind::answer:
@@ -154,13 +160,14 @@ struct Mail : MpscNode {
                                // accepted
     std::uint64_t epoch = 0;   // question: how many records; list, listed: for which wish
     std::uint64_t forgotten = 0;  // started, with keys: the last tombstone that is forgotten
-    std::string name;             // topic, pattern or client id
+    std::string name;             // topic, pattern or client id; keys: their text
     std::string id;               // of the client's message
     std::string key;              // publish; record, of a topic with keys
     std::string client;           // publish with ack: who that is
     std::array<std::uint64_t, 2> sender_key{};  // publish with ack: Publication::sender_key
     Parcel bytes[2];                            // one per lane; started: history; listed: names
     std::unique_ptr<Job> job;                   // finished
+    std::unique_ptr<SealKeys> seal_keys;        // seal_keys
     std::vector<Owed> owed;                     // park, resume
     std::vector<Missed> missed;                 // missed
 };

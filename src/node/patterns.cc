@@ -192,6 +192,16 @@ std::uint32_t Patterns::count_of(io::ConnIndex conn) const noexcept {
     return found == held_.end() ? 0 : static_cast<std::uint32_t>(found->second.size());
 }
 
+std::vector<std::string> Patterns::of(io::ConnIndex conn) const noexcept {
+    std::vector<std::string> patterns;
+    const auto found = held_.find(conn);
+    if (found == held_.end()) return patterns;
+    for (const Held& held : found->second) {
+        patterns.emplace_back(index_.text(held.pattern));
+    }
+    return patterns;
+}
+
 Patterns::Cover Patterns::covering(io::ConnIndex conn, std::string_view topic) const noexcept {
     const auto found = held_.find(conn);
     if (found == held_.end()) return {};

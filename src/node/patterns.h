@@ -63,6 +63,7 @@ class Patterns {
                               std::string_view pattern,
                               std::uint64_t wish) const noexcept;
     [[nodiscard]] std::uint32_t count_of(io::ConnIndex conn) const noexcept;
+    [[nodiscard]] std::vector<std::string> of(io::ConnIndex conn) const noexcept;
     // The first pattern of this session that brings the topic, and how; empty if none does. Until
     // the next call of another kind.
     struct Cover {

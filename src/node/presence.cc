@@ -47,9 +47,18 @@ struct EventHead {
     return parcel;
 }
 
+// Of a scoped name.
+[[nodiscard]] std::string_view id_of(std::string_view client) noexcept {
+    return client.substr(client.find(name_separator) + 1);
+}
+
 [[nodiscard]] wire::Present present(std::string_view client,
                                     const Attendance::Entry& entry) noexcept {
-    return {.client_id = client, .since_s = entry.since_s, .info = entry.info};
+    const std::string_view id = id_of(client);
+    const std::string_view user = id.size() == client.size()
+                                      ? std::string_view()
+                                      : client.substr(0, client.find(name_separator));
+    return {.client_id = id, .user = user, .since_s = entry.since_s, .info = entry.info};
 }
 
 }  // namespace
@@ -96,21 +105,24 @@ void Presence::on_joined(void* context,
                          const Resume& resume) noexcept {
     Presence& self = *static_cast<Presence*>(context);
     if (!numbered_rule(self.config_, topic.rule).presence) return;
-    if (resume.presence) {
+    if (resume.presence && self.hub_.may(conn, Deed::presence, topic.name())) {
         Watchers& watchers = self.watchers_[std::string(topic.name())];
         if (watchers.empty()) self.tell_home(topic, Event::watch);
         const bool fresh = watchers.insert(conn).second;
         RC_CHECK(fresh);
         self.watchers_count_++;
     }
-    self.tell_home(topic, Event::join, self.door_.client_id(conn), resume.info);
+    const Identity* identity = self.sessions_[conn].identity.get();
+    const bool told = identity != nullptr && !identity->claims.info.empty();
+    self.tell_home(
+        topic, Event::join, self.door_.name_of(conn), told ? identity->claims.info : resume.info);
     self.hub_.pause_without_credit(conn);
 }
 
 void Presence::on_left(void* context, io::ConnIndex conn, const feed::Topic& topic) noexcept {
     Presence& self = *static_cast<Presence*>(context);
     if (!numbered_rule(self.config_, topic.rule).presence) return;
-    if (!RC_PLANT(33)) self.tell_home(topic, Event::leave, self.door_.client_id(conn));
+    if (!RC_PLANT(33)) self.tell_home(topic, Event::leave, self.door_.name_of(conn));
     const auto found = self.watchers_.find(std::string(topic.name()));
     if (found == self.watchers_.end() || found->second.erase(conn) == 0) return;
     self.watchers_count_--;
@@ -123,7 +135,8 @@ void Presence::tell_home(const feed::Topic& topic,
                          Event event,
                          std::string_view client,
                          std::string_view info) noexcept {
-    RC_CHECK(client.size() <= wire::id_size_max);
+    static_assert(scoped_name_size_max <= UINT8_MAX, "EventHead");
+    RC_CHECK(client.size() <= scoped_name_size_max);
     RC_CHECK(info.size() <= wire::info_size_max);
     if (hub_.home_of(topic.hash) == shard_) {
         happen(room_of(topic.name()), shard_, event, client, info);
@@ -284,7 +297,7 @@ void Presence::tell(Room& room) noexcept {
     std::size_t size = 0;
     for (const auto& [client, is_there] : room.list.changes()) {
         if (!is_there) {
-            if (!RC_PLANT(34)) left.push_back(client);
+            if (!RC_PLANT(34)) left.push_back(id_of(client));
             size += entry_size(client, {});
             continue;
         }
@@ -338,6 +351,7 @@ void Presence::take_update(const std::string& topic, Parcel frame, Parcel brief)
 std::size_t Presence::hand_over(const Delivery& delivery, io::ConnIndex conn) noexcept {
     const auto found = watchers_.find(delivery.topic);
     if (found == watchers_.end() || !found->second.contains(conn)) return 0;
+    if (!hub_.may(conn, Deed::presence, delivery.topic)) return 0;  // by a newer token
     const bool reads = sessions_[conn].outbox.pending().size() <= config_.outbox_max;
     const Bytes bytes = (reads ? delivery.frame : delivery.brief).bytes();
     sessions_.push(conn, bytes);

@@ -30,12 +30,22 @@ using OffsetText = std::array<char, 20>;  // any 64-bit number in decimal
             .offset = record.offset,
             .key = publication.key,
             .ack_required = publication.ack,
-            .payload = {publication.payload, record.form}};
+            .payload = {record.box.empty() ? publication.payload : record.box, record.form}};
+}
+
+// What the raw lane gets of a sealed record.
+[[nodiscard]] wire::SealedMessage sealed_of(const Record& record) noexcept {
+    return {.box = record.box,
+            .topic = record.publication.topic,
+            .epoch = record.epoch,
+            .offset = record.offset,
+            .key = record.publication.key};
 }
 
 }  // namespace
 
 std::size_t encoded_size(const Record& record, LaneKind kind) noexcept {
+    if (kind == LaneKind::raw && !record.box.empty()) return wire::encoded_size(sealed_of(record));
     if (kind == LaneKind::raw) {
         const std::size_t size = record.publication.payload.size();
         return wire::header_size(size) + size;
@@ -48,6 +58,10 @@ void encode(const Record& record, LaneKind kind, MutBytes out) noexcept {
     if (kind == LaneKind::envelope) {
         OffsetText text;
         wire::encode(update_of(record, text), out);
+        return;
+    }
+    if (!record.box.empty()) {
+        wire::encode(sealed_of(record), out);
         return;
     }
     const Publication& publication = record.publication;

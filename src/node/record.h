@@ -24,6 +24,7 @@ struct Publication {
     Bytes payload = {};            // 64 readable bytes behind it (wire::payload_padding)
     bool json = false;             // an envelope's payload: JSON text, already validated
     bool text = true;              // else: text or binary
+    bool sealed = false;           // the payload is a box (wire/seal.h), of the store
     bool ack = false;              // the sender wants to know under which offset it was published,
                                    // and that subscribers acknowledge it
     bool report = false;           // ... and how many of them do not
@@ -37,6 +38,8 @@ struct Record {
     wire::PayloadForm form;  // how the payload stands in an envelope
     feed::Seq offset;
     std::int64_t wall_ns;
+    std::uint64_t epoch = 0;  // with a box:
+    Bytes box = {};           // what goes out instead of the payload; then the form is `sealed`
 };
 
 [[nodiscard]] std::size_t encoded_size(const Record& record, feed::LaneKind kind) noexcept;

@@ -31,7 +31,7 @@ std::uint32_t Registry::home_of(std::string_view id) const noexcept {
 void Registry::claim(io::ConnIndex conn) noexcept {
     const Session& session = sessions_[conn];
     RC_CHECK(session.client_id != nullptr);
-    const std::string& id = *session.client_id;
+    const std::string id = scoped_name(session, *session.client_id);
     post(home_of(id), mail_of(MailKind::claim, holder_of(conn), id));
 }
 
@@ -46,8 +46,9 @@ void Registry::enter(io::ConnIndex conn, bool back) noexcept {
 void Registry::release(io::ConnIndex conn, std::vector<Owed> owed) noexcept {
     const Session& session = sessions_[conn];
     const Holder who = holder_of(conn);
+    if (session.unproven) return;  // it claimed nothing yet
     if (session.client_id != nullptr) {
-        const std::string& id = *session.client_id;
+        const std::string id = scoped_name(session, *session.client_id);
         post(home_of(id), mail_of(MailKind::release, who, id));
     }
     if (session.session_name == nullptr) return;

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 #include <latch>
+#include <optional>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -14,15 +16,21 @@
 #include "io/probe.h"
 #include "io/process.h"
 #include "io/socket.h"
+#include "node/confinement.h"
 #include "node/demo_feed.h"
 #include "node/host_feed.h"
 #include "node/memory_plan.h"
 #include "node/mesh.h"
+#include "node/quotas.h"
 #include "node/restore.h"
+#include "node/sealer.h"
 #include "node/shard.h"
 #include "node/slow_policies.h"
 #include "node/storage.h"
+#include "node/tls_reactor.h"
+#include "node/tokens.h"
 #include "wire/envelope.h"
+#include "wire/tls.h"
 
 namespace ringcast {
 
@@ -37,7 +45,8 @@ constexpr std::uint32_t worker_threads = 2;  // the store is one strand: one wou
 constexpr std::size_t jobs_spare = 16;
 
 [[nodiscard]] std::uint64_t reserved_files(const Config& config) noexcept {
-    const std::uint64_t shard = shard_files + config.listen.size() + node::Shard::refusal_slots;
+    const std::uint64_t listeners = config.listen.size() + config.tls_listen.size();
+    const std::uint64_t shard = shard_files + listeners + node::Shard::refusal_slots;
     return std::max(reserved_files_min, process_files + config.shards * shard);
 }
 
@@ -79,6 +88,7 @@ constexpr std::size_t jobs_spare = 16;
 struct Worker {
     std::vector<io::Fd> listeners;
     std::unique_ptr<node::Shard> shard;
+    node::TlsReactor* tls = nullptr;  // the shard's, or null
     std::string why;
     std::string io_name;
     std::string error;
@@ -89,12 +99,18 @@ struct Server::Impl {
     Config config;
     LogSink log;
     std::vector<std::string> addresses;
+    std::vector<std::string> tls_addresses;
+    std::optional<wire::TlsContext> tls;  // what new connections get; none: no TLS
     std::uint64_t hash_seed = 0;
     wire::TokenKey token_key{};
-    std::uint32_t connections_max = 0;  // of all shards together
-    std::uint32_t table_size = 0;       // of one shard at most
-    std::size_t arena_size = 0;         // of one shard's logs: what a buddy allocator can use
+    SealKeys seal_keys;
+    std::vector<wire::SealSalt> seal_salts;  // one for each shard, of this life alone
+    std::uint32_t connections_max = 0;       // of all shards together
+    std::uint32_t table_size = 0;            // of one shard at most
+    std::size_t arena_size = 0;              // of one shard's logs: what a buddy allocator can use
     node::MemoryPlan memory_plan;
+    std::unique_ptr<node::Quotas> quotas;
+    node::Confinement confinement{config};
     std::unique_ptr<node::Mesh> mesh;
     std::unique_ptr<io::Store> store;
     std::unique_ptr<node::WorkerPool> pool;
@@ -114,10 +130,18 @@ struct Server::Impl {
     [[nodiscard]] std::string memory_line() const noexcept;
     [[nodiscard]] bool plan(std::string& error) noexcept;
     [[nodiscard]] bool plan_connections(std::string& error) noexcept;
-    [[nodiscard]] bool bind(std::string& error) noexcept;
+    [[nodiscard]] bool load_tls(std::string& error) noexcept;
+    void offer_tls() noexcept;
+    [[nodiscard]] std::unique_ptr<io::Reactor> over_tls(
+        Worker& worker,
+        std::unique_ptr<io::Reactor> plain) noexcept;
+    [[nodiscard]] bool bind(const std::vector<std::string>& texts,
+                            std::vector<std::string>& bound,
+                            std::string& error) noexcept;
     [[nodiscard]] bool open_store(std::string& error) noexcept;
     [[nodiscard]] bool build_shards(std::string& error) noexcept;
     [[nodiscard]] bool restore(std::string& error) noexcept;
+    [[nodiscard]] bool confine(std::string& error) noexcept;
     void work(std::uint32_t index) noexcept;
     [[nodiscard]] bool build_shard(std::uint32_t index) noexcept;
 };
@@ -137,6 +161,13 @@ bool Server::Impl::plan(std::string& error) noexcept {
         }
     }
     hash_seed = hash;
+    seal_salts.resize(config.shards);
+    const auto salted =
+        io::fill_entropy(std::as_writable_bytes(std::span(seal_salts.data(), seal_salts.size())));
+    if (!salted.ok()) {
+        error = describe("getrandom", salted.error());
+        return false;
+    }
     return plan_connections(error);
 }
 
@@ -193,12 +224,52 @@ std::string Server::Impl::memory_line() const noexcept {
            ", since a shard's share is rounded down to a power of two";
 }
 
+// What it had before stays if that fails.
+bool Server::Impl::load_tls(std::string& error) noexcept {
+    if (config.tls_listen.empty()) return true;
+    std::vector<wire::TlsPair> pairs;
+    for (std::size_t i = 0; i < config.tls_cert.size(); i++) {
+        pairs.push_back({.certificate = config.tls_cert[i], .key = config.tls_key[i]});
+    }
+    std::string problem;
+    auto loaded = wire::TlsContext::load(pairs, problem);
+    if (!loaded.ok()) {
+        error = "TLS: " + problem;
+        return false;
+    }
+    tls = std::move(loaded).value();
+    return true;
+}
+
+void Server::Impl::offer_tls() noexcept {
+    for (const Worker& worker : workers) {
+        if (worker.tls != nullptr) worker.tls->offer(tls->share());
+    }
+}
+
+std::unique_ptr<io::Reactor> Server::Impl::over_tls(Worker& worker,
+                                                    std::unique_ptr<io::Reactor> plain) noexcept {
+    if (!tls.has_value()) return plain;
+    const std::uint64_t share = (config.tls_handshakes_max + config.shards - 1) / config.shards;
+    auto made = std::make_unique<node::TlsReactor>(
+        std::move(plain),
+        tls->share(),
+        node::TlsReactor::Options{
+            .first_listener = static_cast<std::uint32_t>(config.listen.size()),
+            .handshakes_max = static_cast<std::uint32_t>(share),
+            .capacity = node::Shard::capacity_for(table_size)});
+    worker.tls = made.get();
+    return made;
+}
+
 // One listener per address and shard. The first of an address settles its port.
-bool Server::Impl::bind(std::string& error) noexcept {
+bool Server::Impl::bind(const std::vector<std::string>& texts,
+                        std::vector<std::string>& bound_to,
+                        std::string& error) noexcept {
     const io::ListenOptions options{
         .notsent_lowat = static_cast<std::uint32_t>(config.notsent_lowat),
         .congestion = config.congestion.empty() ? nullptr : config.congestion.c_str()};
-    for (const std::string& text : config.listen) {
+    for (const std::string& text : texts) {
         auto parsed = io::parse_address(text);
         RC_CHECK(parsed.ok());  // check() saw to it
         io::Address address = parsed.value();
@@ -215,7 +286,7 @@ bool Server::Impl::bind(std::string& error) noexcept {
                     return false;
                 }
                 address.port = bound.value().port;
-                addresses.push_back(io::format_address(address));
+                bound_to.push_back(io::format_address(address));
             }
             worker.listeners.push_back(std::move(listener).value());
         }
@@ -236,7 +307,7 @@ bool Server::Impl::build_shards(std::string& error) noexcept {
     for (const Worker& worker : workers) {
         if (!worker.error.empty()) error = worker.error;
     }
-    if (!error.empty() || !restore(error)) return false;
+    if (!error.empty() || !restore(error) || !confine(error)) return false;
     running.store(static_cast<std::uint32_t>(workers.size()));
     go.store(true);
     start->count_down();
@@ -280,6 +351,14 @@ bool Server::Impl::restore(std::string& error) noexcept {
     return true;
 }
 
+// The last step before anybody is accepted: all threads are there.
+bool Server::Impl::confine(std::string& error) noexcept {
+    // What OpenSSL reads from files at its first use is read now.
+    const wire::TokenKey key{};
+    static_cast<void>(wire::session_token(key, "warm"));
+    return confinement.finish(workers.front().io_name == "uring", error);
+}
+
 // The thread of a shard. Its reactor is made and unmade here, since a ring belongs to its thread.
 void Server::Impl::work(std::uint32_t index) noexcept {
     const bool built = build_shard(index);
@@ -290,6 +369,11 @@ void Server::Impl::work(std::uint32_t index) noexcept {
         say(LogLevel::info,
             "shard " + std::to_string(index) + ": " +
                 node::describe(workers[index].shard->counters()));
+        if (workers[index].tls != nullptr) {
+            say(LogLevel::info,
+                "shard " + std::to_string(index) +
+                    ": TLS: " + node::describe(workers[index].tls->counters()));
+        }
         running.fetch_sub(1);
         ended->arrive_and_wait();
         leave->wait();
@@ -329,19 +413,23 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
                                  .arena_size = arena_size,
                                  .token_key = token_key,
                                  .storage = storage.get(),
+                                 .seal_salt = seal_salts[index],
+                                 .seal_keys = seal_keys.empty() ? nullptr : &seal_keys,
+                                 .quotas = quotas.get(),
                                  .log = log};
     auto reactor =
         io::make_reactor(backend_of(config.io),
                          {.connections_max = node::Shard::capacity_for(table_size),
                           .log_file = file.fd(),
                           .sendfile_min = static_cast<std::uint32_t>(config.sendfile_min),
-                          .direct_descriptors = config.direct_descriptors},
+                          .direct_descriptors = config.direct_descriptors,
+                          .restricted = confinement.restricts_rings()},
                          worker.why);
     if (!reactor.ok()) {
         worker.error = describe("--io: " + worker.why, reactor.error());
         return false;
     }
-    auto made = std::move(reactor).value();
+    auto made = over_tls(worker, std::move(reactor).value());
     worker.io_name = made->name();
     worker.shard = std::make_unique<node::Shard>(
         config, setup, *mesh, std::move(file), std::move(made), std::move(parser).value());
@@ -357,9 +445,19 @@ bool Server::Impl::build_shard(std::uint32_t index) noexcept {
 
 std::unique_ptr<Server> Server::create(const Config& config,
                                        LogSink log,
-                                       std::string& error) noexcept {
+                                       std::string& error,
+                                       const SealKeys& keys) noexcept {
     error = check(config);
+    if (error.empty() && config.auth_alg != TokenAlgorithm::none) {
+        error = check_keys(config.auth_alg, config.auth_keys);
+        if (!error.empty()) error = "--auth-alg: " + error;
+    }
     if (!error.empty()) return nullptr;
+    error = node::check_seal_keys(config, keys);
+    if (!error.empty()) {
+        error = "--topic: " + error + " in --seal-keys-file";
+        return nullptr;
+    }
     auto impl = std::make_unique<Impl>();
     impl->config = config;
     if (config.dev) {  // behind the operator's own
@@ -367,21 +465,33 @@ std::unique_ptr<Server> Server::create(const Config& config,
         impl->config.topic.push_back(node::demo_rule());
     }
     impl->log = log;
-    if (!impl->plan(error)) return nullptr;
+    impl->seal_keys = keys;
+    if (!impl->load_tls(error) || !impl->plan(error)) return nullptr;
     impl->mesh = std::make_unique<node::Mesh>(static_cast<std::uint32_t>(impl->config.shards),
                                               impl->memory_plan.mail_max);
     impl->mesh->budget().set_room(impl->memory_plan.room, impl->memory_plan.logs_floor);
+    impl->quotas =
+        std::make_unique<node::Quotas>(impl->config, impl->connections_max, impl->hash_seed);
     impl->workers.resize(impl->config.shards);
-    if (!impl->bind(error) || !impl->open_store(error)) return nullptr;
+    // In this order: TlsReactor::Options::first_listener.
+    const bool bound = impl->bind(impl->config.listen, impl->addresses, error) &&
+                       impl->bind(impl->config.tls_listen, impl->tls_addresses, error);
+    if (!bound || !impl->confinement.begin(error) || !impl->open_store(error)) return nullptr;
     const bool built = impl->build_shards(error);
+    wipe(impl->config.auth_keys);
     std::unique_ptr<Server> server(new Server(std::move(impl)));
     if (!built) return nullptr;  // the destructor joins the threads
     const Impl& made = *server->impl_;
     made.say(LogLevel::info, "io: " + made.workers.front().why);
     made.say(LogLevel::info, made.memory_line());
+    if (made.config.auth_alg != TokenAlgorithm::none) {
+        made.say(LogLevel::info, "tokens: " + std::string(name_of(made.config.auth_alg)));
+    }
     for (const std::string& line : node::describe(made.memory_plan)) {
         made.say(LogLevel::info, line);
     }
+    made.say(LogLevel::info, made.confinement.line());
+    if (made.confinement.stays_root()) made.say(LogLevel::warning, "it runs as root: see --user");
     return server;
 }
 
@@ -397,6 +507,24 @@ Server::~Server() {
 
 const std::vector<std::string>& Server::addresses() const noexcept {
     return impl_->addresses;
+}
+
+const std::vector<std::string>& Server::tls_addresses() const noexcept {
+    return impl_->tls_addresses;
+}
+
+bool Server::reload_tls(std::string& error) noexcept {
+    if (!impl_->load_tls(error)) return false;
+    if (!finished() && impl_->tls.has_value()) impl_->offer_tls();
+    return true;
+}
+
+void Server::renew_tickets() noexcept {
+    if (!impl_->tls.has_value() || finished()) return;
+    auto renewed = impl_->tls->renewed();
+    if (!renewed.ok()) return;  // no memory: the next time
+    impl_->tls = std::move(renewed).value();
+    impl_->offer_tls();
 }
 
 std::string_view Server::io_name() const noexcept {
@@ -425,6 +553,36 @@ Result<Done> Server::set_policy(std::string_view pattern,
         return Error{.code = Errc::busy};
     }
     node::post_policy(*impl.mesh, pattern, wanted);
+    return Done{};
+}
+
+bool Server::sandbox_selftest(std::string& table) noexcept {
+    return impl_->confinement.selftest(table);
+}
+
+Result<Done> Server::reload_keys(std::string_view keys, std::string& error) noexcept {
+    Impl& impl = *impl_;
+    if (finished()) {
+        error = "the server has ended";
+        return Error{.code = Errc::closed};
+    }
+    error = check_keys(impl.config.auth_alg, keys);
+    if (!error.empty()) return Error{.code = Errc::bad_request};
+    node::post_keys(*impl.mesh, keys);
+    return Done{};
+}
+
+Result<Done> Server::set_seal_keys(const SealKeys& keys, std::string& error) noexcept {
+    Impl& impl = *impl_;
+    if (finished()) {
+        error = "the server has ended";
+        return Error{.code = Errc::closed};
+    }
+    error = node::check_seal_keys(impl.config, keys);
+    if (error.empty()) error = node::check_seal_change(impl.seal_keys, keys);
+    if (!error.empty()) return Error{.code = Errc::bad_request};
+    impl.seal_keys = keys;
+    node::post_seal_keys(*impl.mesh, keys);
     return Done{};
 }
 

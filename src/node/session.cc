@@ -26,4 +26,10 @@ void SubscriptionList::remove(std::uint32_t link) noexcept {
     size_--;
 }
 
+std::string scoped_name(const Session& session, std::string_view client_id) noexcept {
+    const bool scoped = session.identity != nullptr && session.identity->names;
+    std::string name = scoped ? session.identity->claims.user + name_separator : std::string();
+    return name.append(client_id);
+}
+
 }  // namespace ringcast::node

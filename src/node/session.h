@@ -24,9 +24,12 @@
 #include "feed/topic.h"
 #include "io/reactor.h"
 #include "node/bucket.h"
+#include "node/identity.h"
 #include "node/owed.h"
+#include "wire/envelope.h"
 #include "wire/framer.h"
 #include "wire/http.h"
+#include "wire/jwt.h"
 
 namespace ringcast::node {
 
@@ -99,6 +102,15 @@ class SubscriptionList {
     std::unique_ptr<Subscription[]> many_;
 };
 
+// What was agreed upon of permessage-deflate (wire/extension.h).
+struct SharedDeflate {
+    bool agreed : 1 = false;
+    bool keeps_context : 1 = false;  // the client does
+    std::uint8_t server_window_bits : 4 = 0;
+    std::uint8_t client_window_bits : 4 = 0;
+};
+static_assert(sizeof(SharedDeflate) == 2);
+
 struct Session {
     wire::Framer framer;
     feed::Outbox outbox;
@@ -106,7 +118,10 @@ struct Session {
     std::unique_ptr<wire::RequestParser> request;  // until the handshake is done
     std::unique_ptr<std::string> client_id;        // only one that the client chose
     std::unique_ptr<std::string> publish_topic;    // raw: where its messages go
-    std::unique_ptr<std::string> session_name;     // in the registry, once it acknowledges
+    // In the registry, once it acknowledges. While it is unproven: the token of the session with
+    // which it wishes to go on.
+    std::unique_ptr<std::string> session_name;
+    std::unique_ptr<Identity> identity;  // null: it showed no token
     // From earlier connections, of topics that it has not subscribed to again.
     std::unique_ptr<std::vector<Owed>> owed;
     Bytes body;                // the rest of a static asset to send
@@ -118,7 +133,7 @@ struct Session {
     Tick phase = 0;     // a tick of its own from which its pings are counted
     Tick pinged = 0;    // when, while `awaiting_pong`
     Tick blocked = 0;   // since when the socket takes nothing, while the gate says so
-    Tick deadline = 0;  // of the handshake, of closing, or after a FIN
+    Tick deadline = 0;  // of the handshake, of closing, after a FIN, or while it is bounded
     Excess excess_messages;
     Excess excess_controls;
     std::uint32_t counted = 0;        // bytes that Sessions::held_bytes() has of it
@@ -137,11 +152,21 @@ struct Session {
     bool peer_closed : 1 = false;       // its close frame, or its FIN, is here
     bool deaf : 1 = false;              // what it sends is read and thrown away
     bool finished_sending : 1 = false;  // our FIN is behind our last byte
+    bool secure : 1 = false;            // over TLS, which holds some memory itself
+    SharedDeflate deflate;
+    bool unproven : 1 = false;          // nothing is done for it before it shows a token
+    bool bounded : 1 = false;           // it is closed at its deadline, unless it shows a token
 
     void become(State next) noexcept {
         RC_CHECK(may_become(state, next));
         state = next;
     }
 };
+
+// The name that stands for a client id where all clients' names are: that of a user's client is the
+// user's own. Ids and users have no control characters.
+[[nodiscard]] std::string scoped_name(const Session& session, std::string_view client_id) noexcept;
+constexpr char name_separator = '\t';
+constexpr std::size_t scoped_name_size_max = wire::jwt_user_size_max + 1 + wire::id_size_max;
 
 }  // namespace ringcast::node

@@ -7,6 +7,7 @@
 #include "base/plant.h"
 #include "base/scratch.h"
 #include "node/close_codes.h"
+#include "wire/deflate.h"
 #include "wire/frame.h"
 
 namespace ringcast::node {
@@ -250,10 +251,15 @@ void Sessions::recount(io::ConnIndex conn) noexcept {
     const std::uint32_t links = session.subscriptions.size();
     std::size_t held = session.framer.held_bytes() + session.outbox.held_bytes();
     held += links * subscription_bytes + session.pattern_bytes;
+    if (session.deflate.keeps_context) {
+        held += wire::InflateStream::memory_of(session.deflate.client_window_bits);
+    }
     if (session.request != nullptr) held += sizeof(wire::RequestParser);
+    if (session.secure) held += reactor_.held_bytes(conn);
     if (session.client_id != nullptr) held += name_bytes;
     if (session.publish_topic != nullptr) held += name_bytes;
     if (session.session_name != nullptr) held += name_bytes;
+    if (session.identity != nullptr) held += session.identity->held_bytes();
     if (session.owed != nullptr) {
         for (const Owed& owed : *session.owed) {
             held += node::held_bytes(owed);
@@ -295,12 +301,47 @@ void Sessions::cut_largest(std::uint64_t size) noexcept {
     }
 }
 
+void Sessions::bound(io::ConnIndex conn) noexcept {
+    constexpr Tick ticks_max = 1U << 30;  // half of what lies ahead on the clock of ticks: 124 days
+    Session& session = slab_[conn];
+    session.bounded = true;
+    if (!session.unproven) {
+        RC_CHECK(session.identity != nullptr);
+        const Nanos left = std::max<Nanos>(session.identity->expires_at - reactor_.now(), 0);
+        session.deadline = now_ + static_cast<Tick>(std::min<Nanos>(
+                                      (left + tick_length - 1) / tick_length, ticks_max));
+    }
+    arm(conn);
+}
+
+// Its time is over: no token was shown, or the one that was has expired. That is told by the clock
+// and not by ticks, from which absences are left out: a token is no time-out.
+bool Sessions::close_if_over(io::ConnIndex conn) noexcept {
+    Session& session = slab_[conn];
+    // Behind a FIN there is another deadline, and a near one.
+    if (session.state != State::open || session.peer_closed) return false;
+    if (session.unproven) {
+        if (static_cast<std::int32_t>(now_ - session.deadline) < 0) return false;
+        counters_.tokens_expired++;
+        close(conn, close_codes::unauthorized, "no token was shown in time");
+        return true;
+    }
+    if (reactor_.now() < session.identity->expires_at) {
+        bound(conn);
+        return false;
+    }
+    counters_.tokens_expired++;
+    close(conn, close_codes::token_expired, "the token has expired");
+    return true;
+}
+
 void Sessions::set_blocked(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     RC_CHECK((gates_[conn] & gate::blocked) == 0);
     gates_[conn] |= gate::blocked;
     session.blocked = now_;
     reactor_.want_writable(conn);
+    if (session.secure) recount(conn);  // what it did not take may be kept
     arm(conn);
 }
 
@@ -312,6 +353,7 @@ void Sessions::arm(io::ConnIndex conn) noexcept {
 void Sessions::on_timer(io::ConnIndex conn) noexcept {
     Session& session = slab_[conn];
     recount(conn);
+    if (session.bounded && close_if_over(conn)) return;
     const bool blocked = (gates_[conn] & gate::blocked) != 0;
     switch (look(session, blocked, timings_, now_)) {
         case Due::nothing:

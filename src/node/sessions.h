@@ -54,8 +54,9 @@ constexpr std::uint8_t ends = 128;    // is ended as soon as it has every record
 
 // The answers to a receive buffer of small requests, and to those that were under way.
 constexpr std::size_t outbox_slack = std::size_t{512} * 1024;
-// For a connection whatever it does: its session, slot, timer and gate, places on lists.
-constexpr std::size_t connection_bytes = sizeof(Session) + 160;
+// For a connection whatever it does: its session, slot, timer and gate, places on lists, and what
+// is known of its address.
+constexpr std::size_t connection_bytes = sizeof(Session) + 224;
 // For one subscription: its entry and its row in vectors that double, and the wait for home.
 constexpr std::size_t subscription_bytes =
     2 * sizeof(Subscription) + 2 * sizeof(feed::Subscriber) + 128;
@@ -63,6 +64,8 @@ constexpr std::size_t subscription_bytes =
 constexpr std::size_t lane_bytes = sizeof(feed::Lane) + 16;
 // A client id with its place in the registry, or the topic that a raw client publishes to.
 constexpr std::size_t name_bytes = 512;
+// What a token says: 64 patterns in each of three lists would be 8 KiB of text already.
+constexpr std::size_t identity_bytes_max = std::size_t{24} * 1024;
 
 class Sessions {
   public:
@@ -135,6 +138,9 @@ class Sessions {
     // O(sessions).
     void cut_largest(std::uint64_t size) noexcept;
 
+    // It is closed when its token ends, or, while it is unproven, at the end of its handshake's
+    // time.
+    void bound(io::ConnIndex conn) noexcept;
     void set_blocked(io::ConnIndex conn) noexcept;
     void mark_ready(io::ConnIndex conn) noexcept;
     void arm(io::ConnIndex conn) noexcept;  // the timer, from the session's state
@@ -148,6 +154,7 @@ class Sessions {
   private:
     void leave(io::ConnIndex conn) noexcept;
     void begin_closing(io::ConnIndex conn) noexcept;
+    [[nodiscard]] bool close_if_over(io::ConnIndex conn) noexcept;
 
     const Config& config_;
     io::Reactor& reactor_;

@@ -65,6 +65,8 @@ Shard::Shard(const Config& config,
              .size = setup.arena_size,
              .punch = &io::MemFile::punch_hole,
              .context = &memory_}),
+      access_(config_, setup.hash_seed, topics_),
+      auth_(config_, *reactor_, sessions_, counters_),
       pump_(config_, *reactor_, sessions_, topics_, counters_),
       hub_(config_,
            setup.index,
@@ -77,8 +79,10 @@ Shard::Shard(const Config& config,
            pump_,
            parser_,
            counters_,
+           access_,
            setup.storage),
       registry_(config_, setup.index, setup.hash_seed, mesh, sessions_),
+      guard_(config_, setup.quotas, *reactor_, sessions_, counters_, capacity_),
       door_(config_,
             reactor_->random(),
             setup.token_key,
@@ -86,6 +90,8 @@ Shard::Shard(const Config& config,
             sessions_,
             hub_,
             registry_,
+            guard_,
+            auth_,
             counters_),
       presence_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, door_),
       inquiries_(config_, setup.index, *reactor_, mesh, sessions_, topics_, hub_, presence_),
@@ -94,17 +100,23 @@ Shard::Shard(const Config& config,
       cpu_looked_(turn_began_),
       cpu_(reactor_->cpu_time()) {
     RC_CHECK(setup.arena_size <= memory_.size());
+    wipe(config_.auth_keys);
     reactor_->set_handler(*this);
     mesh_.attach(setup.index, *reactor_);
+    hub_.home().sealer().set_salt(setup.seal_salt);
+    if (setup.seal_keys != nullptr) hub_.home().sealer().set_keys(*setup.seal_keys);
     arm(sweep_timer, sweep_interval);
-    if (config_.dev) {
-        if (setup.index == 0) {
-            host_feed_ = std::make_unique<HostFeed>(mesh.shard_count(), *reactor_, hub_);
-            demo_feed_ = std::make_unique<DemoFeed>(*reactor_, hub_);
-            arm(demo_timer, demo_feed_interval);
-        }
-        arm(feed_timer, host_feed_interval);
+    if (config_.dev) begin_feeds();
+}
+
+void Shard::begin_feeds() noexcept {
+    RC_CHECK(config_.dev);
+    if (setup_.index == 0) {
+        host_feed_ = std::make_unique<HostFeed>(mesh_.shard_count(), *reactor_, hub_);
+        demo_feed_ = std::make_unique<DemoFeed>(*reactor_, hub_);
+        arm(demo_timer, demo_feed_interval);
     }
+    arm(feed_timer, host_feed_interval);
 }
 
 Shard::~Shard() {
@@ -114,6 +126,7 @@ Shard::~Shard() {
         sessions_.abort(conn);
         hub_.forget(conn);
         inquiries_.forget(conn);
+        guard_.left(conn);
         sessions_.erase(conn);
     }
 }
@@ -325,6 +338,13 @@ std::uint32_t Shard::on_mail(Mail& mail) noexcept {
             RC_CHECK(room);  // whoever sent it has seen to that
             break;
         }
+        case MailKind::keys:
+            auth_.set_keys(mail.name);
+            wipe(mail.name);
+            break;
+        case MailKind::seal_keys:
+            hub_.home().sealer().set_keys(*mail.seal_keys);
+            break;
         case MailKind::counters:
             if (host_feed_ == nullptr) break;
             host_feed_->set(
@@ -355,6 +375,7 @@ void Shard::take_out(io::ConnIndex conn) noexcept {
     std::vector<Owed> owed = hub_.acks().owed(conn);
     hub_.forget(conn);
     inquiries_.forget(conn);
+    dispatch_.forget(conn);
     registry_.release(conn, std::move(owed));
 }
 
@@ -365,19 +386,22 @@ void Shard::note_event() noexcept {
     sessions_.set_now(tick_now());
 }
 
-void Shard::on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept {
+void Shard::on_accepted(io::ConnIndex conn, std::uint32_t listener) noexcept {
     note_event();
     counters_.accepted++;
     Session& session = sessions_.create(conn);
     const Pressure pressure = mesh_.budget().pressure();
     session.admitted = pressure < Pressure::refuse && mesh_.admit(setup_.connections_max);
     session.refused = !session.admitted;
+    guard_.arrived(conn, listener);
+    session.secure = reactor_->secure(conn);
     // A refusal costs memory, too.
     if (stage_ != Stage::serving || pressure == Pressure::cut) sessions_.abort(conn);
 }
 
 void Shard::on_received(io::ConnIndex conn, MutBytes bytes) noexcept {
     note_event();
+    if (guard_.awaits_header(conn) && !guard_.take_header(conn, bytes)) return;
     dispatch_.receive(conn, bytes);
 }
 
@@ -412,6 +436,7 @@ void Shard::on_closed(io::ConnIndex conn) noexcept {
     note_event();
     take_out(conn);
     const bool admitted = sessions_[conn].admitted;
+    guard_.left(conn);
     sessions_.erase(conn);
     counters_.closed++;
     if (admitted && !RC_PLANT(23)) mesh_.leave();

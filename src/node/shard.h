@@ -37,17 +37,21 @@
 #include "feed/topic.h"
 #include "io/memfile.h"
 #include "io/reactor.h"
+#include "node/access.h"
 #include "node/audit.h"
+#include "node/auth.h"
 #include "node/counters.h"
 #include "node/demo_feed.h"
 #include "node/dispatch.h"
 #include "node/door.h"
+#include "node/guard.h"
 #include "node/host_feed.h"
 #include "node/hub.h"
 #include "node/inquiries.h"
 #include "node/mesh.h"
 #include "node/presence.h"
 #include "node/pump.h"
+#include "node/quotas.h"
 #include "node/registry.h"
 #include "node/sessions.h"
 
@@ -55,12 +59,15 @@ namespace ringcast::node {
 
 struct ShardSetup {
     std::uint32_t index = 0;
-    std::uint32_t connections_max = 0;  // of all shards together
-    std::uint32_t table_size = 0;       // of this shard alone, at most
-    std::uint64_t hash_seed = 0;        // the same for all shards
-    std::size_t arena_size = 0;         // of this shard's log memory
-    wire::TokenKey token_key{};         // of sessions, the same for all shards
-    const Storage* storage = nullptr;   // of durable topics; lives longer than the shards
+    std::uint32_t connections_max = 0;    // of all shards together
+    std::uint32_t table_size = 0;         // of this shard alone, at most
+    std::uint64_t hash_seed = 0;          // the same for all shards
+    std::size_t arena_size = 0;           // of this shard's log memory
+    wire::TokenKey token_key{};           // of sessions, the same for all shards
+    const Storage* storage = nullptr;     // of durable topics; lives longer than the shards
+    wire::SealSalt seal_salt{};           // nobody else has it: another shard or life has another
+    const SealKeys* seal_keys = nullptr;  // for rules that say `seal`; read when it is built
+    Quotas* quotas = nullptr;             // by address; lives longer than the shards. Null: none
     LogSink log = {};
 };
 
@@ -129,6 +136,7 @@ class Shard final : private io::Handler {
 
     enum class Stage : std::uint8_t { serving, settling, closing, late, cutting };
 
+    void begin_feeds() noexcept;
     void on_accepted(io::ConnIndex conn, std::uint32_t listener) noexcept override;
     void on_received(io::ConnIndex conn, MutBytes bytes) noexcept override;
     void on_ended(io::ConnIndex conn, int os_error) noexcept override;
@@ -178,9 +186,12 @@ class Shard final : private io::Handler {
     Sessions sessions_;
     feed::SegmentPool pool_;
     feed::TopicTable topics_;
+    Access access_;
+    Auth auth_;
     Pump pump_;
     Hub hub_;
     Registry registry_;
+    Guard guard_;
     Door door_;
     Presence presence_;
     Inquiries inquiries_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ringcast/seal_keys.h"
+
 #include "base/check.h"
 #include "feed/pattern.h"
 #include "feed/topic.h"
@@ -13,6 +15,7 @@ namespace {
 
 constexpr std::string_view policy_name = "policy";
 constexpr std::string_view policy_values = "gap|close";
+constexpr std::string_view seal_name = "seal";
 
 std::string quoted(std::string_view text) {
     return "'" + std::string(text) + "'";
@@ -46,7 +49,10 @@ std::string all_words() {
     for (const RuleSwitch& at : rule_switches) {
         words += std::string(at.name) + ", ";
     }
-    return words + std::string(policy_name) + "=";
+    for (const RuleRight& right : rule_rights) {
+        words += std::string(right.name) + "=, ";
+    }
+    return words + std::string(policy_name) + "=, " + std::string(seal_name) + "=";
 }
 
 template <typename Row, std::size_t count>
@@ -71,6 +77,23 @@ std::string set_policy(TopicRule& rule, std::string_view value) {
         return not_allowed(rule, policy_name, value, policy_values);
     }
     rule.policy = value == "gap" ? SlowPolicy::gap : SlowPolicy::close;
+    return {};
+}
+
+std::string set_right(TopicRule& rule, const RuleRight& right, std::string_view value) {
+    for (const Who who : {Who::anyone, Who::user, Who::token, Who::nobody}) {
+        if (name_of(who) != value) continue;
+        rule.*right.member = who;
+        return {};
+    }
+    return not_allowed(rule, right.name, value, who_words);
+}
+
+std::string set_seal(TopicRule& rule, std::string_view value) {
+    if (!seal_name_valid(value)) {
+        return not_allowed(rule, seal_name, value, "the name of a key in --seal-keys-file");
+    }
+    rule.seal = value;
     return {};
 }
 
@@ -146,8 +169,12 @@ std::string range_of(const RuleNumber& number) noexcept {
 
 std::string set_rule_word(TopicRule& rule, std::string_view word, std::string_view value) noexcept {
     if (word == policy_name) return set_policy(rule, value);
+    if (word == seal_name) return set_seal(rule, value);
     if (const RuleNumber* number = find_row(rule_numbers, word); number != nullptr) {
         return set_number(rule, *number, value);
+    }
+    if (const RuleRight* right = find_row(rule_rights, word); right != nullptr) {
+        return set_right(rule, *right, value);
     }
     const RuleSwitch* found = find_row(rule_switches, word);
     if (found == nullptr) {
@@ -183,6 +210,9 @@ std::string check_topic_rule(const TopicRule& rule) noexcept {
         if (value >= number.least && value <= number.most) continue;
         return not_allowed(rule, number.name, format_number(value, number.unit), range_of(number));
     }
+    if (!rule.seal.empty() && !seal_name_valid(rule.seal)) {
+        return not_allowed(rule, seal_name, rule.seal, "the name of a key in --seal-keys-file");
+    }
     return check_together(rule);
 }
 
@@ -197,9 +227,17 @@ std::string format_topic_rule(const TopicRule& rule) noexcept {
     for (const RuleSwitch& at : rule_switches) {
         if (rule.*at.member) words += (words.empty() ? " " : ", ") + std::string(at.name);
     }
+    for (const RuleRight& right : rule_rights) {
+        if (!(rule.*right.member).has_value()) continue;
+        words += (words.empty() ? " " : ", ") + std::string(right.name) + "=" +
+                 std::string(name_of(*(rule.*right.member)));
+    }
     if (rule.policy.has_value()) {
         words += (words.empty() ? " " : ", ") + std::string(policy_name) + "=" +
                  (*rule.policy == SlowPolicy::gap ? "gap" : "close");
+    }
+    if (!rule.seal.empty()) {
+        words += (words.empty() ? " " : ", ") + std::string(seal_name) + "=" + rule.seal;
     }
     return rule.pattern + ":" + words;
 }

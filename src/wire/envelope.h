@@ -113,11 +113,13 @@ struct Inbound {
     const char* member = "";  // after an error: the member it is about, if there is one
 };
 
-// How a payload that was published without an envelope appears inside one.
+// How a payload that was published without an envelope appears inside one. The first three numbers
+// are part of what is sealed (wire/seal.h): they do not change.
 enum class PayloadForm : std::uint8_t {
-    json,    // text that is one JSON value: as it is
-    text,    // any other text: as a JSON string
-    base64,  // binary: as a base64 string, and "encoding":"base64" stands next to it
+    json = 0,    // text that is one JSON value: as it is
+    text = 1,    // any other text: as a JSON string
+    base64 = 2,  // binary: as a base64 string, and "encoding":"base64" stands next to it
+    sealed = 3,  // a box (wire/seal.h): {"sealed":{...}}
 };
 
 class EnvelopeParser {

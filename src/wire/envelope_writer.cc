@@ -9,6 +9,7 @@
 #include "base/scratch.h"
 #include "wire/base64.h"
 #include "wire/frame.h"
+#include "wire/seal.h"
 
 namespace ringcast::wire {
 
@@ -93,6 +94,7 @@ class Counter {
     void hex(std::uint64_t /*value*/) noexcept { size_ += epoch_digits; }
     void millis(std::uint64_t /*value*/) noexcept { size_ += 3; }
     void base64(Bytes bytes) noexcept { size_ += base64_size(bytes.size()); }
+    void base64url(Bytes bytes) noexcept { size_ += base64url_size(bytes.size()); }
     void escaped(std::string_view text) noexcept {
         while (text.size() >= word_size) {
             std::uint64_t word = 0;
@@ -141,6 +143,11 @@ class Writer {
         RC_DCHECK(base64_size(bytes.size()) <= room());
         base64_encode(at_, bytes);
         at_ += base64_size(bytes.size());
+    }
+    void base64url(Bytes bytes) noexcept {
+        RC_DCHECK(base64url_size(bytes.size()) <= room());
+        base64url_encode(at_, bytes);
+        at_ += base64url_size(bytes.size());
     }
     void escaped(std::string_view text) noexcept {
         while (text.size() >= word_size) {
@@ -227,6 +234,46 @@ void begin(Sink& sink,
     begin_behind_id(sink, wall_ns, topic);
 }
 
+// The id of a key needs no escapes.
+template <typename Sink>
+void begin_sealed(Sink& sink, const SealedBox& box) noexcept {
+    sink.text(R"({"sealed":{"v":1,"alg":"A256GCM","kid":")");
+    sink.text(box.id);
+    sink.text("\"");
+}
+
+template <typename Sink>
+void end_sealed(Sink& sink, const SealedBox& box) noexcept {
+    sink.text(R"(,"data":")");
+    sink.base64url(box.data);
+    sink.text(R"("}})");
+}
+
+[[nodiscard]] SealedBox box_of(Bytes bytes) noexcept {
+    SealedBox box;
+    RC_CHECK(read_box(bytes, box));
+    return box;
+}
+
+template <typename Sink>
+void write_box(Sink& sink, Bytes bytes) noexcept {
+    const SealedBox box = box_of(bytes);
+    begin_sealed(sink, box);
+    end_sealed(sink, box);
+}
+
+template <typename Sink>
+void write(Sink& sink, const SealedMessage& message) noexcept {
+    const SealedBox box = box_of(message.box);
+    begin_sealed(sink, box);
+    optional_text(sink, R"(,"topic":)", message.topic);
+    sink.text(R"(,"epoch":")");
+    sink.hex(message.epoch);
+    number(sink, R"(","offset":)", message.offset);
+    optional_text(sink, R"(,"key":)", message.key);
+    end_sealed(sink, box);
+}
+
 template <typename Sink>
 void write(Sink& sink, const JsonPayload& payload) noexcept {
     switch (payload.form) {
@@ -240,6 +287,9 @@ void write(Sink& sink, const JsonPayload& payload) noexcept {
             sink.text("\"");
             sink.base64(payload.bytes);
             sink.text("\"");
+            return;
+        case PayloadForm::sealed:
+            write_box(sink, payload.bytes);
             return;
     }
 }
@@ -266,7 +316,12 @@ void write(Sink& sink, const Welcome& message) noexcept {
     number(sink, R"(,"limits":{"message_size":)", message.limits.message_size);
     number(sink, R"(,"topics":)", message.limits.topics);
     number(sink, R"(,"messages_per_second":)", message.limits.messages_per_second);
-    sink.text("}}}");
+    sink.text("}");
+    if (!message.user.empty()) {
+        optional_text(sink, R"(,"user":)", message.user);
+        number(sink, R"(,"expires":)", message.expires_s);
+    }
+    sink.text("}}");
 }
 
 template <typename Sink>
@@ -350,6 +405,7 @@ void write_clients(Sink& sink, std::span<const Present> clients) noexcept {
     for (const Present& client : clients) {
         sink.text(begin);
         quoted(sink, client.client_id);
+        optional_text(sink, R"(,"user":)", client.user);
         number(sink, R"(,"since":)", client.since_s);
         sink.text(R"(,"info":)");
         sink.text(client.info.empty() ? "null" : client.info);
@@ -454,6 +510,8 @@ void encode(const Message& message, MutBytes out) noexcept {
 
 template std::size_t encoded_size(const DataUpdate&) noexcept;
 template void encode(const DataUpdate&, MutBytes) noexcept;
+template std::size_t encoded_size(const SealedMessage&) noexcept;
+template void encode(const SealedMessage&, MutBytes) noexcept;
 template std::size_t encoded_size(const Welcome&) noexcept;
 template void encode(const Welcome&, MutBytes) noexcept;
 template std::size_t encoded_size(const Subscribed&) noexcept;

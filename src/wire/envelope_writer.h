@@ -25,7 +25,7 @@ namespace ringcast::wire {
 
 // A payload in the form that PayloadForm says.
 struct JsonPayload {
-    Bytes bytes{};  // json: the JSON text; text: UTF-8; base64: anything
+    Bytes bytes{};  // json: the JSON text; text: UTF-8; base64: anything; sealed: a box
     PayloadForm form = PayloadForm::json;
 };
 
@@ -41,6 +41,17 @@ struct DataUpdate {
     JsonPayload payload{};
 };
 
+// What a reader without envelopes gets of a sealed record, so all that it needs to open it:
+// {"sealed":{"v":1,"alg":"A256GCM","kid":I,"topic":T,"epoch":"0123456789abcdef","offset":N,"key":K,
+//  "data":D}}, and "key" only where there is one.
+struct SealedMessage {
+    Bytes box{};
+    std::string_view topic{};
+    std::uint64_t epoch = 0;
+    std::uint64_t offset = 0;
+    std::string_view key{};
+};
+
 struct Limits {
     std::uint64_t message_size = 0;
     std::uint32_t topics = 0;
@@ -48,13 +59,16 @@ struct Limits {
 };
 
 // payload {"client_id":C,"ping_interval_s":N,
-//          "limits":{"message_size":N,"topics":N,"messages_per_second":N}}
+//          "limits":{"message_size":N,"topics":N,"messages_per_second":N},
+//          with a token: "user":U,"expires":N}
 struct Welcome {
     std::string_view id{};  // of the auth message it answers; empty: "welcome"
     std::int64_t wall_ns = 0;
     std::string_view client_id{};
     std::uint32_t ping_interval_s = 0;
     Limits limits{};
+    std::string_view user{};      // empty: there was no token
+    std::uint64_t expires_s = 0;  // Unix time
 };
 
 // payload {"offset":N,"epoch":"0123456789abcdef","recovered":B,
@@ -123,12 +137,13 @@ struct History {
 
 struct Present {
     std::string_view client_id{};
+    std::string_view user{};    // empty: nobody knows
     std::uint64_t since_s = 0;  // Unix time
     std::string_view info{};    // JSON text; empty: null
 };
 
-// payload {"count":N,"clients":[{"client_id":C,"since":N,"info":I}],"more":B}, or {"count":N} where
-// nobody is listed.
+// payload {"count":N,"clients":[{"client_id":C,"user":U,"since":N,"info":I}],"more":B}, or
+// {"count":N} where nobody is listed.
 struct Presence {
     std::string_view id{};
     std::int64_t wall_ns = 0;
@@ -177,8 +192,8 @@ struct Gap {
 
 // What the server says: the structs above that are a whole message.
 template <typename T>
-concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, Welcome> ||
-    std::same_as<T, Subscribed> || std::same_as<T, PatternSubscribed> ||
+concept Outbound = std::same_as<T, DataUpdate> || std::same_as<T, SealedMessage> ||
+    std::same_as<T, Welcome> || std::same_as<T, Subscribed> || std::same_as<T, PatternSubscribed> ||
     std::same_as<T, Unsubscribed> || std::same_as<T, Ack> || std::same_as<T, Pong> ||
     std::same_as<T, ErrorReply> || std::same_as<T, Gap> || std::same_as<T, Expired> ||
     std::same_as<T, History> || std::same_as<T, Presence> || std::same_as<T, PresenceUpdate>;

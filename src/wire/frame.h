@@ -64,6 +64,12 @@ constexpr std::uint16_t try_again_later = 1013;
 // A whole message in one frame (FIN set, no mask). Writes header_size(payload_size) bytes.
 std::size_t encode_header(std::byte* out, Opcode opcode, std::uint64_t payload_size) noexcept;
 
+// RFC 7692, section 6: RSV1 says that the payload of the message is compressed.
+constexpr std::uint8_t rsv1 = 4;  // in FrameHeader::reserved
+inline void mark_compressed(std::byte* header) noexcept {
+    header[0] |= std::byte{rsv1 << 4};
+}
+
 // The same from a client: header_size() + 4 bytes. The caller masks the payload (wire/mask.h).
 std::size_t encode_masked_header(std::byte* out,
                                  Opcode opcode,

@@ -22,12 +22,17 @@ constexpr bool is_control(Opcode opcode) noexcept {
 }
 
 // What is wrong with the first two bytes of a frame, or null.
-const char* judge_start(std::byte first, std::byte second, bool in_message) noexcept {
+const char* judge_start(std::byte first,
+                        std::byte second,
+                        bool in_message,
+                        bool may_compress) noexcept {
     const auto start = std::to_integer<std::uint8_t>(first);
     const bool fin = (start & 0x80) != 0;
     const unsigned opcode = start & 0x0f;
     const unsigned length = std::to_integer<unsigned>(second) & 0x7f;
-    if ((start & 0x70) != 0) return "RSV bit without an extension";
+    const bool begins_data = opcode == 1 || opcode == 2;
+    const unsigned allowed = may_compress && begins_data ? 0x40 : 0;
+    if ((start & 0x70 & ~allowed) != 0) return "RSV bit without an extension";
     if ((std::to_integer<unsigned>(second) & 0x80) == 0) return "frame is not masked";
     if (opcode >= 8) {
         if (opcode > 10) return "reserved opcode";
@@ -110,7 +115,8 @@ bool Framer::take_header(MutBytes& input, const FramerLimits& limits, Event& eve
     const bool in_place = header_count_ == 0;
     const Bytes bytes = in_place ? Bytes(input) : gather_header(input);
     if (bytes.size() >= 2) {
-        const char* fault = judge_start(bytes[0], bytes[1], in_message());
+        const bool may_compress = limits.compressed_size_max != 0;
+        const char* fault = judge_start(bytes[0], bytes[1], in_message(), may_compress);
         if (fault != nullptr) return fail(event, close_code::protocol_error, fault);
     }
     FrameHeader header;
@@ -131,9 +137,11 @@ bool Framer::take_header(MutBytes& input, const FramerLimits& limits, Event& eve
         return fail(event, close_code::protocol_error, fault);
     }
     if (!is_control(header.opcode)) {
+        const bool compressed = in_message() ? compressed_ : header.reserved != 0;
+        const std::uint64_t most =
+            compressed ? limits.compressed_size_max : limits.message_size_max;
         // Subtracted, so that no announced length can overflow a sum.
-        const std::uint64_t room =
-            limits.message_size_max - std::min<std::uint64_t>(size_, limits.message_size_max);
+        const std::uint64_t room = most - std::min<std::uint64_t>(size_, most);
         if (header.payload_size > room) {
             return fail(event, close_code::too_big, "message over the size limit");
         }
@@ -163,11 +171,15 @@ bool Framer::take_whole(const FrameHeader& header, MutBytes& input, Event& event
         }
         return true;
     }
-    if (header.opcode == Opcode::text && !utf8_valid(payload)) {
+    const bool compressed = header.reserved != 0;
+    if (header.opcode == Opcode::text && !compressed && !utf8_valid(payload)) {
         fail(event, close_code::invalid_payload, "text is not UTF-8");
         return true;
     }
-    event = {.kind = FramerEvent::message, .opcode = header.opcode, .payload = payload};
+    event = {.kind = FramerEvent::message,
+             .opcode = header.opcode,
+             .compressed = compressed,
+             .payload = payload};
     return true;
 }
 
@@ -197,6 +209,7 @@ void Framer::begin_frame(const FrameHeader& header) noexcept {
     if (fragments_ == 0) {
         RC_CHECK(size_ == 0);
         message_opcode_ = header.opcode;
+        compressed_ = header.reserved != 0;
         utf8_.reset();
     }
     fragments_++;
@@ -213,7 +226,7 @@ bool Framer::take_data(MutBytes& input, const FramerLimits& limits, Event& event
         const Bytes piece{buffer_ + size_, size};
         input = input.subspan(size);
         size_ += static_cast<std::uint32_t>(size);
-        if (message_opcode_ == Opcode::text && !utf8_.feed(piece)) {
+        if (checks_text() && !utf8_.feed(piece)) {
             return fail(event, close_code::invalid_payload, "text is not UTF-8");
         }
     }
@@ -221,11 +234,14 @@ bool Framer::take_data(MutBytes& input, const FramerLimits& limits, Event& event
 
     state_ = State::header;
     if (!final_frame_) return !input.empty();
-    if (message_opcode_ == Opcode::text && !utf8_.complete()) {
+    if (checks_text() && !utf8_.complete()) {
         return fail(event, close_code::invalid_payload, "text ends inside a character");
     }
     const std::byte* payload = buffer_ == nullptr ? padding.data() : buffer_;
-    event = {.kind = FramerEvent::message, .opcode = message_opcode_, .payload = {payload, size_}};
+    event = {.kind = FramerEvent::message,
+             .opcode = message_opcode_,
+             .compressed = compressed_,
+             .payload = {payload, size_}};
     size_ = 0;
     fragments_ = 0;
     release_pending_ = true;
@@ -255,11 +271,13 @@ bool Framer::take_control(MutBytes& input, const FramerLimits& limits, Event& ev
 // Copies `piece` to buffer_[at...] and unmasks it there. False: no memory.
 bool Framer::append(MutBytes piece, std::size_t at, const FramerLimits& limits) noexcept {
     RC_CHECK(limits.message_size_max <= message_size_limit);
+    RC_CHECK(limits.compressed_size_max <= 2 * message_size_limit);
     RC_CHECK(piece.size() <= remaining_);
     const std::size_t needed = at + piece.size() + payload_padding;
     if (needed > capacity_) {
         const std::size_t capacity_max =
-            limits.message_size_max + control_payload_max + payload_padding;
+            std::max(limits.message_size_max, limits.compressed_size_max) + control_payload_max +
+            payload_padding;
         const std::size_t doubled =
             std::max<std::size_t>(2 * std::size_t{capacity_}, buffer_size_min);
         const std::size_t capacity = std::max(needed, std::min(doubled, capacity_max));

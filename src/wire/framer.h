@@ -23,7 +23,9 @@
 //   message_size_max, 1008 more than fragments_max fragments, 1011 we have no memory for it.
 // After `error` or `close` the framer swallows everything: only need_more follows.
 //
-// No extension is ever negotiated, so every RSV bit is an error. One thread owns a Framer.
+// Where permessage-deflate was agreed upon RSV1 may stand on the first frame of a data message (RFC
+// 7692, section 6). Such a message is handed out as it came: inflating it, and looking at its text,
+// is the caller's. Every other RSV bit is an error. One thread owns a Framer.
 
 #include <array>
 #include <cstddef>
@@ -42,6 +44,7 @@ constexpr std::size_t payload_padding = 64;
 struct FramerLimits {
     std::uint64_t message_size_max = 65'536;  // all fragments together; at most 1 GiB
     std::uint32_t fragments_max = 1024;       // frames of one message, empty ones included
+    std::uint64_t compressed_size_max = 0;    // of one with RSV1; 0: no extension was agreed upon
 };
 
 enum class FramerEvent : std::uint8_t { need_more, message, ping, pong, close, error };
@@ -51,6 +54,7 @@ class Framer {
     struct Event {
         FramerEvent kind = FramerEvent::need_more;
         Opcode opcode = Opcode::continuation;  // message: text or binary; else the control opcode
+        bool compressed = false;               // message: its first frame has RSV1
         std::uint16_t close_code = 0;  // close: the peer's (1005 if none); error: what to answer
         Bytes payload{};               // message, ping, pong; close: the reason without the code
         const char* reason = "";       // error: one line for the log and the close frame
@@ -95,6 +99,9 @@ class Framer {
     [[nodiscard]] bool append(MutBytes piece, std::size_t at, const FramerLimits& limits) noexcept;
     Bytes gather_header(MutBytes& input) noexcept;
     void begin_frame(const FrameHeader& header) noexcept;
+    [[nodiscard]] bool checks_text() const noexcept {
+        return message_opcode_ == Opcode::text && !compressed_;
+    }
     bool fail(Event& event, std::uint16_t code, const char* reason) noexcept;
     void release() noexcept;
 
@@ -113,6 +120,7 @@ class Framer {
     std::uint8_t control_size_ = 0;
     std::uint8_t phase_ = 0;        // of the mask
     bool final_frame_ = false;      // the current data frame has FIN
+    bool compressed_ = false;       // the message, by its first frame
     bool release_pending_ = false;  // the last event showed buffer_ whole: free it at the next call
 };
 

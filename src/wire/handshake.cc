@@ -74,6 +74,7 @@ Decision decide(const Request& request) noexcept {
     decision.kind = Decision::Kind::websocket;
     decision.status = 101;
     if (request.offers_ringcast_v1) decision.protocol = protocol_v1;
+    decision.deflate = request.deflate;
     return decision;
 }
 
@@ -96,7 +97,8 @@ bool accept_value(std::string_view key, std::array<char, 28>& accept) noexcept {
 
 std::size_t write_switching_protocols(MutBytes out,
                                       const std::array<char, 28>& accept,
-                                      std::string_view protocol) noexcept {
+                                      std::string_view protocol,
+                                      std::string_view extensions) noexcept {
     RC_CHECK(out.size() >= switching_protocols_size_max);
     Appender answer(out);
     answer
@@ -109,6 +111,9 @@ std::size_t write_switching_protocols(MutBytes out,
         .text("\r\n");
     if (!protocol.empty()) {
         answer.text("Sec-WebSocket-Protocol: ").text(protocol).text("\r\n");
+    }
+    if (!extensions.empty()) {
+        answer.text("Sec-WebSocket-Extensions: ").text(extensions).text("\r\n");
     }
     return answer.text("\r\n").size();
 }
@@ -136,13 +141,14 @@ std::size_t write_refusal(MutBytes out,
     constexpr std::size_t reason_max = 128;
     std::array<std::byte, 160> headers_memory{};
     Appender headers(headers_memory);
+    if (status == 401) headers.text("WWW-Authenticate: Bearer\r\n");  // RFC 6750, section 3
     if (status == 405) headers.text("Allow: GET\r\n");
     if (status == 426) {
         // Upgrade must be named in Connection too, or it is not for the next hop (RFC 9110, 7.8). A
         // second Connection line continues the first (5.3).
         headers.text("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     }
-    if (status == 503 && retry_after_s > 0) {
+    if ((status == 503 || status == 429) && retry_after_s > 0) {
         headers.text("Retry-After: ").number(retry_after_s).text("\r\n");
     }
     std::array<std::byte, reason_max + 1> body_memory{};

@@ -2,7 +2,7 @@
 
 // The opening handshake (RFC 6455, section 4.2): what a complete request asks for, and the bytes to
 // answer. Who may connect (paths, origins, tokens, capacity) is decided in node; here only whether
-// the request is a correct one. Extensions are declined by not answering them.
+// the request is a correct one. Extensions are declined by not answering them (wire/extension.h).
 
 #include <array>
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/bytes.h"
+#include "wire/extension.h"
 #include "wire/http.h"
 
 namespace ringcast::wire {
@@ -27,16 +28,19 @@ struct Decision {
     const char* reason = "";        // refuse: one line, also the body of the answer
     std::array<char, 28> accept{};  // websocket: Sec-WebSocket-Accept
     std::string_view protocol{};    // websocket: protocol_v1 if it was offered, else empty
+    DeflateOffer deflate{};         // websocket: what is offered of permessage-deflate
 };
 
 [[nodiscard]] Decision decide(const Request& request) noexcept;
 
-constexpr std::size_t switching_protocols_size_max = 192;
+constexpr std::size_t switching_protocols_size_max = 192 + 32 + terms_size_max;
 
-// The 101 answer. Returns its size. Precondition: out.size() >= switching_protocols_size_max.
+// The 101 answer. `extensions`: the value of its header (write_terms()), or empty. Returns its
+// size. Precondition: out.size() >= switching_protocols_size_max.
 std::size_t write_switching_protocols(MutBytes out,
                                       const std::array<char, 28>& accept,
-                                      std::string_view protocol) noexcept;
+                                      std::string_view protocol,
+                                      std::string_view extensions = {}) noexcept;
 
 constexpr std::size_t http_overhead_max = 256;  // of write_http_response beyond headers and body
 
@@ -52,7 +56,8 @@ std::size_t write_http_response(MutBytes out,
 constexpr std::size_t refusal_size_max = 512;
 
 // An error answer with `reason` and a newline as text body, and the header that its status calls
-// for: 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 503 Retry-After (if retry_after_s > 0).
+// for: 401 WWW-Authenticate, 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 429 and 503
+// Retry-After (if retry_after_s > 0).
 // Precondition: out.size() >= refusal_size_max. A reason over 128 bytes is cut.
 std::size_t write_refusal(MutBytes out,
                           int status,

@@ -69,6 +69,23 @@ void count(std::uint8_t& counter) noexcept {
     if (counter < 255) counter++;
 }
 
+// Finds the elements of the list that begin so: how many, and what is behind that in the last one.
+void find_behind(std::string_view list,
+                 std::string_view prefix,
+                 std::string_view& found,
+                 std::uint8_t& times) noexcept {
+    while (!list.empty()) {
+        const std::size_t comma = list.find(',');
+        const std::string_view element = trim(list.substr(0, comma));
+        if (element.starts_with(prefix)) {
+            found = element.substr(prefix.size());
+            count(times);
+        }
+        if (comma == std::string_view::npos) return;
+        list.remove_prefix(comma + 1);
+    }
+}
+
 llhttp_t& as_llhttp(std::array<std::byte, 96>& memory) noexcept {
     return *std::launder(reinterpret_cast<llhttp_t*>(memory.data()));
 }
@@ -291,6 +308,7 @@ void RequestParser::begin_header() noexcept {
         {"sec-websocket-key", Header::key},
         {"sec-websocket-version", Header::version},
         {"sec-websocket-protocol", Header::protocol},
+        {"sec-websocket-extensions", Header::extensions},
         {"content-length", Header::content_length},
         {"transfer-encoding", Header::transfer_encoding},
     };
@@ -300,6 +318,7 @@ void RequestParser::begin_header() noexcept {
         for (const Known& entry : known) {
             if (name == entry.name) header_ = entry.header;
         }
+        if (header_ == Header::extensions && !limits_.read_extensions) header_ = Header::other;
     }
     name_used_ = 0;
     value_begin_ = text_used_;
@@ -347,6 +366,14 @@ bool RequestParser::finish_header() noexcept {
         case Header::protocol:
             request_.offers_protocols = true;
             request_.offers_ringcast_v1 |= list_has(value, "ringcast.v1", false);
+            if (value.find("ringcast.token.") == std::string_view::npos) break;
+            find_behind(
+                value, "ringcast.token.", request_.protocol_token, request_.protocol_token_count);
+            return true;
+        case Header::extensions:
+            if (!wire::read_extensions(value, request_.deflate)) {
+                return refuse(400, "malformed Sec-WebSocket-Extensions");
+            }
             break;
         case Header::content_length:
             if (value != "0") return refuse(400, "request with a body");

@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "base/bytes.h"
+#include "wire/extension.h"
 
 namespace ringcast::wire {
 
@@ -28,6 +29,7 @@ constexpr std::size_t query_items_max = 256;   // QueryReader: bad
 struct RequestLimits {
     std::uint16_t head_size_max = 8192;  // request line, headers and the empty line
     std::uint8_t head_lines_max = 64;    // header lines
+    bool read_extensions = false;        // Sec-WebSocket-Extensions; else it is not looked at
 };
 
 // What a request said. Views point into the parser and live as long as it does.
@@ -54,6 +56,9 @@ struct Request {
     bool websocket_version_13 = false;         // Sec-WebSocket-Version is exactly 13
     bool offers_protocols = false;             // Sec-WebSocket-Protocol is there
     bool offers_ringcast_v1 = false;           // ... and lists "ringcast.v1"
+    DeflateOffer deflate{};                    // Sec-WebSocket-Extensions, if it is read
+    std::uint8_t protocol_token_count = 0;     // ... and "ringcast.token.TOKEN", so often
+    std::string_view protocol_token{};         // the TOKEN of the last of them
 };
 
 class RequestParser {
@@ -100,6 +105,7 @@ class RequestParser {
         key,
         version,
         protocol,
+        extensions,
         content_length,
         transfer_encoding,
     };

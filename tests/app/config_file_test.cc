@@ -74,9 +74,11 @@ TEST_CASE("config file: every setting has its name, and the rest stays as it was
         connections-max = 5_000
         message-max = "1KiB"
         outbox-max = 4096
+        seal-keys-file = "keys"
 
         [[topic]]
         pattern = "prices.*"
+        seal = "p"
         history = 1000
         history-age = "60s"
         history-bytes = "2MiB"
@@ -93,6 +95,8 @@ TEST_CASE("config file: every setting has its name, and the rest stays as it was
     CHECK(config.slow_policy == SlowPolicy::close);
     CHECK(config.pin == 3);
     CHECK(config.congestion == "cubic");
+    CHECK(config.seal_keys_file == "keys");
+    CHECK(config.topic.at(0).seal == "p");
     CHECK(config.dev);
     CHECK_FALSE(config.anonymous_publish);
     CHECK(config.ping_interval == 7 * units::s);
@@ -102,7 +106,8 @@ TEST_CASE("config file: every setting has its name, and the rest stays as it was
     CHECK(config.pong_timeout == Config().pong_timeout);
     REQUIRE(config.topic.size() == 2);
     CHECK(format_topic_rule(config.topic[0]) ==
-          "prices.*: history=1000, history-bytes=2MiB, history-age=1min, presence, policy=close");
+          "prices.*: history=1000, history-bytes=2MiB, history-age=1min, presence, policy=close, "
+          "seal=p");
     CHECK(config.topic[1].pattern == " blanks and :");
     CHECK(config.topic[1].keyed);
     CHECK(parsed("").listen == Config().listen);
@@ -129,7 +134,7 @@ TEST_CASE("config file: what is wrong is named with its line and key") {
         const char* text;
         const char* problem;
     };
-    for (const Row& row : std::array<Row, 34>{{
+    for (const Row& row : std::array<Row, 36>{{
              {"\npingx = 3", "f.toml:2: pingx: is no setting"},
              {"zz = 1\naa = 1", "f.toml:1: zz: is no setting"},
              {"ping-interval = 25", "f.toml:1: ping-interval: a string is needed, as \"25s\""},
@@ -163,6 +168,8 @@ TEST_CASE("config file: what is wrong is named with its line and key") {
              {"[[topic]]\npattern = \"a\"\nhistry = 1", "f.toml:3: topic.histry: 'a': 'histry'"},
              {"[[topic]]\npattern = \"a\"\nhistory = -1", "history=0 to 1000000000"},
              {"[[topic]]\npattern = \"a\"\npolicy = 1", "topic.policy: a string is needed"},
+             {"[[topic]]\npattern = \"a\"\nseal = true", "topic.seal: a string is needed"},
+             {"[[topic]]\npattern = \"a\"\nseal = \"k\"", "seal needs --seal-keys-file"},
              {"[[topic]]\npattern = \"a\"\nkeys-max = 1", "f.toml:1: topic: 'a': keys-max needs"},
          }}) {
         CAPTURE(row.text);

@@ -74,7 +74,7 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         std::vector<std::string> words;
         std::vector<std::string> parts;
     };
-    const std::array<Row, 25> rows{{
+    const std::array<Row, 41> rows{{
         {{"serve", "--pingx", "3"}, {"--pingx"}},
         {{"serve", "--shards", "2", "--pingx=3", "--io", "epoll"}, {" --pingx is"}},
         {{"serve", "stray", "--shards", "2"}, {" stray is"}},
@@ -85,6 +85,8 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--origin", "a.example"}, {"--origin", "'a.example'", "SCHEME://HOST"}},
         {{"serve", "--direct-descriptors", "--io", "epoll"},
          {"--direct-descriptors", "--io epoll"}},
+        {{"serve", "--compression-context"}, {"--compression-context", "only with --compression"}},
+        {{"serve", "--compression-level", "0"}, {"--compression-level", "'0'", "1 to 9"}},
         {{"serve", "--pin", "0x1"}, {"--pin", "'0x1'", "-1 to 4095"}},
         {{"serve", "--pin", "1.5"}, {"--pin", "'1.5'", "-1 to 4095"}},
         {{"serve", "--pin", "4096"}, {"--pin", "'4096'", "-1 to 4095"}},
@@ -93,6 +95,17 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--io", "kqueue"}, {"--io", "kqueue", "uring"}},
         {{"serve", "--slow-policy", "drop"}, {"--slow-policy", "drop", "gap"}},
         {{"serve", "--listen", "nonsense"}, {"--listen", "nonsense", "ADDR:PORT"}},
+        {{"serve", "--trusted-proxies", "10.0.0.1/8"}, {"--trusted-proxies", "'10.0.0.1/8'"}},
+        {{"serve", "--trusted-proxies", "proxy"}, {"--trusted-proxies", "'proxy'", "ADDRESS"}},
+        {{"serve", "--trusted-proxies", ""}, {"--trusted-proxies", "''", "ADDRESS"}},
+        {{"serve", "--proxy-protocol", "127.0.0.1:8080"},
+         {"--proxy-protocol", "--trusted-proxies"}},
+        {{"serve", "--trusted-proxies", "::1", "--proxy-protocol", "127.0.0.1:81"},
+         {"--proxy-protocol", "'127.0.0.1:81'", "--listen"}},
+        {{"serve", "--trusted-proxies", "::1", "--direct-descriptors"},
+         {"--direct-descriptors", "--trusted-proxies"}},
+        {{"serve", "--sandbox", "yes"}, {"--sandbox", "'yes'", "auto|off|on"}},
+        {{"serve", "--user", ""}, {"--user", "''", "NAME"}},
         {{"serve", "--listen", "127.0.0.1:99999"}, {"--listen", "99999"}},
         {{"serve", "--listen", "127.0.0.1:"}, {"--listen", "ADDR:PORT"}},
         {{"serve", "--listen", "[::1:80"}, {"--listen", "ADDR:PORT"}},
@@ -100,6 +113,13 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
         {{"serve", "--topic", "a: histry=1"}, {"--topic", "'a'", "'histry'", "history="}},
         {{"serve", "--topic", "a: keyed", "--topic", "b"}, {"--topic", "'b'", "PATTERN: WORD"}},
         {{"serve", "--topic", "a: keyed", "b: keyed"}, {" b: keyed is no flag"}},
+        {{"serve", "--auth-alg", "none"}, {"--auth-alg", "'none'", "HS256|RS256|ES256|EdDSA"}},
+        {{"serve", "--auth-alg", "HS256"}, {"--auth-key-file", "HS256"}},
+        {{"serve", "--auth-issuer", "x"}, {"--auth-issuer", "--auth-alg"}},
+        {{"serve", "--topic", "a: publish-by=user"}, {"--topic", "'a'", "--auth-alg"}},
+        {{"gen-token", "--sub", "a", "--auth-key-file", "f", "--expires", "9"},
+         {"--expires", "'9'", "1s to 87840h"}},
+        {{"check-token"}, {"check-token", "--auth-alg"}},
         {{}, {"subcommand"}},
     }};
     for (const Row& row : rows) {
@@ -112,6 +132,32 @@ TEST_CASE("flags: a wrong one is named in one line, with what is allowed") {
             CHECK(line.find(part) != std::string::npos);
         }
     }
+}
+
+TEST_CASE("flags: proxies, the user and the sandbox arrive") {
+    const Config fallback = parse({"serve"}).config;
+    CHECK(fallback.sandbox == Sandbox::automatic);
+    CHECK(fallback.user.empty());
+    CHECK_FALSE(fallback.limit_loopback);
+    const Config config = parse({"serve",
+                                 "--trusted-proxies",
+                                 "10.0.0.0/8",
+                                 "2001:db8::/32",
+                                 "--proxy-protocol",
+                                 "127.0.0.1:8080",
+                                 "--user",
+                                 "nobody",
+                                 "--sandbox=on",
+                                 "--limit-loopback",
+                                 "--sandbox-selftest"})
+                              .config;
+    CHECK(config.trusted_proxies == std::vector<std::string>{"10.0.0.0/8", "2001:db8::/32"});
+    CHECK(config.proxy_protocol == std::vector<std::string>{"127.0.0.1:8080"});
+    CHECK(config.user == "nobody");
+    CHECK(config.sandbox == Sandbox::on);
+    CHECK(config.limit_loopback);
+    CHECK(config.sandbox_selftest);
+    CHECK(parse({"serve", "--sandbox=off"}).config.sandbox == Sandbox::off);
 }
 
 TEST_CASE("flags: addresses, choices and switches arrive") {
@@ -140,6 +186,72 @@ TEST_CASE("flags: addresses, choices and switches arrive") {
     CHECK_FALSE(parsed.config.direct_descriptors);
     CHECK(parsed.config.pin == 3);
     CHECK(parse({"version"}).command == Command::version);
+}
+
+TEST_CASE("flags: TLS has its own addresses, and a plain one only where it is wanted") {
+    Config config = parse({"serve",
+                           "--tls-listen",
+                           "127.0.0.1:443",
+                           "--tls-cert",
+                           "a",
+                           "--tls-key",
+                           "b",
+                           "--tls-cert",
+                           "c",
+                           "--tls-key",
+                           "d",
+                           "--listen",
+                           "none"})
+                        .config;
+    CHECK(config.listen.empty());
+    CHECK(config.tls_listen == std::vector<std::string>{"127.0.0.1:443"});
+    CHECK(config.tls_cert == std::vector<std::string>{"a", "c"});
+    CHECK(config.tls_key == std::vector<std::string>{"b", "d"});
+    int exit_code = 0;
+    const std::string line = written(STDERR_FILENO, {"serve", "--listen", "none"}, exit_code);
+    CHECK(exit_code == 2);
+    CHECK(line.find("--listen") != std::string::npos);
+}
+
+TEST_CASE("flags: tokens, and who makes and checks them") {
+    const Parsed serve = parse({"serve",
+                                "--auth-alg",
+                                "EdDSA",
+                                "--auth-jwks-file",
+                                "f",
+                                "--auth-issuer",
+                                "i",
+                                "--auth-audience",
+                                "a"});
+    REQUIRE(serve.command == Command::serve);
+    CHECK(serve.config.auth_alg == TokenAlgorithm::eddsa);
+    CHECK(serve.config.auth_jwks_file == "f");
+    CHECK(serve.config.auth_issuer == "i");
+    CHECK(serve.config.auth_audience == "a");
+    const Parsed made = parse({"gen-token",
+                               "--auth-key-file",
+                               "f",
+                               "--sub",
+                               "ann",
+                               "--subscribe",
+                               "a",
+                               "--subscribe",
+                               "b",
+                               "--info",
+                               "7",
+                               "--messages",
+                               "3"});
+    REQUIRE(made.command == Command::gen_token);
+    CHECK(made.order.claims.user == "ann");
+    CHECK(made.order.claims.subscribe == std::vector<std::string>{"a", "b"});
+    CHECK(made.order.claims.info == "7");
+    CHECK(made.order.claims.messages == 3);
+    CHECK(made.order.expires == units::hour);
+    CHECK(made.config.auth_alg == TokenAlgorithm::hs256);
+    const Parsed checked = parse(
+        {"check-token", "--auth-alg", "HS256", "--auth-key-file", "f", "--auth-leeway", "1s"});
+    REQUIRE(checked.command == Command::check_token);
+    CHECK(checked.config.auth_leeway == units::s);
 }
 
 TEST_CASE("flags: the environment sets what the command line does not") {

@@ -1,13 +1,14 @@
 // npm ws, driven by lines of JSON: what to do comes on stdin, what happened goes to stdout.
-//   node client.mjs URL [sub-protocol...]
-//   in:  {"text": T} {"binary": base64} {"ping": T} {"close": code}
+//   node client.mjs URL [sub-protocol...]   (with DEFLATE=1 around it, it offers compression)
+//   in:  {"text": T} {"binary": base64} {"ping": T} {"close": code} {"extensions": true}
 //   out: {"event": "open" | "message" | "pong" | "close" | "error", ...}
 import { createInterface } from "node:readline";
 
 import { WebSocket } from "ws";
 
 const [url, ...protocols] = process.argv.slice(2);
-const socket = new WebSocket(url, protocols, { perMessageDeflate: false });
+const perMessageDeflate = process.env.DEFLATE === "1" ? { threshold: 0 } : false;
+const socket = new WebSocket(url, protocols, { perMessageDeflate });
 const say = (event, rest = {}) => process.stdout.write(`${JSON.stringify({ event, ...rest })}\n`);
 
 socket.on("open", () => say("open"));
@@ -24,5 +25,6 @@ createInterface({ input: process.stdin })
     if ("binary" in command) socket.send(Buffer.from(command.binary, "base64"));
     if ("ping" in command) socket.ping(command.ping);
     if ("close" in command) socket.close(command.close);
+    if ("extensions" in command) say("extensions", { names: socket.extensions });
   })
   .on("close", () => socket.terminate());

@@ -30,12 +30,25 @@ FLAGS = {
     'ack_attempts': '--ack-attempts',
     'ack_expiry': '--ack-expiry',
     'ack_timeout': '--ack-timeout',
+    'compression': '--compression',
+    'compression_context': '--compression-context',
+    'auth_alg': '--auth-alg',
+    'auth_audience': '--auth-audience',
+    'auth_issuer': '--auth-issuer',
+    'auth_jwks_file': '--auth-jwks-file',
+    'auth_key_file': '--auth-key-file',
+    'auth_leeway': '--auth-leeway',
     'connections_max': '--connections-max',
+    'connections_per_address': '--connections-per-address',
+    'connections_per_user': '--connections-per-user',
+    'connects_burst': '--connects-burst',
+    'connects_per_second': '--connects-per-second',
     'dedup_max': '--dedup-max',
     'dedup_window': '--dedup-window',
     'drain_timeout': '--drain-timeout',
     'fragments_max': '--fragments-max',
     'handshake_timeout': '--handshake-timeout',
+    'limit_loopback': '--limit-loopback',
     'log_memory': '--log-memory',
     'mail_max': '--mail-max',
     'memory_max': '--memory-max',
@@ -43,15 +56,26 @@ FLAGS = {
     'messages_burst': '--messages-burst',
     'messages_per_second': '--messages-per-second',
     'origin': '--origin',
+    'pending_max': '--pending-max',
+    'pending_per_address': '--pending-per-address',
     'ping_interval': '--ping-interval',
+    'proxy_protocol': '--proxy-protocol',
+    'sandbox': '--sandbox',
+    'seal_keys_file': '--seal-keys-file',
     'session_time': '--session-time',
     'store': '--store',
     'store_size_max': '--store-size-max',
+    'tls_cert': '--tls-cert',
+    'tls_handshakes_max': '--tls-handshakes-max',
+    'tls_key': '--tls-key',
+    'tls_listen': '--tls-listen',
     'topic': '--topic',
     'pong_timeout': '--pong-timeout',
     'topic': '--topic',
     'topic_log_max': '--topic-log-max',
     'topics_per_client_max': '--topics-per-client-max',
+    'trusted_proxies': '--trusted-proxies',
+    'user': '--user',
 }
 UNLIMITED_RATE = {'messages_per_second': 0}
 COMPLAINTS = re.compile(
@@ -64,7 +88,7 @@ def command(*arguments, dev=True, **settings):
     line = [os.environ['RINGCASTD'], 'serve'] + (['--dev'] if dev else [])
     for name, value in settings.items():
         for one in value if isinstance(value, list) else [value]:
-            line += [FLAGS[name], str(one)]
+            line += [FLAGS[name]] if one is True else [FLAGS[name], str(one)]
     return line + list(arguments)
 
 
@@ -78,7 +102,8 @@ class Server:
         self.errors = tempfile.TemporaryFile('w+')
         self.process = subprocess.Popen(limit + line, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        self.ready_line, self.port = '', 0
+        self.ready_line, self.port, self.tls_port = '', 0, 0
+        self.speaks_tls = 'tls_listen' in settings
         ready = threading.Event()
         threading.Thread(target=self._read, args=[ready], daemon=True).start()
         ready.wait(START_LIMIT_S)
@@ -91,9 +116,12 @@ class Server:
         # To the end, so that a talkative server never blocks on a full pipe.
         with self.process.stdout as lines:
             for line in lines:
-                found = re.search(r'127\.0\.0\.1:(\d+)', line)
-                if found and not self.port:
-                    self.ready_line, self.port = line.strip(), int(found[1])
+                found = re.search(r'(https?)://127\.0\.0\.1:(\d+)', line)
+                if found and found[1] == 'https':
+                    self.tls_port = int(found[2])
+                elif found and not self.port:
+                    self.ready_line, self.port = line.strip(), int(found[2])
+                if self.port and (self.tls_port or not self.speaks_tls):
                     ready.set()
         ready.set()
 
@@ -204,8 +232,9 @@ class Peer:
 
 
 def dial(server, path='/ws', **options):
-    return websockets.connect(server.url(path), compression=None, ping_interval=None, max_size=None,
-                              max_queue=None, close_timeout=2, open_timeout=PATIENCE_S, **options)
+    options = {'compression': None, **options}
+    return websockets.connect(server.url(path), ping_interval=None, max_size=None, max_queue=None,
+                              close_timeout=2, open_timeout=PATIENCE_S, **options)
 
 
 class Test(unittest.IsolatedAsyncioTestCase):

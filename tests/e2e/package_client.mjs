@@ -1,10 +1,12 @@
 // The client package (web/client) over npm ws, driven by lines of JSON: what to do comes on stdin,
 // what happened goes to stdout.
 //   node package_client.mjs URL [options of connect as JSON]      RINGCAST_CLIENT: its ringcast.js
+//        and "sealed": {"keys": {}, "required": true} for the module beside it
 //   in:  arrays of {"subscribe": filter, "options": {}, "failures": N} {"unsubscribe": filter}
 //        {"publish": topic, "payload": P, "options": {}} {"history": topic, "options": {}}
 //        {"drop": true} {"close": true}
 //        failures: how many messages a listener fails at, first
+//        {"token": T} answers the event "token", if the option "tokens" is true
 //   out: {"event": "state" | "error" | "resolved" | "rejected" | an event of a subscription, ...}
 import { createInterface } from "node:readline";
 
@@ -22,7 +24,19 @@ class Socket extends WebSocket {
   }
 }
 
-const client = connect(url, { WebSocket: Socket, ...JSON.parse(options) });
+const { tokens, sealed: sealing, ...others } = JSON.parse(options);
+let give;
+const token = tokens && (() => new Promise((resolve) => {
+  give = resolve;
+  say("token");
+}));
+let Outer = Socket;
+if (sealing) {
+  const { sealed } = await import(process.env.RINGCAST_CLIENT.replace(/[^/]*$/, "sealed.js"));
+  const required = sealing.required ? () => true : undefined;
+  Outer = sealed({ keys: sealing.keys, WebSocket: Socket, ...required && { required } });
+}
+const client = connect(url, { WebSocket: Outer, token, ...others });
 const subscriptions = new Map();
 client.on("state", (state) => say("state", state));
 client.on("error", ({ code, topic }) => say("error", { code, topic }));
@@ -49,6 +63,7 @@ function run(command) {
     settle(client.publish(command.publish, command.payload, command.options));
   }
   if ("history" in command) settle(client.history(command.history, command.options));
+  if ("token" in command) give(command.token);
   if ("drop" in command) socket.terminate(); // no close frame: the network is gone
   if ("close" in command) client.close();
 }

@@ -39,8 +39,10 @@ def frame(opcode, payload=b'', *, fin=True, rsv=0, mask=True, length=None, form=
 class RawClient:
     """Blocking, with a time limit on everything. Use as a context manager."""
 
-    def __init__(self, server, receive_buffer=None):
+    def __init__(self, server, receive_buffer=None, source=None):
         self.socket = socket.socket()
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # pieces stay pieces

@@ -20,9 +20,10 @@ class NodeClient:
         self.process = process
 
     @classmethod
-    async def dial(cls, url, *protocols):
+    async def dial(cls, url, *protocols, **environment):
         client = cls(await asyncio.create_subprocess_exec(
             'node', str(ROOT / 'tests/e2e/client.mjs'), url, *protocols, limit=1 << 24,
+            env={**os.environ, **environment},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE))
         assert await client.event() == {'event': 'open'}
         return client

@@ -48,6 +48,86 @@ TEST_CASE("lane: every reader sees exactly what was published, a saved tail, or 
     CHECK(punched > 100);
 }
 
+TEST_CASE(
+    "lane: who wants the packed form gets it, or what everybody gets, and never half of each") {
+    std::uint64_t packed = 0;
+    std::uint64_t plain = 0;
+    std::uint64_t tails = 0;
+    std::uint64_t laps = 0;
+    for (std::uint64_t seed = 1; seed <= 40; seed++) {
+        CAPTURE(seed);
+        Random random(seed);
+        const bool small = seed % 3 == 0;
+        test::LaneWalk walk(random,
+                            {.pages = small ? std::size_t{256} : std::size_t{8} << (seed % 3),
+                             .size_max = small ? std::size_t{16384} : std::size_t{1} << 30,
+                             .history = seed % 4 == 0,
+                             .packed = true});
+        run(walk);
+        packed += walk.packed_slices;
+        plain += walk.plain_slices;
+        tails += walk.tails;
+        laps += walk.laps;
+    }
+    CHECK(packed > 1000);
+    CHECK(plain > 1000);
+    CHECK(tails > 100);
+    CHECK(laps > 100);
+}
+
+TEST_CASE("lane: the packed form is there while somebody reads it, and costs nothing then") {
+    WatchedArena arena(64);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    const std::uint32_t plain = lane.subscribe(1, 0, 1);
+    CHECK_FALSE(lane.packs());
+    publish(lane, "first");
+    const std::uint32_t row = lane.subscribe(2, 0, 1);
+    lane.read_packed(row, 1 << 20);
+    CHECK(lane.packs());
+    publish(lane, "second");
+    lane.append_packed(as_bytes("2"));
+    CHECK(as_text(lane.newest()) == "second");
+    CHECK(as_text(lane.peek(plain).bytes) == "firstsecond");
+    // What was there before comes as it is.
+    Slice slice = lane.peek(row);
+    CHECK(as_text(slice.bytes) == "firstsecond");
+    lane.advance(row, slice, 5, false);
+    slice = lane.peek(row);
+    CHECK(as_text(slice.bytes) == "2");
+    CHECK(slice.packed);
+    lane.advance(row, slice, 1, false);
+    CHECK(lane.peek(row).bytes.empty());
+    CHECK(lane.packed_bytes() > 0);
+    CHECK(lane.held_bytes() == lane.packed_bytes() + lane.log().held_bytes());
+    lane.unsubscribe(row);
+    CHECK_FALSE(lane.packs());
+    CHECK(lane.packed_bytes() == 0);
+    publish(lane, "third");
+    CHECK(as_text(lane.peek(plain).bytes) == "firstsecondthird");
+}
+
+TEST_CASE("lane: the packed form ends where a reader has to confirm first") {
+    WatchedArena arena(64);
+    feed::SegmentPool pool(arena.arena());
+    Lane lane(pool, 1, 1 << 20, {.save_tail = &ignore_tail});
+    const std::uint32_t row = lane.subscribe(1, 0, 1);
+    lane.read_packed(row, 1 << 20);
+    static_cast<void>(lane.ask_acks(row, {}, 0));
+    std::string all;
+    for (int i = 0; i < 100; i++) {
+        publish(lane, "a record that is longer");
+        lane.acks()->demand(lane.next() - 1, 1000);
+        const std::string packed = "<" + std::to_string(i) + ">";
+        lane.append_packed(as_bytes(packed));
+        if (i < 64) all += packed;
+    }
+    const Slice slice = lane.peek(row);
+    CHECK(slice.packed);
+    CHECK(as_text(slice.bytes) == all);
+    CHECK(slice.end == 65);
+}
+
 TEST_CASE("lane: a log keeps to its own limit, and a record larger than that still goes through") {
     std::uint64_t laps = 0;
     for (std::uint64_t seed = 1; seed <= 20; seed++) {

@@ -28,6 +28,8 @@ struct LaneReader {
     feed::Seq seq = 0;
     std::uint32_t sent = 0;
     bool here = false;
+    bool packed = false;         // wants the packed form
+    bool inside_packed = false;  // of which it had `sent` bytes
 };
 
 struct LaneSettings {
@@ -38,6 +40,7 @@ struct LaneSettings {
     std::uint64_t by_reference_one_in = 3;
     bool history = false;
     bool may_lose = true;
+    bool packed = false;  // half of the readers want the packed form
 };
 
 template <typename Chance>
@@ -81,6 +84,8 @@ class LaneWalk {
 
     std::uint64_t tails = 0;
     std::uint64_t laps = 0;
+    std::uint64_t packed_slices = 0;
+    std::uint64_t plain_slices = 0;  // for those who would rather have had the packed form
     [[nodiscard]] std::uint64_t punched() const { return arena_.punched(); }
     [[nodiscard]] std::uint64_t evictions() const { return pool_.evictions(); }
 
@@ -90,9 +95,10 @@ class LaneWalk {
         LaneReader& at = walk.readers_[reader];
         REQUIRE(at.here);
         REQUIRE(at.sent > 0);
-        REQUIRE(as_text(rest) == walk.texts_[at.lane][at.seq].substr(at.sent));
+        REQUIRE(as_text(rest) == walk.form(at, at.seq, at.inside_packed).substr(at.sent));
         at.seq++;
         at.sent = 0;
+        at.inside_packed = false;
         walk.tails++;
     }
 
@@ -105,6 +111,18 @@ class LaneWalk {
         const std::string text = random_text(chance_, size);
         texts_[lane].push_back(text);
         REQUIRE(publish(*lanes_[lane], text) == texts_[lane].size() - 1);
+        if (lanes_[lane]->packs()) lanes_[lane]->append_packed(as_bytes(packed(text)));
+    }
+
+    // Any other bytes do; most are fewer.
+    static std::string packed(const std::string& text) {
+        std::string other = text.substr(0, text.size() / 3) + "#";
+        if (text[0] % 5 == 0) other = text;
+        return other;
+    }
+    [[nodiscard]] std::string form(const LaneReader& at, feed::Seq seq, bool is_packed) const {
+        const std::string& text = texts_[at.lane][seq];
+        return is_packed ? packed(text) : text;
     }
 
     void join() {
@@ -121,6 +139,9 @@ class LaneWalk {
         const std::uint32_t row = lane.subscribe(reader, reader + 100, from);
         REQUIRE(row + 1 == lane.size());
         readers_[slot] = {.lane = number, .row = row, .seq = from, .here = true};
+        if (!settings_.packed || chance_.chance(1, 2)) return;
+        readers_[slot].packed = true;
+        lane.read_packed(row, settings_.size_max);
     }
 
     // What is older may not be come back to, but whoever is behind keeps what it wants.
@@ -143,6 +164,10 @@ class LaneWalk {
         lane.unsubscribe(at.row);
         REQUIRE(tails - tails_before == (inside ? 1 : 0));
         at.here = false;
+        REQUIRE(lane.packs() ==
+                std::any_of(readers_.begin(), readers_.end(), [&](const auto& each) {
+                    return each.here && each.packed && each.lane == at.lane;
+                }));
         if (at.row < lane.size()) readers_[lane.row(at.row).reader].row = at.row;
     }
 
@@ -162,9 +187,13 @@ class LaneWalk {
             REQUIRE(at.seq == lane.log().next());
             return;
         }
-        std::string want = texts_[at.lane][at.seq].substr(at.sent);
+        REQUIRE((at.packed || !slice.packed));
+        if (at.sent != 0) REQUIRE(slice.packed == at.inside_packed);
+        std::string want = form(at, at.seq, slice.packed).substr(at.sent);
         for (feed::Seq seq = at.seq + 1; seq < slice.end; seq++)
-            want += texts_[at.lane][seq];
+            want += form(at, seq, slice.packed);
+        if (slice.packed) packed_slices++;
+        if (at.packed && !slice.packed) plain_slices++;
         REQUIRE(as_text(slice.bytes) == want);
         REQUIRE(slice.file_offset == slice.bytes.data() - arena_.arena().base);
 
@@ -175,11 +204,12 @@ class LaneWalk {
         if (by_reference) arena_.sent_by_reference(slice.bytes.first(taken));
         lane.advance(at.row, slice, taken, by_reference);
         std::size_t left = at.sent + taken;
-        while (at.seq < slice.end && left >= texts_[at.lane][at.seq].size()) {
-            left -= texts_[at.lane][at.seq].size();
+        while (at.seq < slice.end && left >= form(at, at.seq, slice.packed).size()) {
+            left -= form(at, at.seq, slice.packed).size();
             at.seq++;
         }
         at.sent = static_cast<std::uint32_t>(left);
+        at.inside_packed = slice.packed && left != 0;
     }
 
     void check() {
@@ -207,8 +237,15 @@ class LaneWalk {
             REQUIRE(whose);
             const bool where = row.seq == at.seq && row.sent == at.sent;
             REQUIRE(where);
-            const bool lapped = at.seq < lane.log().first();
-            REQUIRE(lane.lapped(at.row) == lapped);
+            REQUIRE(row.inside_packed == at.inside_packed);
+            const bool lapped = lane.lapped(at.row);
+            const bool gone = at.seq < lane.log().first();
+            // The packed form may be there for longer.
+            if (gone && at.packed) {
+                REQUIRE(lapped == lane.peek(at.row).bytes.empty());
+            } else {
+                REQUIRE(lapped == gone);
+            }
             const bool may_be_lapped = at.sent == 0 && settings_.may_lose;
             REQUIRE((!lapped || may_be_lapped));
             if (at.seq < lane.log().next()) behind[at.lane]++;

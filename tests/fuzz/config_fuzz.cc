@@ -41,7 +41,11 @@ toml::table written(const TopicRule& rule) {
     for (const RuleSwitch& at : rule_switches) {
         put(table, at.name, rule.*at.member);
     }
+    for (const RuleRight& right : rule_rights) {
+        if (rule.*right.member) put(table, right.name, std::string(name_of(*(rule.*right.member))));
+    }
     if (rule.policy) put(table, "policy", rule.policy == SlowPolicy::gap ? "gap" : "close");
+    if (!rule.seal.empty()) put(table, "seal", rule.seal);
     return table;
 }
 
@@ -62,6 +66,17 @@ std::string written(const Config& config) {
     }
     put(table, "pin", config.pin);
     put(table, "congestion", config.congestion);
+    if (config.auth_alg != TokenAlgorithm::none) {
+        put(table, "auth-alg", std::string(name_of(config.auth_alg)));
+    }
+    for (const auto& [name, text] : {std::pair{"auth-key-file", &config.auth_key_file},
+                                     std::pair{"auth-jwks-file", &config.auth_jwks_file},
+                                     std::pair{"auth-issuer", &config.auth_issuer},
+                                     std::pair{"auth-audience", &config.auth_audience}}) {
+        if (!text->empty()) put(table, name, *text);
+    }
+    if (!config.store.empty()) put(table, "store", config.store);
+    if (!config.seal_keys_file.empty()) put(table, "seal-keys-file", config.seal_keys_file);
     put(table, "slow-policy", config.slow_policy == SlowPolicy::gap ? "gap" : "close");
     put(table,
         "io",

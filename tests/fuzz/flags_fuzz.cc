@@ -95,6 +95,19 @@ std::vector<std::string> written(const Config& config) {
         words.push_back("--origin=" + origin);
     }
     if (!config.congestion.empty()) words.push_back("--congestion=" + config.congestion);
+    if (config.auth_alg != TokenAlgorithm::none) {
+        words.push_back("--auth-alg=" + std::string(name_of(config.auth_alg)));
+    }
+    for (const auto& [name, text] : {std::pair{"--auth-key-file=", &config.auth_key_file},
+                                     std::pair{"--auth-jwks-file=", &config.auth_jwks_file},
+                                     std::pair{"--auth-issuer=", &config.auth_issuer},
+                                     std::pair{"--auth-audience=", &config.auth_audience}}) {
+        if (!text->empty()) words.push_back(name + *text);
+    }
+    if (!config.store.empty()) words.push_back("--store=" + config.store);
+    if (!config.seal_keys_file.empty()) {
+        words.push_back("--seal-keys-file=" + config.seal_keys_file);
+    }
     words.push_back(std::string("--io=") + (config.io == Io::uring   ? "uring"
                                             : config.io == Io::epoll ? "epoll"
                                                                      : "auto"));

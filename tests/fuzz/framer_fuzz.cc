@@ -1,7 +1,7 @@
 // Property: for any bytes, cut anywhere, Framer gives exactly the events of the naive framer, and
 // never holds more than twice the bytes that arrived plus a constant. In front of the input stand
 // the cuts (split.h), then a byte that tells whether masks are put right, so that deep states are
-// reached quickly.
+// reached quickly, and whether compression was agreed upon.
 
 #include <string>
 #include <vector>
@@ -15,13 +15,17 @@ using namespace ringcast::wire;
 
 namespace {
 
-constexpr FramerLimits limits{.message_size_max = 600, .fragments_max = 5};
+// Without compression, and with it.
+constexpr FramerLimits all_limits[] = {
+    {.message_size_max = 600, .fragments_max = 5},
+    {.message_size_max = 600, .fragments_max = 5, .compressed_size_max = 700}};
 
 std::string show(const Framer::Event& event) {
     const std::string payload(as_text(event.payload));
     switch (event.kind) {
         case FramerEvent::message:
-            return (event.opcode == Opcode::text ? "text:" : "binary:") + payload;
+            return (event.compressed ? "c" : "") +
+                   std::string(event.opcode == Opcode::text ? "text:" : "binary:") + payload;
         case FramerEvent::ping:
             return "ping:" + payload;
         case FramerEvent::pong:
@@ -55,10 +59,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     test::Cutter cutter(input);
     if (input.empty()) return 0;
     std::string bytes(as_text(input.subspan(1)));
-    if (std::to_integer<unsigned>(input[0]) % 4 != 0) put_masks(bytes);
+    const auto choice = std::to_integer<unsigned>(input[0]);
+    if (choice % 4 != 0) put_masks(bytes);
+    const FramerLimits& limits = all_limits[choice / 4 % 2];
 
     const std::vector<std::string> expected =
-        test::NaiveFramer(limits.message_size_max, limits.fragments_max).read(bytes);
+        test::NaiveFramer(limits.message_size_max, limits.fragments_max, limits.compressed_size_max)
+            .read(bytes);
     Framer framer;
     Bytes rest = as_bytes(bytes);
     std::size_t arrived = 0;

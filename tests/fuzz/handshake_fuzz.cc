@@ -51,6 +51,7 @@ Outcome run(RequestLimits limits, test::Cutter cutter, Bytes rest) {
     }
     const Decision decision = decide(request);
     outcome.text += std::to_string(decision.status);
+    outcome.text += request.deflate.found ? "c" : "";
     std::array<std::byte, refusal_size_max> out{};
     if (decision.kind == Decision::Kind::websocket) {
         test::demand(write_switching_protocols(out, decision.accept, decision.protocol) > 100,
@@ -84,6 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (std::to_integer<unsigned>(input[0]) % 4 == 0) {
         limits = {.head_size_max = 300, .head_lines_max = 8};
     }
+    limits.read_extensions = std::to_integer<unsigned>(input[0]) / 4 % 2 != 0;
     input = input.subspan(1);
     const Outcome whole = run(limits, {}, input);
     test::demand(whole == run(limits, cutter, input), "the same outcome however it is cut");

@@ -48,8 +48,8 @@ inline const std::vector<Variant>& variants() {
             MESSAGE("SKIPPED io_uring: " << probe.why);
             return list;
         }
-        list.push_back({"uring, whole buffers", Backend::uring, false, false});
-        list.push_back({"uring direct, whole buffers", Backend::uring, true, false});
+        list.push_back({"uring restricted, whole buffers", Backend::uring, false, false});
+        list.push_back({"uring restricted direct, whole buffers", Backend::uring, true, false});
         if (!probe.incremental_buffers) return list;
         list.push_back({"uring", Backend::uring, false, true});
         list.push_back({"uring direct", Backend::uring, true, true});
@@ -61,6 +61,7 @@ inline const std::vector<Variant>& variants() {
 inline std::unique_ptr<Reactor> make(const Variant& variant, ReactorOptions options) {
     options.direct_descriptors = variant.direct;
     options.incremental_buffers = variant.incremental;
+    options.restricted = !variant.incremental;
     std::string why;
     auto reactor = make_reactor(variant.backend, options, why);
     INFO(variant.name, ": ", why);

@@ -120,6 +120,24 @@ void change(const std::string& path, const std::string& sql) {
 
 }  // namespace
 
+TEST_CASE("store: a payload that is made of its number is what is stored") {
+    const TempFolder folder;
+    auto store = open(folder.file("a.db"));
+    append_some(*store, "a", 2);
+    std::string made;
+    StoreRecord record{.topic = "a", .epoch = 7, .form = StoreForm::sealed};
+    record.context = &made;
+    record.finish = [](void* context, std::uint64_t offset) noexcept {
+        auto& text = *static_cast<std::string*>(context);
+        text = "number " + std::to_string(offset);
+        return as_bytes(text);
+    };
+    REQUIRE(append_one(*store, record).ok());
+    const Kept kept = content_of(*store).records["a"].back();
+    CHECK(kept.payload == "number 3");
+    CHECK(kept.form == StoreForm::sealed);
+}
+
 TEST_CASE("store: numbers go up by one in each topic, and all is there when it is opened again") {
     const TempFolder folder;
     const std::string path = folder.file("a.db");

@@ -67,8 +67,12 @@ class Cluster {
                      std::uint32_t connections_max = 200,
                      std::size_t arena_size = 1024 * 1024,
                      const Storage* storage = nullptr,
-                     const LogSink& log = {})
-        : hash_seed(seed), random(seed), mesh(shard_count, config.mail_max) {
+                     const LogSink& log = {},
+                     const SealKeys* seal_keys = nullptr)
+        : hash_seed(seed),
+          random(seed),
+          mesh(shard_count, config.mail_max),
+          quotas(config, connections_max, seed) {
         for (std::uint32_t index = 0; index < shard_count; index++) {
             auto memory = io::MemFile::create("test", arena_size);
             auto parser = wire::EnvelopeParser::make(config.message_max);
@@ -84,6 +88,8 @@ class Cluster {
                                                                 .hash_seed = seed,
                                                                 .arena_size = arena_size,
                                                                 .storage = storage,
+                                                                .seal_keys = seal_keys,
+                                                                .quotas = &quotas,
                                                                 .log = log},
                                                      mesh,
                                                      std::move(memory).value(),
@@ -98,9 +104,11 @@ class Cluster {
         return clients.back();
     }
     // ... that asked for a WebSocket, and had its answer.
-    Client& connect(std::string_view target = "/ws", std::uint32_t shard = 0) {
+    Client& connect(std::string_view target = "/ws",
+                    std::uint32_t shard = 0,
+                    std::string_view extensions = {}) {
         Client& client = dial(shard);
-        client.socket->say(upgrade_request(target));
+        client.socket->say(upgrade_request(target, extensions));
         settle();
         client.read();
         return client;
@@ -156,6 +164,7 @@ class Cluster {
     Random random;
     VirtualClock clock;
     Mesh mesh;
+    Quotas quotas;
     std::vector<FakeReactor*> reactors;
     std::vector<std::unique_ptr<Shard>> shards;
     std::deque<Client> clients;

@@ -155,6 +155,42 @@ TEST_CASE("config: addresses are numbers, and loopback with --dev") {
     CHECK(check(config).find("ADDR:PORT") != std::string::npos);
 }
 
+TEST_CASE("config: TLS needs a place, and certificates with a key each") {
+    const std::string place = "127.0.0.1:443";
+    struct Row {
+        std::vector<std::string> listen;
+        std::vector<std::string> certificates;
+        std::vector<std::string> keys;
+        const char* problem;
+    };
+    for (const Row& row : std::array<Row, 8>{{
+             {{place}, {"c"}, {"k"}, ""},
+             {{place, "0.0.0.0:443"}, {"c", "d"}, {"k", "l"}, ""},
+             {{place}, {}, {}, "--tls-listen: '127.0.0.1:443' is not allowed: it needs --tls-cert"},
+             {{}, {"c"}, {"k"}, "--tls-cert: 'c' is not allowed: it needs --tls-listen"},
+             {{place}, {"c"}, {}, "--tls-key: '0 files' is not allowed: one for each --tls-cert"},
+             {{place}, {}, {"k"}, "--tls-key: '1 files'"},
+             {{place}, {"c", "d"}, {"k"}, "--tls-key: '1 files'"},
+             {{"443"}, {"c"}, {"k"}, "--tls-listen: '443' is not allowed: ADDR:PORT"},
+         }}) {
+        Config config;
+        config.tls_listen = row.listen;
+        config.tls_cert = row.certificates;
+        config.tls_key = row.keys;
+        const std::string problem = check(config);
+        CAPTURE(problem);
+        CHECK(problem.empty() == (*row.problem == '\0'));
+        CHECK(problem.starts_with(row.problem));
+    }
+    Config config;
+    config.tls_listen = {"0.0.0.0:443"};
+    config.tls_cert = config.tls_key = {"f"};
+    config.listen.clear();  // TLS alone
+    CHECK(check(config).empty());
+    config.dev = true;
+    CHECK(check(config).starts_with("--tls-listen: '0.0.0.0:443' is not allowed: with --dev"));
+}
+
 TEST_CASE("config: an origin stands there as browsers write it") {
     Config config;
     config.origin = {"https://a.example", "null"};
@@ -172,6 +208,14 @@ TEST_CASE("config: what only io_uring can do is not asked of epoll") {
     config.io = Io::epoll;
     CHECK(check(config) ==
           "--direct-descriptors: 'true' is not allowed: only io_uring has them, not --io epoll");
+}
+
+TEST_CASE("config: context is for those who compress") {
+    Config config;
+    config.compression_context = true;
+    CHECK(check(config) == "--compression-context: 'true' is not allowed: only with --compression");
+    config.compression = true;
+    CHECK(check(config).empty());
 }
 
 TEST_CASE("config: a topic's log may grow to its limit on each shard, however many there are") {
@@ -210,4 +254,72 @@ TEST_CASE("config: a durable rule needs a store, and is not for keyed topics") {
     CHECK(check(config) == "--topic: 'a.>': durable is not for keyed topics");
     rule.durable = false;
     CHECK(check(config).empty());
+}
+
+TEST_CASE("config: tokens have their keys, and nobody is anonymous by oversight") {
+    struct Row {
+        std::string problem;  // what it begins with
+        void (*set)(Config& config);
+    };
+    const auto with = [](Config& config, const char* rule) {
+        REQUIRE(parse_topic_rule(rule, config.topic.emplace_back()).empty());
+    };
+    for (const Row& row :
+         std::vector<Row>{{"", [](Config& config) { config.auth_key_file = "f"; }},
+                          {"", [](Config& config) { config.auth_keys = "k"; }},
+                          {"--auth-key-file: needed with --auth-alg HS256", [](Config&) {}},
+                          {"--auth-jwks-file: needed with --auth-alg ES256",
+                           [](Config& config) { config.auth_alg = TokenAlgorithm::es256; }},
+                          {"--auth-key-file: not with --auth-alg EdDSA",
+                           [](Config& config) {
+                               config.auth_alg = TokenAlgorithm::eddsa;
+                               config.auth_key_file = config.auth_jwks_file = "f";
+                           }},
+                          {"--auth-key-file: needs --auth-alg",
+                           [](Config& config) {
+                               config.auth_alg = TokenAlgorithm::none;
+                               config.auth_key_file = "f";
+                           }},
+                          {"--auth-issuer: it must be one line",
+                           [](Config& config) {
+                               config.auth_keys = "k";
+                               config.auth_issuer = "a\nb";
+                           }},
+                          {"--anonymous-publish: not with --auth-alg HS256", [](Config& config) {
+                               config.auth_keys = "k";
+                               config.anonymous_publish = true;
+                           }}}) {
+        Config config;
+        config.auth_alg = TokenAlgorithm::hs256;
+        row.set(config);
+        const std::string problem = check(config);
+        CAPTURE(problem);
+        CHECK(problem.starts_with(row.problem));
+        CHECK(problem.empty() == row.problem.empty());
+    }
+    Config config;
+    config.auth_alg = TokenAlgorithm::hs256;
+    config.auth_keys = "k";
+    with(config, "a: subscribe-by=user, publish-by=token, history-by=nobody");
+    CHECK(check(config).empty());
+    with(config, "b: presence-by=anyone");
+    CHECK(check(config).starts_with("--origin: needed, since rule 'b'"));
+    config.origin = {"null"};
+    CHECK(check(config).empty());
+    config.auth_alg = TokenAlgorithm::none;
+    CHECK(check(config) == "--topic: 'a': subscribe-by=user needs --auth-alg");
+}
+
+TEST_CASE("config: a sealed rule needs a file of keys, and a name that may be in it") {
+    Config config;
+    TopicRule rule;
+    rule.pattern = "a.>";
+    rule.seal = "k";
+    config.topic = {rule};
+    CHECK(check(config) == "--topic: 'a.>': seal needs --seal-keys-file FILE");
+    config.seal_keys_file = "keys";
+    CHECK(check(config).empty());
+    config.topic.front().seal = "k k";
+    CHECK(check(config) ==
+          "--topic: 'a.>': 'seal=k k' is not allowed: seal=the name of a key in --seal-keys-file");
 }

@@ -36,12 +36,13 @@ class DurableCluster {
                             const Config& config = durable_config(),
                             std::uint32_t shard_count = 1,
                             std::uint64_t seed = 1,
-                            std::size_t arena_size = 1024 * 1024)
+                            std::size_t arena_size = 1024 * 1024,
+                            const SealKeys* seal_keys = nullptr)
         : storage{.store = store,
                   .worker = worker,
                   .state = state,
                   .log = {.write = &DurableCluster::write, .context = this}},
-          cluster(config, shard_count, seed, 200, arena_size, &storage) {
+          cluster(config, shard_count, seed, 200, arena_size, &storage, {}, seal_keys) {
         std::vector<Shard*> shards;
         for (const auto& shard : cluster.shards)
             shards.push_back(shard.get());

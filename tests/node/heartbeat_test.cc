@@ -233,6 +233,11 @@ TEST_CASE("heartbeat: the timer is set to the earliest that may be due") {
     patient.pong_timeout = 900;
     CHECK(next_due(session, false, patient, 24) == Tick{149});
     CHECK(next_due(session, false, patient, 920) == Tick{924});
+    session.bounded = true;  // its token ends
+    session.deadline = 60;
+    CHECK(next_due(session, true, timings, 24) == Tick{60});
+    session.deadline = 400;
+    CHECK(next_due(session, true, timings, 24) == Tick{99});
     session.state = State::closing;
     session.deadline = 7;
     CHECK(next_due(session, true, timings, UINT32_MAX - 40) == Tick{7});

@@ -248,6 +248,7 @@ struct HubRig {
         : rig(config),
           mesh(1, config.mail_max),
           parser(wire::EnvelopeParser::make(config.message_max).value()),
+          access(rig.config, 1, rig.topics),
           hub(rig.config,
               0,
               1,
@@ -258,7 +259,8 @@ struct HubRig {
               rig.pool,
               rig.pump,
               parser,
-              rig.counters) {}
+              rig.counters,
+              access) {}
     void publish(std::string_view topic, std::string_view json) {
         std::string padded(json);
         padded.append(wire::payload_padding, '\0');
@@ -269,6 +271,7 @@ struct HubRig {
     Rig rig;
     Mesh mesh;
     wire::EnvelopeParser parser;
+    Access access;
     Hub hub;
 };
 

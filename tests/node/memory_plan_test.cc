@@ -11,6 +11,8 @@
 #include "base/random.h"
 #include "node/durable.h"
 #include "node/patterns.h"
+#include "node/tls_reactor.h"
+#include "wire/deflate.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -158,6 +160,42 @@ TEST_CASE("memory plan: what waits for the disk is set aside where a rule says d
     CHECK(plan.growing.back().bytes > before.growing.back().bytes);
 }
 
+TEST_CASE("memory plan: with TLS a client is what OpenSSL holds of it") {
+    Config config = with_shards(2);
+    const MemoryPlan before = plan_of(config, 2 * units::gib);
+    config.tls_listen = {"127.0.0.1:443"};
+    config.tls_handshakes_max = 100;
+    MemoryPlan plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.empty());
+    CHECK(plan.connections_max < before.connections_max / 10);
+    CHECK(plan.fixed.size() == before.fixed.size() + 3);
+    CHECK(std::string(plan.fixed.back().name) == "TLS handshakes");
+    CHECK(plan.fixed.back().bytes == 100 * tls_handshake_bytes);
+    CHECK(std::string(plan.growing.back().name) == "TLS records");
+    CHECK(plan.growing.back().bytes == plan.connections_max * tls_unsent_max);
+    config.connections_max = 1'000'000;
+    plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.find("lower --connections-max (TLS connections: ") != std::string::npos);
+}
+
+TEST_CASE("memory plan: compression is set aside for each shard, and contexts for each client") {
+    Config config = with_shards(2);
+    const MemoryPlan before = plan_of(config, 2 * units::gib);
+    config.compression = true;
+    const MemoryPlan plan = plan_of(config, 2 * units::gib);
+    CHECK(plan.problem.empty());
+    CHECK(std::string(plan.fixed.back().name) == "compression");
+    CHECK(plan.fixed.back().bytes > 2 * 2 * wire::Deflater::memory_max);
+    CHECK(plan.growing.size() == before.growing.size());
+    CHECK(plan.growing_size > before.growing_size);  // a compressed message may be a little larger
+    config.compression_context = true;
+    config.connections_max = 10;
+    const MemoryPlan contexts = plan_of(config, 2 * units::gib);
+    CHECK(contexts.growing.size() == before.growing.size() + 1);
+    CHECK(std::string(contexts.growing.back().name) == "contexts");
+    CHECK(contexts.growing.back().bytes == 10 * wire::InflateStream::memory_of(15));
+}
+
 TEST_CASE("memory plan: every place of a client may be a pattern, which every home knows too") {
     for (const std::uint64_t shards : {1U, 4U}) {
         Config config = with_shards(shards);
@@ -172,4 +210,17 @@ TEST_CASE("memory plan: every place of a client may be a pattern, which every ho
         CHECK(row->bytes == 10 * 7 * Patterns::bytes_max(shards, config.topic_name_max));
         CHECK(row->bytes > 10 * 7 * (shards + 1) * config.topic_name_max);
     }
+}
+
+TEST_CASE("memory plan: room for sealing is set aside where a rule says seal") {
+    Config config = with_shards(2);
+    TopicRule rule;
+    rule.pattern = "a";
+    rule.durable = true;
+    config.topic = {rule};
+    const MemoryPlan plain = plan_of(config, 8 * units::gib);
+    config.topic.front().seal = "k";
+    const MemoryPlan sealed = plan_of(config, 8 * units::gib);
+    const std::uint64_t boxes = Durable::Limits().bytes + config.message_max;
+    CHECK(sealed.fixed_size >= plain.fixed_size + 2 * (boxes + config.message_max));
 }

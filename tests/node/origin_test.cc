@@ -170,3 +170,68 @@ TEST_CASE("origin: one that no browser would send is not taken") {
     }
     CHECK_FALSE(node::origin_well_formed("http://" + std::string(600, 'a')));
 }
+
+TEST_CASE("origin: forty of them against a list") {
+    Config config;
+    config.origin = {"https://app.example.com",
+                     "https://app.example.com:8443",
+                     "http://[2001:db8::1]",
+                     "https://xn--bcher-kva.example",
+                     "capacitor://localhost"};
+    for (const std::string& origin : config.origin) {
+        CHECK(node::origin_well_formed(origin));
+    }
+    struct Row {
+        const char* origin;
+        bool allowed;
+    };
+    for (const Row& row : std::array<Row, 40>{{
+             {"https://app.example.com", true},
+             {"https://app.example.com:8443", true},
+             {"http://[2001:db8::1]", true},
+             {"https://xn--bcher-kva.example", true},
+             {"capacitor://localhost", true},
+             // Of another scheme or port.
+             {"http://app.example.com", false},
+             {"wss://app.example.com", false},
+             {"https://app.example.com:443", false},
+             {"https://app.example.com:80", false},
+             {"https://app.example.com:8444", false},
+             {"https://app.example.com:84430", false},
+             {"https://app.example.com:", false},
+             {"http://[2001:db8::1]:80", false},
+             {"http://[2001:db8::2]", false},
+             {"http://[2001:0db8::1]", false},
+             // With something in front or behind.
+             {"https://evil-app.example.com", false},
+             {"https://evil.app.example.com", false},
+             {"https://app.example.com.evil.example", false},
+             {"https://app.example.comevil", false},
+             {"https://app.example.co", false},
+             {"https://example.com", false},
+             {"https://app.example.com/", false},
+             {"https://app.example.com/path", false},
+             {"https://app.example.com?x", false},
+             {"https://app.example.com#x", false},
+             {"https://app.example.com@evil.example", false},
+             {"https://evil.example@app.example.com", false},
+             {"https://app.example.com,https://evil.example", false},
+             {"https://app.example.com https://evil.example", false},
+             {"https://evil.example https://app.example.com", false},
+             // Written another way.
+             {"https://APP.example.com", false},
+             {"HTTPS://app.example.com", false},
+             {"https://app.example.com.", false},
+             {"https://app%2eexample.com", false},
+             {"https://b\xc3\xbc\x63her.example", false},
+             {"https://xn--bcher-kvb.example", false},
+             {"app.example.com", false},
+             {"null", false},
+             {"*", false},
+             {"", false},
+         }}) {
+        CAPTURE(row.origin);
+        CHECK(origin_allowed(config, request("app.example.com", row.origin)) == row.allowed);
+    }
+    CHECK(origin_allowed(config, request("app.example.com")));  // a program: node/door.cc says more
+}

@@ -8,6 +8,7 @@
 
 #include "tests/support/json.h"
 #include "tests/support/peer.h"
+#include "wire/seal.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
@@ -77,4 +78,27 @@ TEST_CASE("record: the envelope has the sender's id, or else the offset") {
         CHECK(update.text("key") == "k");
         CHECK(frame.payload.find("\"payload\":[1]") != std::string::npos);
     }
+}
+
+TEST_CASE("record: of a sealed one both lanes have the box, and raw says where it belongs") {
+    const Publication publication{
+        .topic = "t", .key = "k", .payload = as_bytes("secret"), .text = false};
+    std::string box(wire::sealed_size(2, 6), '\0');
+    wire::begin_box("k1", std::as_writable_bytes(std::span(box)));
+    const Record record{.publication = publication,
+                        .form = wire::PayloadForm::sealed,
+                        .offset = 7,
+                        .wall_ns = 0,
+                        .epoch = 1,
+                        .box = as_bytes(box)};
+    const Json update(frame_of(record, LaneKind::envelope).payload);
+    CHECK(update.text("payload.sealed.kid") == "k1");
+    CHECK(update.text("key") == "k");
+    const Frame raw = frame_of(record, LaneKind::raw);
+    CHECK(raw.op == Op::text);
+    const Json message(raw.payload);
+    CHECK(message.text("sealed.topic") == "t");
+    CHECK(message.text("sealed.epoch") == "0000000000000001");
+    CHECK(message.number("sealed.offset") == 7);
+    CHECK(message.text("sealed.data") == update.text("payload.sealed.data"));
 }

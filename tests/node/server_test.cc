@@ -123,7 +123,7 @@ TEST_CASE("server: on port 0 it serves clients at the addresses it tells, until 
             const auto server = start(config, log.sink());
             CHECK(server->shard_count() == shards);
             CHECK(server->io_name() == (io == Io::epoll ? "epoll" : "uring"));
-            REQUIRE(log.lines.size() == 4);
+            REQUIRE(log.lines.size() == 5);
             CHECK(log.lines[0].starts_with("io: "));
             REQUIRE(server->addresses().size() == 2);
             CHECK(server->addresses()[0] != server->addresses()[1]);
@@ -263,7 +263,7 @@ TEST_CASE("server: the log says what of the log memory each shard can use") {
         Config config = small_config(Io::epoll, row.shards);
         config.log_memory = row.log_memory;
         const auto server = start(config, log.sink());
-        REQUIRE(log.lines.size() == 4);
+        REQUIRE(log.lines.size() == 5);
         CHECK(log.lines[1] == row.line);
     }
 }
@@ -338,4 +338,30 @@ TEST_CASE("server: a policy is set while it runs, refused where it cannot be, an
     server->join();
     CHECK(server->set_policy("chat.>", "gap", error).error().code == Errc::closed);
     CHECK(error == "the server has ended");
+}
+
+TEST_CASE("server: keys of sealed topics are there at start, and change if the new ones will do") {
+    Config config = small_config(Io::epoll, 2);
+    TopicRule rule;
+    rule.pattern = "s";
+    rule.seal = "k";
+    config.topic = {rule};
+    config.seal_keys_file = "given here";
+    std::string error;
+    CHECK(Server::create(config, {}, error) == nullptr);
+    CHECK(error == "--topic: 's': seal=k: there is no key of this name in --seal-keys-file");
+    SealKeys keys{{.name = "k", .id = "1", .secret = {}}};
+    const auto server = Server::create(config, {}, error, keys);
+    REQUIRE_MESSAGE(server != nullptr, error);
+    CHECK(server->set_seal_keys(keys, error).ok());
+    keys.front().secret.bytes[3] = std::byte{1};
+    CHECK(server->set_seal_keys(keys, error).error().code == Errc::bad_request);
+    CHECK(error == "id 1 is another key than before: give it another id");
+    keys.front().id = "2";
+    CHECK(server->set_seal_keys(keys, error).ok());
+    CHECK(error.empty());
+    CHECK(server->set_seal_keys({}, error).error().code == Errc::bad_request);
+    server->stop();
+    server->join();
+    CHECK(server->set_seal_keys(keys, error).error().code == Errc::closed);
 }

@@ -39,6 +39,7 @@ TopicRule drawn(Random& random) {
     rule.keyed = random.below(2) == 0;
     rule.presence = random.below(2) == 0;
     rule.durable = random.below(2) == 0;
+    rule.uncompressed = random.below(2) == 0;
     if (!rule.keyed && random.below(2) == 0) rule.history = 1;  // so that what needs it may come
     for (const RuleNumber& number : rule_numbers) {
         if (random.below(2) == 0) continue;
@@ -47,6 +48,11 @@ TopicRule drawn(Random& random) {
         if (check_topic_rule(tried).empty()) rule = tried;
     }
     if (!rule.keyed && random.below(2) == 0) rule.policy = SlowPolicy::close;
+    for (const RuleRight& right : rule_rights) {
+        const std::uint64_t who = random.below(5);
+        if (who < 4) rule.*right.member = static_cast<Who>(who);
+    }
+    if (random.below(2) == 0) rule.seal = "Key_1.a-b";
     return rule;
 }
 
@@ -57,7 +63,10 @@ bool same(const TopicRule& a, const TopicRule& b) {
     for (const RuleSwitch& at : rule_switches) {
         if (a.*at.member != b.*at.member) return false;
     }
-    return a.pattern == b.pattern && a.policy == b.policy;
+    for (const RuleRight& right : rule_rights) {
+        if (a.*right.member != b.*right.member) return false;
+    }
+    return a.pattern == b.pattern && a.policy == b.policy && a.seal == b.seal;
 }
 
 }  // namespace
@@ -74,6 +83,14 @@ TEST_CASE("topic rules: a line says pattern and words, and nothing else changes"
     CHECK_FALSE(rule.keyed);
     CHECK(rule.keys_max == TopicRule().keys_max);
     CHECK(parsed("a: keyed=false").keyed == false);
+    CHECK(parsed("a: subscribe-by=anyone").subscribe_by == Who::anyone);
+    CHECK(parsed("a: publish-by=user, keyed").publish_by == Who::user);
+    CHECK(parsed("a: presence-by=token").presence_by == Who::token);
+    CHECK(parsed("a: history-by=nobody").history_by == Who::nobody);
+    CHECK_FALSE(parsed("a: history-by=nobody").subscribe_by.has_value());
+    CHECK(problem_of("a: publish-by=all") ==
+          "'a': 'publish-by=all' is not allowed: publish-by=anyone|user|token|nobody");
+    CHECK(problem_of("a: publish-by").starts_with("'a': 'publish-by=' is not allowed"));
     CHECK(parsed("a: policy=gap").policy == SlowPolicy::gap);
     CHECK(same(parsed(" a:"), parsed("a:  ")));
     CHECK_FALSE(parsed("a:").policy.has_value());
@@ -93,8 +110,9 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
     const std::string words =
         "history=, history-bytes=, history-age=, keys-max=, keys-bytes=, flush-interval=, "
         "presence-max=, keyed, "
-        "presence, durable, policy=";
-    for (const Row& row : std::array<Row, 23>{{
+        "presence, durable, uncompressed, subscribe-by=, publish-by=, presence-by=, history-by=, "
+        "policy=, seal=";
+    for (const Row& row : std::array<Row, 25>{{
              {"", "'': a colon ends the pattern"},
              {"prices.*", "'prices.*': a colon ends the pattern"},
              {": keyed", "'': a pattern has 1 to 255 bytes"},
@@ -113,6 +131,8 @@ TEST_CASE("topic rules: what is not allowed is named, with what is") {
              {"a: policy", "'policy=' is not allowed: policy=gap|close"},
              {"a: policy=drop", "'policy=drop' is not allowed: policy=gap|close"},
              {"a: keyed, keyed", "'keyed' is there twice"},
+             {"a: seal", "'seal=' is not allowed: seal=the name of a key in --seal-keys-file"},
+             {"a: seal=b/c", "'seal=b/c' is not allowed: seal=the name of a key"},
              {"a: keyed, history=5", "history is not for keyed"},
              {"a: history-age=5s", "history-age needs history"},
              {"a: keys-max=5", "keys-max needs keyed"},

@@ -105,7 +105,8 @@ void Client::dial() {
     }
     if (plan_.who != none) target += "client_id=c" + std::to_string(plan_.who);
     if (!session_.empty()) target += "&session=" + session_;
-    const std::string request = upgrade_request(target);
+    const std::string request = upgrade_request(target, plan_.compress);
+    if (plan_.compress) reader_.take_compressed();
     note("dials",
          "shard " + std::to_string(plan_.reactor) + " link " + std::to_string(link_) + " kind " +
              std::to_string(static_cast<int>(plan_.kind)) + " " + target);
@@ -150,8 +151,10 @@ void Client::say(std::string_view bytes) {
 
 void Client::say_frame(Op op, std::string_view payload) {
     note("says", payload);
-    say(client_frame(
-        op, payload, static_cast<std::uint32_t>(random_.below(std::uint64_t{1} << 32))));
+    const auto key = static_cast<std::uint32_t>(random_.below(std::uint64_t{1} << 32));
+    const bool data = op == Op::text || op == Op::binary;
+    const bool compressed = plan_.compress && data && payload.size() % 2 == 0;
+    say(compressed ? compressed_frame(op, payload, key) : client_frame(op, payload, key));
 }
 
 void Client::flush() {

@@ -54,6 +54,7 @@ struct Plan {
     std::uint32_t publish_topic = 0;
     std::uint32_t variant = 0;  // of a liar, a leaver, ...
     Nanos act_every = 0;
+    bool compress = false;  // it offers compression, and compresses itself
     // Of the connection before this one: where its readings stopped (one a topic, or none at all),
     // and which publications it heard no answer to.
     std::vector<Reading> memory = {};

@@ -178,6 +178,19 @@ void draw_flush(Options& options) {
     set_everywhere(options.config, [=](TopicRule& rule) { rule.flush_interval = interval; });
 }
 
+// Clients that offer compression, in worlds where it is taken.
+void draw_compression(Options& options) {
+    io::SimRandom random(options.seed ^ 0xdef1a7e, options.tape);
+    if (!random.chance(1, 3)) return;
+    options.compress = static_cast<std::uint32_t>(random.between(300, 1024));
+    options.config.compression = true;
+    options.config.compression_min_size = random.below(300);
+    options.config.compression_level = random.between(1, 9);
+    if (random.chance(1, 8)) {
+        set_everywhere(options.config, [](TopicRule& rule) { rule.uncompressed = true; });
+    }
+}
+
 // So little memory that it is short when a few clients hold much of it, and enough for all of them
 // when they do not.
 void draw_memory(Options& options) {
@@ -255,6 +268,7 @@ Options Options::draw(std::uint64_t seed, const Wishes& wishes) {
     draw_questions(options);
     draw_acks(options);
     draw_flush(options);
+    draw_compression(options);
     draw_memory(options);
     return options;
 }

@@ -79,8 +79,9 @@ struct Options {
     std::uint32_t questions = 0;
     bool presence = false;  // topics have it
 
-    std::uint32_t acks = 0;    // of 1024 who may: those who acknowledge what they get
-    Nanos flush_interval = 0;  // of all topics
+    std::uint32_t compress = 0;  // of 1024 who may: those who take and send what is compressed
+    std::uint32_t acks = 0;      // of 1024 who may: those who acknowledge what they get
+    Nanos flush_interval = 0;    // of all topics
     // Memory for what grows (node/budget.h), and of it what the logs of a shard keep. 0: endless.
     std::uint64_t room = 0;
     std::uint64_t logs_floor = 0;

@@ -31,6 +31,11 @@ void World::start() {
     mesh_ = std::make_unique<node::Mesh>(options_.shards, options_.config.mail_max);
     if (options_.room != 0) mesh_->budget().set_room(options_.room, options_.logs_floor);
     disk_.attach(*mesh_);
+    Config endless = options_.config;
+    endless.connections_per_address = 0;
+    endless.connects_per_second = 0;
+    endless.pending_per_address = 0;
+    quotas_ = std::make_unique<node::Quotas>(endless, options_.connections_max, options_.seed);
     build_shards();
     starts_.push_back(now());
     if (!first) started_at_ = now();
@@ -74,7 +79,8 @@ void World::build_shards() {
                              .table_size = options_.connections_max,
                              .hash_seed = options_.seed + starts_.size(),
                              .arena_size = options_.arena_size,
-                             .storage = options_.durable != 0 ? &disk_.storage() : nullptr},
+                             .storage = options_.durable != 0 ? &disk_.storage() : nullptr,
+                             .quotas = quotas_.get()},
             *mesh_,
             std::move(file),
             std::move(reactor),

@@ -1,5 +1,7 @@
 #include "tests/sim/words.h"
 
+#include "tests/support/inflate.h"
+
 namespace ringcast::sim {
 
 namespace {
@@ -85,6 +87,7 @@ void Reader::read_head() {
         return;
     }
     status_ = static_cast<int>(number(std::string_view(head).substr(9, 3)));
+    if (head.find("permessage-deflate") == std::string::npos) may_compress_ = false;
     if (status_ == 101 && head.find(accept_key) == std::string::npos) fail("wrong accept");
 }
 
@@ -102,7 +105,9 @@ bool Reader::next(Frame& frame) {
     const unsigned first = byte_at(rest, 0);
     const unsigned second = byte_at(rest, 1);
     const unsigned op = first & 0x0fU;
-    if ((first & 0xf0U) != 0x80U) return fail("a fragment, or reserved bits");
+    const bool compressed = may_compress_ && (op == 1 || op == 2) && (first & 0x40U) != 0;
+    const unsigned allowed = compressed ? 0x40U : 0;
+    if ((first & 0xf0U) != (0x80U | allowed)) return fail("a fragment, or reserved bits");
     if ((second & 0x80U) != 0) return fail("a masked frame");
     if (op != 1 && op != 2 && op != 8 && op != 9 && op != 10) return fail("a reserved opcode");
     std::size_t header = 2;
@@ -120,6 +125,10 @@ bool Reader::next(Frame& frame) {
     if (size > (1U << 30)) return fail("a huge frame");
     if (rest.size() - header < size) return false;
     frame = {static_cast<Op>(op), rest.substr(header, size)};
+    if (compressed) {
+        if (!test::inflate_message(frame.payload, plain_)) return fail("not to be inflated");
+        frame.payload = plain_;
+    }
     at_ += header + size;
     closed_ = op == 8;
     return true;
@@ -152,15 +161,24 @@ std::string client_frame(Op op, std::string_view payload, std::uint32_t key, boo
     return out;
 }
 
+std::string compressed_frame(Op op, std::string_view payload, std::uint32_t key) {
+    std::string frame = client_frame(op, test::Compressor().message(payload), key);
+    frame[0] = static_cast<char>(frame[0] | 0x40);
+    return frame;
+}
+
 std::string client_close(std::uint16_t code, std::uint32_t key) {
     const char payload[2] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
     return client_frame(Op::close, {payload, 2}, key);
 }
 
-std::string upgrade_request(std::string_view target) {
+std::string upgrade_request(std::string_view target, bool compress) {
+    const std::string offer =
+        compress ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "";
     return "GET " + std::string(target) +
            " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
+           offer + "\r\n";
 }
 
 Envelope read_envelope(std::string_view text) {

@@ -15,13 +15,15 @@ enum class Op : std::uint8_t { more = 0, text = 1, binary = 2, close = 8, ping =
 
 struct Frame {
     Op op = Op::more;
-    std::string_view payload;  // valid until the next feed()
+    std::string_view payload;  // valid until the next feed() or next()
 };
 
 // What a server sent: first the head of its answer, then frames.
 class Reader {
   public:
     void feed(std::string_view bytes);
+    // Compression was offered, and messages may be so if it is taken.
+    void take_compressed() { may_compress_ = true; }
     // The next whole frame. False: more bytes are needed, or `fault` says what broke the protocol.
     [[nodiscard]] bool next(Frame& frame);
 
@@ -37,6 +39,8 @@ class Reader {
     std::string rest_;
     std::size_t at_ = 0;
     std::string fault_;
+    std::string plain_;  // what was compressed
+    bool may_compress_ = false;
     int status_ = 0;
     bool closed_ = false;
 };
@@ -46,8 +50,11 @@ class Reader {
                                        std::string_view payload,
                                        std::uint32_t key,
                                        bool fin = true);
+// A data frame whose payload is compressed: permessage-deflate without context (RFC 7692).
+[[nodiscard]] std::string compressed_frame(Op op, std::string_view payload, std::uint32_t key);
 [[nodiscard]] std::string client_close(std::uint16_t code, std::uint32_t key);
-[[nodiscard]] std::string upgrade_request(std::string_view target);
+// `compress`: compression is offered.
+[[nodiscard]] std::string upgrade_request(std::string_view target, bool compress = false);
 
 // The top-level members of a flat walk over one JSON object. Numbers and strings as they stand
 // (strings without quotes); `payload` whole.

@@ -36,6 +36,7 @@ World::World(const Options& options)
       wildcards_(options.seed ^ 0x3a8d5, options.tape),
       doom_(options.seed ^ 0xd003, options.tape),
       vows_(options.seed ^ 0x70f5, options.tape),
+      squeezes_(options.seed ^ 0x59ee2e, options.tape),
       oracle_(options.topics, options.keyed, options.durable),
       disk_(options_, net_, disk_alarm),
       slots_(options.shards),
@@ -97,6 +98,7 @@ Plan World::draw_plan() {
         }
     }
     plan.acks = may && !plan.raw && options_.acks > 0 && vows_.chance(options_.acks, 1024);
+    plan.compress = may && options_.compress > 0 && squeezes_.chance(options_.compress, 1024);
     return plan;
 }
 
@@ -527,6 +529,9 @@ void World::take_stock() {
     }
     if (net_.pipes() != 0) fail("pages are left in sockets that are gone");
     if (failure_.empty() && !mesh_->admit(1)) fail("the connection count is not back at zero");
+    const std::uint64_t counted =
+        quotas_->pending.load() + quotas_->pending_addresses.total() + quotas_->addresses.total();
+    if (failure_.empty() && counted != 0) fail("counts by address are not back at zero");
 }
 
 Outcome World::run() {

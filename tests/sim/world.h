@@ -20,6 +20,7 @@
 #include "io/sim_net.h"
 #include "io/sim_random.h"
 #include "node/mesh.h"
+#include "node/quotas.h"
 #include "node/shard.h"
 #include "tests/sim/client.h"
 #include "tests/sim/disk.h"
@@ -160,8 +161,10 @@ class World {
     io::SimRandom wildcards_;
     io::SimRandom doom_;
     io::SimRandom vows_;
+    io::SimRandom squeezes_;
     Oracle oracle_;
     std::unique_ptr<node::Mesh> mesh_;
+    std::unique_ptr<node::Quotas> quotas_;  // everything is counted and nothing refused
     Disk disk_;
     std::vector<Slot> slots_;
     std::deque<Client> clients_;

@@ -49,6 +49,12 @@ Result<io::ConnIndex> FakeReactor::connect(const io::Address& peer) noexcept {
     return Error{.code = Errc::busy};
 }
 
+Result<io::Address> FakeReactor::peer(io::ConnIndex conn) noexcept {
+    const FakeSocket& socket = open(conn);
+    if (!socket.from.has_value()) return Error{.code = Errc::not_found};
+    return *socket.from;
+}
+
 FakeSocket& FakeReactor::open(io::ConnIndex conn) noexcept {
     RC_CHECK(conn < indexes_.size());
     FakeSocket* socket = indexes_[conn];
@@ -174,7 +180,7 @@ void FakeReactor::tell_accept(FakeSocket& socket) noexcept {
     socket.live = true;
     live_count_++;
     told_++;
-    handler_->on_accepted(socket.conn, 0);
+    handler_->on_accepted(socket.conn, socket.listener);
 }
 
 void FakeReactor::tell_input(FakeSocket& socket) noexcept {

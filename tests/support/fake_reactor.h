@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,7 +57,9 @@ struct FakeSocket {
     bool stingy = false;         // takes any part of what it could, as the seed says
     int broken = 0;              // errno of every further send
     std::deque<std::string> inbox;
-    int end = -1;  // 0: FIN, else errno, once the inbox is empty; -1: goes on
+    int end = -1;                     // 0: FIN, else errno, once the inbox is empty; -1: goes on
+    std::optional<io::Address> from;  // its address; none: nobody can tell
+    std::uint32_t listener = 0;       // that it came through
 
     // What the owner did.
     io::ConnIndex conn = io::no_conn;
@@ -96,6 +99,7 @@ class FakeReactor final : public io::Reactor {
     [[nodiscard]] Result<Done> listen(io::Fd listener) noexcept override;
     void stop_listening() noexcept override { listening_ = false; }
     [[nodiscard]] Result<io::ConnIndex> connect(const io::Address& peer) noexcept override;
+    [[nodiscard]] Result<io::Address> peer(io::ConnIndex conn) noexcept override;
     void send(std::span<io::Send> batch) noexcept override;
     void want_writable(io::ConnIndex conn) noexcept override;
     void pause_recv(io::ConnIndex conn) noexcept override;

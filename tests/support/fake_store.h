@@ -60,6 +60,9 @@ class FakeStore final : public io::Store {
             Topic& topic = topics_[std::string(record->topic)];
             topic.epoch = record->epoch;
             record->offset = topic.next++;
+            if (record->finish != nullptr) {
+                record->payload = record->finish(record->context, record->offset);
+            }
             topic.records.push_back({.offset = record->offset,
                                      .wall_ns = record->wall_ns,
                                      .client = std::string(record->client),

@@ -21,6 +21,7 @@ enum class Op : std::uint8_t { more = 0, text = 1, binary = 2, close = 8, ping =
 struct Frame {
     Op op = Op::more;
     std::string payload;
+    bool compressed = false;  // on the wire; `payload` is what it was before
 
     [[nodiscard]] std::uint16_t close_code() const {
         if (op != Op::close || payload.size() < 2) return 1005;
@@ -30,10 +31,14 @@ struct Frame {
 };
 
 // One frame from a client, masked.
-inline std::string client_frame(Op op, std::string_view payload, bool fin = true) {
+// `reserved`: the RSV bits.
+inline std::string client_frame(Op op,
+                                std::string_view payload,
+                                bool fin = true,
+                                unsigned reserved = 0) {
     constexpr unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
     std::string out;
-    out += static_cast<char>(static_cast<unsigned>(op) | (fin ? 0x80U : 0U));
+    out += static_cast<char>(static_cast<unsigned>(op) | (fin ? 0x80U : 0U) | reserved << 4);
     if (payload.size() < 126) {
         out += static_cast<char>(payload.size() | 0x80U);
     } else if (payload.size() <= 0xffff) {
@@ -77,10 +82,15 @@ inline std::string server_frame(Op op, std::string_view payload) {
 }
 
 // A correct upgrade (the key and its answer are those of RFC 6455, 1.3).
-inline std::string upgrade_request(std::string_view target) {
-    return "GET " + std::string(target) +
-           " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+inline std::string upgrade_request(std::string_view target, std::string_view extensions = {}) {
+    std::string request =
+        "GET " + std::string(target) +
+        " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    if (!extensions.empty()) {
+        request += "Sec-WebSocket-Extensions: " + std::string(extensions) + "\r\n";
+    }
+    return request + "\r\n";
 }
 constexpr std::string_view upgrade_accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -109,6 +119,8 @@ class Peer {
     std::string head;  // its head
     [[nodiscard]] const std::string& body() const { return rest_; }  // of an answer that is no 101
     std::string fault;
+    // Where compression was agreed upon: how to undo it (tests/support/inflate.h).
+    bool (*inflate)(std::string_view message, std::string& plain) = nullptr;
 
   private:
     void read_head() {
@@ -129,7 +141,9 @@ class Peer {
         const auto first = static_cast<unsigned char>(rest_[0]);
         const auto second = static_cast<unsigned char>(rest_[1]);
         const unsigned op = first & 0x0fU;
-        if ((first & 0xf0U) != 0x80U) return fail("a fragment, or reserved bits");
+        const bool compressed = inflate != nullptr && (op == 1 || op == 2) && (first & 0x40U) != 0;
+        const unsigned allowed = compressed ? 0x40U : 0;
+        if ((first & 0xf0U) != (0x80U | allowed)) return fail("a fragment, or reserved bits");
         if ((second & 0x80U) != 0) return fail("masked");
         if (op != 1 && op != 2 && op != 8 && op != 9 && op != 10) return fail("reserved opcode");
         std::size_t header = 2;
@@ -145,7 +159,12 @@ class Peer {
         }
         if (op >= 8 && size > 125) return fail("a large control frame");
         if (rest_.size() - header < size) return false;
-        frames_.push_back({static_cast<Op>(op), rest_.substr(header, size)});
+        frames_.push_back({static_cast<Op>(op), rest_.substr(header, size), compressed});
+        if (compressed) {
+            std::string plain;
+            if (!inflate(frames_.back().payload, plain)) return fail("not to be inflated");
+            frames_.back().payload = std::move(plain);
+        }
         rest_.erase(0, header + size);
         if (op == 8) {
             closed_ = true;

@@ -89,7 +89,7 @@ TEST_CASE(
         {{"bench", "fanout", "--binary", "--envelope"},
          "ringcast: --binary: not with --envelope, which is text\n"},
         {{"bench", "echo", "--url", "http://x"},
-         "ringcast: --url: 'http://x' given, ws://HOST[:PORT][/PATH] allowed\n"},
+         "ringcast: --url: 'http://x' given, ws[s]://HOST[:PORT][/PATH] allowed\n"},
         {{"pub", "t", "--rate", "0"},
          "ringcast: --rate: '0' given, a number from 0.001 to 1000000000 allowed, or max\n"},
         {{"sub"}, "ringcast: TOPIC is required\n"},
@@ -177,4 +177,11 @@ TEST_CASE("flags: of the readers of a keyed topic some are fast, and what is kep
     CHECK(parsed({"bench", "keyed", "--raw", "--publishers", "1"}).options.bench.keyed.raw);
     CHECK(parsed({"bench", "keyed", "-r", "max"}).exit_code == exit_usage);
     CHECK(parsed({"bench", "keyed", "--keys", "0"}).exit_code == exit_usage);
+}
+
+TEST_CASE("flags: a key file is for payloads, not for whole envelopes") {
+    CHECK(parsed({"sub", "t", "--key-file", "k"}).options.talk.key_file == "k");
+    const Flags both = parsed({"sub", "t", "--key-file", "k", "--json"});
+    CHECK(both.exit_code == exit_usage);
+    CHECK(both.message.find("--json") != std::string::npos);
 }

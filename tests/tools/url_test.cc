@@ -18,7 +18,9 @@ TEST_CASE("url: what is a ws:// address, and what it says") {
         {"ws://[::1]:9000/x", true, "::1", 9000, "/x"},
         {"ws://[::1]", true, "::1", 80, "/"},
         {"http://h", false, "", 0, ""},
-        {"wss://h", false, "", 0, ""},
+        {"wss://h", true, "h", 443, "/"},
+        {"wss://h:80/x", true, "h", 80, "/x"},
+        {"wss:/h", false, "", 0, ""},
         {"ws://", false, "", 0, ""},
         {"ws://:80", false, "", 0, ""},
         {"ws://h:", false, "", 0, ""},
@@ -35,6 +37,7 @@ TEST_CASE("url: what is a ws:// address, and what it says") {
         CHECK(url.host == row.host);
         CHECK(url.port == row.port);
         CHECK(url.path == row.path);
+        CHECK(url.secure == std::string_view(row.text).starts_with("wss"));
     }
 }
 

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "tests/support/guarded.h"
 #include "wire/frame.h"
+#include "wire/seal.h"
 
 using namespace ringcast;
 using namespace ringcast::wire;
@@ -212,4 +213,23 @@ TEST_CASE("writer: what is written is read back as what it was") {
         CHECK(inbound.topic == topic);
         CHECK(inbound.has_payload);
     }
+}
+
+TEST_CASE("writer: a sealed payload says its key and how it is sealed") {
+    std::string box(sealed_size(2, 0), '\xff');
+    begin_box("k1", std::as_writable_bytes(std::span(box)));
+    const std::string data((box.size() - 3) / 3 * 4, '_');
+    const std::string sealed = R"({"sealed":{"v":1,"alg":"A256GCM","kid":"k1",)";
+    const DataUpdate update{.topic = "t",
+                            .offset = 1,
+                            .payload = {.bytes = as_bytes(box), .form = PayloadForm::sealed}};
+    CHECK(body(update) == R"({"type":"data_update","id":"","timestamp":0.000,"topic":"t",)"
+                          R"("offset":1,"payload":)" +
+                              sealed + R"("data":")" + data + R"("}}})");
+    SealedMessage alone{.box = as_bytes(box), .topic = "a\"b", .epoch = 255, .offset = 7};
+    CHECK(body(alone) == sealed + R"("topic":"a\"b","epoch":"00000000000000ff","offset":7,)" +
+                             R"("data":")" + data + R"("}})");
+    alone.key = "k";
+    CHECK(body(alone) == sealed + R"("topic":"a\"b","epoch":"00000000000000ff","offset":7,)" +
+                             R"("key":"k","data":")" + data + R"("}})");
 }

@@ -84,7 +84,8 @@ std::string show(const Framer::Event& event) {
     const std::string payload(as_text(event.payload));
     switch (event.kind) {
         case FramerEvent::message:
-            return (event.opcode == Opcode::text ? "text:" : "binary:") + payload;
+            return (event.compressed ? "c" : "") +
+                   std::string(event.opcode == Opcode::text ? "text:" : "binary:") + payload;
         case FramerEvent::ping:
             return "ping:" + payload;
         case FramerEvent::pong:
@@ -303,8 +304,15 @@ std::vector<Row> all_rows() {
 }
 
 Events naive(const std::string& bytes, const FramerLimits& limits = small_limits) {
-    return test::NaiveFramer(limits.message_size_max, limits.fragments_max).read(bytes);
+    return test::NaiveFramer(
+               limits.message_size_max, limits.fragments_max, limits.compressed_size_max)
+        .read(bytes);
 }
+
+// Where compression was agreed upon.
+constexpr FramerLimits deflate_limits{.message_size_max = 1000,
+                                      .fragments_max = 8,
+                                      .compressed_size_max = 1100};
 
 }  // namespace
 
@@ -332,6 +340,65 @@ TEST_CASE("framer: all first two bytes are judged as the naive framer judges the
             const std::string inside = begin_binary("") + bytes + "\x00\x7e\x00\x80\xff\xff\xff"s;
             REQUIRE(whole(inside) == naive(inside));
             REQUIRE(bytewise(inside) == naive(inside));
+        }
+    }
+}
+
+TEST_CASE("framer: RSV1 stands on the first frame of a message, where it was agreed upon") {
+    const std::vector<Row> rows{
+        {"whole text", frame(0xc1, "abc"), {"ctext:abc"}},
+        {"whole binary", frame(0xc2, "abc"), {"cbinary:abc"}},
+        {"what it is not looked at", frame(0xc1, "\xff\xfe"), {"ctext:\xff\xfe"}},
+        {"empty", frame(0xc1, ""), {"ctext:"}},
+        {"in fragments",
+         frame(0x41, "a") + more("\xff") + last("c"),
+         {"ctext:a\xff"
+          "c"}},
+        {"with a ping between", frame(0x42, "a") + ping("p") + last("c"), {"ping:p", "cbinary:ac"}},
+        {"and a plain one behind it", frame(0xc1, "a") + text("b"), {"ctext:a", "text:b"}},
+        {"a plain one in fragments", begin_text("a") + last("b"), {"text:ab"}},
+        {"plain text is still looked at",
+         frame(0xc1, "\xff") + text("\xff"),
+         {"ctext:\xff", "error1007"}},
+        {"on a continuation", frame(0x41, "a") + frame(0x40, "b"), {"error1002"}},
+        {"on the last continuation", frame(0x41, "a") + frame(0xc0, "b"), {"error1002"}},
+        {"on the continuation alone", begin_text("a") + frame(0xc0, "b"), {"error1002"}},
+        {"on a ping", frame(0xc9, "a"), {"error1002"}},
+        {"on a pong", frame(0xca, "a"), {"error1002"}},
+        {"on a close", frame(0xc8, ""), {"error1002"}},
+        {"RSV2", frame(0xa1, "a"), {"error1002"}},
+        {"RSV3", frame(0x91, "a"), {"error1002"}},
+        {"RSV1 and RSV2", frame(0xe1, "a"), {"error1002"}},
+        {"all of them", frame(0xf2, "a"), {"error1002"}},
+        {"on a reserved opcode", frame(0xc3, "a"), {"error1002"}},
+        {"a message in a message", frame(0x41, "a") + frame(0xc1, "b"), {"error1002"}},
+        {"as large as it may be",
+         frame(0xc2, std::string(1100, 'x')),
+         {"cbinary:" + std::string(1100, 'x')}},
+        {"one more", frame(0xc2, std::string(1101, 'x')), {"error1009"}},
+        {"one more in fragments", frame(0x42, std::string(1100, 'x')) + last("x"), {"error1009"}},
+        {"a plain one of that size", frame(0x82, std::string(1001, 'x')), {"error1009"}},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        CHECK(whole(row.bytes, deflate_limits) == row.events);
+        CHECK(bytewise(row.bytes, deflate_limits) == row.events);
+        CHECK(naive(row.bytes, deflate_limits) == row.events);
+    }
+    CHECK(whole(frame(0xc1, "abc")) == Events{"error1002"});
+    CHECK(whole(frame(0x41, "abc")) == Events{"error1002"});
+}
+
+TEST_CASE("framer: with compression all first two bytes are judged as the naive framer does") {
+    for (unsigned first = 0; first < 256; first++) {
+        for (unsigned second = 0; second < 256; second++) {
+            const std::string bytes{static_cast<char>(first), static_cast<char>(second)};
+            REQUIRE(whole(bytes, deflate_limits) == naive(bytes, deflate_limits));
+            for (const unsigned begin : {0x02U, 0x42U}) {
+                const std::string inside =
+                    frame(begin, "") + bytes + "\x00\x7e\x00\x80\xff\xff\xff"s;
+                REQUIRE(whole(inside, deflate_limits) == naive(inside, deflate_limits));
+            }
         }
     }
 }
@@ -393,17 +460,20 @@ TEST_CASE("framer: random streams in random pieces give the events of the naive 
             }
             const bool fin = !chance(3);
             const unsigned opcode = open ? 0 : random.chance(1, 2) ? 1 : 2;
-            bytes += frame((fin ? 0x80U : 0) | opcode, payload);
+            const unsigned compressed = !open && seed % 2 == 0 && chance(3) ? 0x40U : 0;
+            bytes += frame((fin ? 0x80U : 0) | compressed | opcode, payload);
             open = !fin;
         }
         if (chance(2))
             bytes[random.below(bytes.size())] ^= static_cast<char>(1U << random.below(8));
         if (chance(4)) bytes += close(1000, "bye");
-        const Events expected = naive(bytes);
-        REQUIRE(whole(bytes) == expected);
-        REQUIRE(bytewise(bytes) == expected);
-        REQUIRE(run(bytes, small_limits, [&] { return 1 + random.below(40); }) == expected);
-        REQUIRE(run(bytes, small_limits, [&] { return 1 + random.below(400); }) == expected);
+        for (const FramerLimits& limits : {small_limits, deflate_limits}) {
+            const Events expected = naive(bytes, limits);
+            REQUIRE(whole(bytes, limits) == expected);
+            REQUIRE(bytewise(bytes, limits) == expected);
+            REQUIRE(run(bytes, limits, [&] { return 1 + random.below(40); }) == expected);
+            REQUIRE(run(bytes, limits, [&] { return 1 + random.below(400); }) == expected);
+        }
     }
 }
 

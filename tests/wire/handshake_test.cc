@@ -143,6 +143,7 @@ TEST_CASE("handshake: a refusal carries the header that its status calls for") {
     };
     const Row rows[] = {
         {400, "HTTP/1.1 400 Bad Request\r\n"},
+        {401, "\r\nWWW-Authenticate: Bearer\r\n"},
         {405, "\r\nAllow: GET\r\n"},
         {414, "HTTP/1.1 414 URI Too Long\r\n"},
         {426, "\r\nSec-WebSocket-Version: 13\r\n"},

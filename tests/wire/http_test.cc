@@ -401,6 +401,38 @@ TEST_CASE("http: lists are compared by whole elements") {
     }
 }
 
+TEST_CASE("http: a token among the protocols is kept, and counted") {
+    struct TokenRow {
+        const char* lines;
+        const char* token;
+        int count;
+    };
+    const TokenRow token_rows[] = {
+        {"Sec-WebSocket-Protocol: ringcast.v1, ringcast.token.a.b-c\r\n", "a.b-c", 1},
+        {"Sec-WebSocket-Protocol: ringcast.token.a,ringcast.token.b\r\n", "b", 2},
+        {"Sec-WebSocket-Protocol: ringcast.token.a\r\nSec-WebSocket-Protocol: ringcast.v1\r\n",
+         "a",
+         1},
+        {"Sec-WebSocket-Protocol: ringcast.token.a\r\n"
+         "Sec-WebSocket-Protocol: xringcast.token.b\r\nX: y\r\n",
+         "a",
+         1},
+        {"Sec-WebSocket-Protocol: ringcast.token.\r\n", "", 1},
+        {"Sec-WebSocket-Protocol: ringcast.token, RINGCAST.TOKEN.a\r\n", "", 0},
+        {"X-Protocol: ringcast.token.a\r\n", "", 0},
+    };
+    for (const TokenRow& row : token_rows) {
+        CAPTURE(row.lines);
+        auto parser = std::make_unique<RequestParser>();
+        std::size_t consumed = 0;
+        const std::string text = get("Host: a\r\n"s + row.lines);
+        REQUIRE(parser->feed(as_bytes(text), consumed) == RequestParser::Status::done);
+        CHECK(parser->request().protocol_token == row.token);
+        CHECK(parser->request().protocol_token_count == row.count);
+        CHECK(parser->request().host == "a");
+    }
+}
+
 TEST_CASE("http: a query is walked pair by pair, decoded, and refused when it is malformed") {
     struct QueryRow {
         std::string query;

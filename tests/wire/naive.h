@@ -58,8 +58,13 @@ inline Text naive_utf8(const std::string& text) {
 // "text:...", "binary:...", "ping:...", "pong:...", "close1000:...", "error1002".
 class NaiveFramer {
   public:
-    NaiveFramer(std::uint64_t message_max, std::uint32_t fragments_max)
-        : message_max_(message_max), fragments_max_(fragments_max) {}
+    // `compressed_max`: of a message with RSV1, if there may be such ("ctext:..."); else 0.
+    NaiveFramer(std::uint64_t message_max,
+                std::uint32_t fragments_max,
+                std::uint64_t compressed_max = 0)
+        : message_max_(message_max),
+          fragments_max_(fragments_max),
+          compressed_max_(compressed_max) {}
 
     std::vector<std::string> read(const std::string& bytes) {
         bytes_ = bytes;
@@ -87,7 +92,9 @@ class NaiveFramer {
         const unsigned opcode = static_cast<unsigned>(byte(0) & 15);
         const bool control = opcode >= 8;
         std::uint64_t size = byte(1) & 127;
-        if ((byte(0) >> 4 & 7) != 0) return end(1002);
+        const int reserved = byte(0) >> 4 & 7;
+        const bool may_compress = compressed_max_ != 0 && (opcode == 1 || opcode == 2);
+        if (reserved != 0 && !(reserved == 4 && may_compress)) return end(1002);
         if (byte(1) >> 7 == 0) return end(1002);
         if ((opcode > 2 && opcode < 8) || opcode > 10) return end(1002);
         if (control && (!fin || size > 125)) return end(1002);
@@ -105,7 +112,9 @@ class NaiveFramer {
         }
         if (!control) {
             const std::uint64_t before = message_ ? message_->size() : 0;
-            if (size > message_max_ || before + size > message_max_) return end(1009);
+            if (!message_) is_compressed_ = reserved != 0;
+            const std::uint64_t most = is_compressed_ ? compressed_max_ : message_max_;
+            if (size > most || before + size > most) return end(1009);
             if (!message_) {
                 message_ = "";
                 is_text_ = opcode == 1;
@@ -117,7 +126,8 @@ class NaiveFramer {
         for (std::uint64_t i = 0; i < size && 2 + extra + 4 + i < left; i++) {
             payload += static_cast<char>(byte(2 + extra + 4 + i) ^ byte(2 + extra + i % 4));
         }
-        if (!control && is_text_ && naive_utf8(*message_ + payload) == Text::invalid) {
+        if (!control && is_text_ && !is_compressed_ &&
+            naive_utf8(*message_ + payload) == Text::invalid) {
             return end(1007);
         }
         if (payload.size() < size) return false;
@@ -149,20 +159,24 @@ class NaiveFramer {
     bool data_frame(bool fin, const std::string& payload) {
         *message_ += payload;
         if (!fin) return true;
-        if (is_text_ && naive_utf8(*message_) != Text::valid) return end(1007);
-        events_.push_back((is_text_ ? "text:" : "binary:") + *message_);
+        const bool checked = is_text_ && !is_compressed_;
+        if (checked && naive_utf8(*message_) != Text::valid) return end(1007);
+        events_.push_back((is_compressed_ ? "c" : "") +
+                          std::string(is_text_ ? "text:" : "binary:") + *message_);
         message_.reset();
         return true;
     }
 
     std::uint64_t message_max_;
     std::uint32_t fragments_max_;
+    std::uint64_t compressed_max_;
     std::string bytes_;
     std::size_t at_ = 0;
     std::vector<std::string> events_;
     std::optional<std::string> message_;
     std::uint32_t frames_ = 0;
     bool is_text_ = false;
+    bool is_compressed_ = false;
     bool over_ = false;
 };
 

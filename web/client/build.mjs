@@ -1,5 +1,6 @@
 // Builds the package: node build.mjs [folder], dist beside this file unless told.
 //   ringcast.js           an ES module
+//   sealed.js             another, for those who read sealed topics
 //   ringcast.global.js    a script for pages without modules: the global `Ringcast`
 //   *.d.ts                the types
 import { execFileSync } from "node:child_process";
@@ -28,6 +29,9 @@ const shared = {
 };
 await build({
   ...shared, entryPoints: ["src/index.ts"], format: "esm", outfile: `${folder}/ringcast.js`,
+});
+await build({
+  ...shared, entryPoints: ["src/sealed.ts"], format: "esm", outfile: `${folder}/sealed.js`,
 });
 await build({
   ...shared, entryPoints: ["src/global.ts"], format: "iife",

@@ -13,7 +13,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const description = JSON.parse(readFileSync(`${root}/package.json`));
 
 test("package: each file is at most 6 KiB gzipped", () => {
-  for (const name of ["ringcast.js", "ringcast.global.js"]) {
+  for (const name of ["ringcast.js", "ringcast.global.js", "sealed.js"]) {
     const size = gzipSync(readFileSync(`${root}/dist/${name}`), { level: 9 }).length;
     assert.ok(size <= 6 * 1024, `${name}: ${size} bytes`);
   }
@@ -21,7 +21,9 @@ test("package: each file is at most 6 KiB gzipped", () => {
 
 test("package: what it points to is there, and it needs nothing else", () => {
   const { types, default: module } = description.exports["."];
-  for (const path of [types, module, description.exports["./ringcast.global.js"], description.types,
+  const sealed = description.exports["./sealed"];
+  for (const path of [types, module, sealed.types, sealed.default,
+    description.exports["./ringcast.global.js"], description.types,
     description.unpkg, description.jsdelivr, "README.md", "LICENSE"]) {
     assert.ok(existsSync(join(root, path)), path);
   }
@@ -49,6 +51,7 @@ test("package: the script leaves one global behind, which works", () => {
 const use = `
 import { RingcastError, connect } from "ringcast";
 import type { Gap, Message, Position, State } from "ringcast";
+import { sealed } from "ringcast/sealed";
 
 const client = connect("ws://h/ws", { token: async () => "t", queueMax: 3 });
 const place: Promise<Position> = client.publish("t", { any: ["thing"] }, { ack: true, timeout: 5 });
@@ -61,6 +64,11 @@ const off: () => void = prices.on("gap", (gap: Gap) => gap.to - gap.from);
 for await (const { payload } of prices) payload.price.toFixed();
 client.on("state", (state: State) => state.state === "waiting" && state.retryMs);
 client.on("error", (error: RingcastError) => error.code === "closed" && error.closeCode);
+connect("ws://h/ws", { WebSocket: sealed({ keys: { a: "00", b: new Uint8Array(32) } }) });
+const find = async (id: string) => id;
+connect("ws://h/ws", { WebSocket: sealed({ keys: find, required: () => true }) });
+// @ts-expect-error there are no keys
+sealed({});
 const { records } = await client.history<number>("t", { from: 1 });
 const old: number[] = records.map((record) => record.payload);
 // @ts-expect-error no such event

@@ -43,8 +43,8 @@ export class Clock {
   }
 }
 
-/** A client with a scripted server. */
-export function world(options = {}) {
+/** A client with a scripted server. `wrap`: what makes its WebSocket class of the scripted one. */
+export function world({ wrap = (Socket) => Socket, ...options } = {}) {
   const clock = new Clock();
   const sockets = [];
   class FakeSocket {
@@ -97,7 +97,7 @@ export function world(options = {}) {
     }
   }
   const client = connect("ws://test/ws", {
-    WebSocket: FakeSocket, random: () => 0.5, ...clock.surroundings(), ...options,
+    WebSocket: wrap(FakeSocket), random: () => 0.5, ...clock.surroundings(), ...options,
   });
   const states = [client.state.state];
   const errors = [];

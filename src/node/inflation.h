@@ -1,0 +1,63 @@
+#pragma once
+
+// Inflates what the clients of a shard send compressed. Without context one stream and one buffer
+// serve all of them; a client that keeps context has a stream of its own.
+//
+// The buffer is as large as a message may be, taken when the first one comes, and given back at
+// once where that is much. So a bomb costs its limit, and zlib's own 43 KiB, whatever it promises.
+//
+// One thread owns an Inflation.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "ringcast/config.h"
+
+#include "base/bytes.h"
+#include "io/reactor.h"
+#include "node/session.h"
+#include "wire/deflate.h"
+
+namespace ringcast::node {
+
+// Of a compressed message, as it comes: a little more than of another, since what cannot be made
+// smaller becomes larger.
+[[nodiscard]] constexpr std::uint64_t compressed_size_max(std::uint64_t message_max) noexcept {
+    return message_max + message_max / 64 + 64;
+}
+
+class Inflation {
+  public:
+    explicit Inflation(const Config& config) noexcept;
+    Inflation(const Inflation&) = delete;
+    Inflation& operator=(const Inflation&) = delete;
+
+    // `plain`: the message, valid until done(), with wire::payload_padding behind it.
+    [[nodiscard]] wire::Inflated inflate(io::ConnIndex conn,
+                                         const SharedDeflate& terms,
+                                         Bytes message,
+                                         Bytes& plain) noexcept;
+    void done() noexcept;
+    // The connection says nothing any more.
+    void forget(io::ConnIndex conn) noexcept { contexts_.erase(conn); }
+
+    // Of one shard, without contexts.
+    [[nodiscard]] static std::uint64_t memory_of(std::uint64_t message_max) noexcept;
+
+  private:
+    struct Free {
+        void operator()(std::byte* memory) const noexcept;
+    };
+
+    [[nodiscard]] wire::InflateStream& stream_of(io::ConnIndex conn,
+                                                 const SharedDeflate& terms) noexcept;
+
+    std::size_t message_max_;
+    wire::InflateStream shared_;
+    std::unordered_map<io::ConnIndex, std::unique_ptr<wire::InflateStream>> contexts_;
+    std::unique_ptr<std::byte, Free> buffer_;
+};
+
+}  // namespace ringcast::node
