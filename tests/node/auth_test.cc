@@ -25,6 +25,7 @@ const Signer& signer() {
 
 Config token_config(const std::vector<std::string>& rules = {}) {
     Config config;
+    config.connections_per_user = 0;  // guard_test.cc
     config.auth_alg = TokenAlgorithm::hs256;
     config.auth_keys = signer().keys();
     config.auth_leeway = 0;
