@@ -233,7 +233,10 @@ class Lane {
     // Whether its next byte is one of the packed form.
     [[nodiscard]] bool reads_packed(const Subscriber& at) const noexcept {
         if (at.sent != 0) return at.inside_packed;
-        return at.packed && packed_->holds(at.seq) && !at.latest_only && !at.catches_up;
+        if (!at.packed || !packed_->holds(at.seq)) return false;
+        // As in the plain form: with keys while every record is for it; who has yet to acknowledge
+        // some, while these can be sent again.
+        return keyed() ? gets_every(at) : !at.limited || at.seq >= log_.first();
     }
     [[nodiscard]] Slice peek_packed(std::uint32_t row) const noexcept;
     void clear_packed(std::size_t size) noexcept;

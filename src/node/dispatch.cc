@@ -28,6 +28,10 @@ constexpr double max_rate_least = 0.1;
 // The largest token, and an envelope around it.
 constexpr std::uint64_t auth_message_max = wire::jwt_size_max + 1024;
 
+// What is inflated of one receive may be published on while its client is paused: as much as a
+// receive may bring of plain messages.
+constexpr std::size_t inflated_paused_max = std::size_t{64} * 1024;
+
 // Between two batches. Ticks are 10 ms, so nothing comes more often than 100 times a second.
 [[nodiscard]] Tick interval_of(double max_rate) noexcept {
     const auto tick_rate = static_cast<double>(nanos_per_s / tick_length);
@@ -69,6 +73,7 @@ Dispatch::Dispatch(const Config& config,
       control_rate_(Rate::of(config.control_per_second, config.control_per_second)) {}
 
 void Dispatch::receive(io::ConnIndex conn, MutBytes input) noexcept {
+    inflated_ = 0;
     handle(conn, input);
     sessions_.recount(conn);
 }
@@ -129,14 +134,20 @@ void Dispatch::on_event(io::ConnIndex conn, const wire::Framer::Event& event) no
 // message says they are.
 void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept {
     Session& session = sessions_[conn];
+    if (session.role == Role::echo && session.outbox.pending().size() > config_.outbox_max) {
+        fail(conn, wire::close_code::try_again_later, "read the echoes first");
+        return;
+    }
     Bucket bucket = session.messages;
-    const bool refused = !bucket.take(message_rate_, reactor_.now());
+    const bool refused = !bucket.take(rate_of(session), reactor_.now());
+    const std::size_t size_max = limits_of(session).message_size_max;
     Bytes plain;
-    switch (inflation_.inflate(conn, session.deflate, message, plain)) {
+    switch (inflation_.inflate(conn, session.deflate, message, size_max, plain)) {
         case wire::Inflated::whole:
             if (opcode == wire::Opcode::text && !wire::utf8_valid(plain)) {
                 fail(conn, wire::close_code::invalid_payload, "text is not UTF-8");
             } else {
+                inflated_ += plain.size();
                 on_message(conn, opcode, plain);
                 if (session.role != Role::echo) weigh(conn, plain.size(), refused);
             }
@@ -159,7 +170,7 @@ void Dispatch::weigh(io::ConnIndex conn, std::size_t size, bool refused) noexcep
     Session& session = sessions_[conn];
     const auto more = static_cast<std::uint32_t>(size / bytes_per_message);
     if (!refused) {
-        session.messages.charge(message_rate_, reactor_.now(), more);
+        session.messages.charge(rate_of(session), reactor_.now(), more);
         return;
     }
     bool enough = false;
@@ -250,10 +261,19 @@ void Dispatch::push_echo(io::ConnIndex conn, Bytes bytes) noexcept {
     }
 }
 
+const Rate& Dispatch::rate_of(const Session& session) const noexcept {
+    return session.identity == nullptr ? message_rate_ : session.identity->messages;
+}
+
+// A client that is paused is still heard to the end of what was received. Of plain messages that is
+// a buffer; compressed ones may be a thousand times as much, and each would wait in the mail.
+bool Dispatch::floods(const Session& session) const noexcept {
+    return (session.pauses & pause::credit) != 0 && inflated_ > inflated_paused_max;
+}
+
 bool Dispatch::within_rate(io::ConnIndex conn) noexcept {
     Session& session = sessions_[conn];
-    const Rate rate = session.identity == nullptr ? message_rate_ : session.identity->messages;
-    if (session.messages.take(rate, reactor_.now())) {
+    if (session.messages.take(rate_of(session), reactor_.now())) {
         session.excess_messages.allowed();
         return true;
     }
@@ -274,6 +294,10 @@ void Dispatch::on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) no
         return;
     }
     if (!within_rate(conn)) return;
+    if (floods(session)) {
+        fail(conn, wire::close_code::try_again_later, "the server is behind");
+        return;
+    }
     hub_.publish(conn,
                  {.topic = *session.publish_topic,
                   .payload = message,
@@ -466,6 +490,10 @@ void Dispatch::handle_publish(io::ConnIndex conn, const wire::Inbound& inbound) 
               "forbidden",
               door_.knows_tokens() ? "publishing to this is not allowed"
                                    : "publishing is not allowed here (--anonymous-publish)");
+        return;
+    }
+    if (floods(sessions_[conn])) {
+        error(conn, inbound, "busy", "the server is behind: say it again later");
         return;
     }
     if (is_reserved(config_, inbound.topic)) {

@@ -54,6 +54,8 @@ class Dispatch {
     void on_raw(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     void on_envelope(io::ConnIndex conn, wire::Opcode opcode, Bytes message) noexcept;
     [[nodiscard]] const wire::FramerLimits& limits_of(const Session& session) const noexcept;
+    [[nodiscard]] const Rate& rate_of(const Session& session) const noexcept;
+    [[nodiscard]] bool floods(const Session& session) const noexcept;
     [[nodiscard]] bool within_rate(io::ConnIndex conn) noexcept;
     [[nodiscard]] bool proven(io::ConnIndex conn, const wire::Inbound& inbound) noexcept;
     void error(io::ConnIndex conn,
@@ -87,6 +89,7 @@ class Dispatch {
     wire::FramerLimits limits_;
     wire::FramerLimits deflate_limits_;  // where compression was agreed upon
     Inflation inflation_;
+    std::size_t inflated_ = 0;  // bytes of what is received now
     Packer echo_packer_;
     wire::FramerLimits unproven_limits_;  // of who may say no more than a token
     wire::FramerLimits unproven_deflate_limits_;

@@ -46,7 +46,10 @@ void Guard::arrived(io::ConnIndex conn, std::uint32_t listener) noexcept {
         const io::ConnIndex oldest = pending_.oldest();
         pending_.add(conn);
         const std::uint64_t before = quotas_->pending.fetch_add(1, std::memory_order_relaxed);
-        if (before >= quotas_->pending_max && oldest != io::no_conn) evict(oldest);
+        // Not where few wait: else those of another shard would cost this one all of its own.
+        const std::uint64_t shards = std::max<std::uint64_t>(config_.shards, 1);
+        const bool many = pending_.count() > (quotas_->pending_max + shards - 1) / shards;
+        if (before >= quotas_->pending_max && many && oldest != io::no_conn) evict(oldest);
     }
     auto peer = reactor_.peer(conn);
     if (!peer.ok()) return;  // a direct descriptor, or it is gone already

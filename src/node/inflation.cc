@@ -38,16 +38,18 @@ wire::InflateStream& Inflation::stream_of(io::ConnIndex conn, const SharedDeflat
 wire::Inflated Inflation::inflate(io::ConnIndex conn,
                                   const SharedDeflate& terms,
                                   Bytes message,
+                                  std::size_t size_max,
                                   Bytes& plain) noexcept {
     RC_CHECK(terms.agreed);
+    RC_CHECK(size_max <= message_max_);
     if (buffer_ == nullptr) {
         buffer_.reset(static_cast<std::byte*>(std::malloc(message_max_ + slack)));
         if (buffer_ == nullptr) return wire::Inflated::no_memory;
     }
     std::size_t size = 0;
-    const MutBytes room(buffer_.get(), message_max_ + 1);
+    const MutBytes room(buffer_.get(), size_max + 1);
     const wire::Inflated result = stream_of(conn, terms).message(message, room, size);
-    RC_CHECK(result != wire::Inflated::whole || size <= message_max_);
+    RC_CHECK(result != wire::Inflated::whole || size <= size_max);
     plain = room.first(size);
     return result;
 }

@@ -34,10 +34,12 @@ class Inflation {
     Inflation(const Inflation&) = delete;
     Inflation& operator=(const Inflation&) = delete;
 
-    // `plain`: the message, valid until done(), with wire::payload_padding behind it.
+    // `plain`: the message, of at most `size_max` (itself at most --message-max) bytes, valid until
+    // done(), with wire::payload_padding behind it.
     [[nodiscard]] wire::Inflated inflate(io::ConnIndex conn,
                                          const SharedDeflate& terms,
                                          Bytes message,
+                                         std::size_t size_max,
                                          Bytes& plain) noexcept;
     void done() noexcept;
     // The connection says nothing any more.

@@ -408,3 +408,6 @@ class Users(Test):
         peer = await self.show(token('carl'), compression='deflate')
         await peer.expect('welcome')
         await peer.subscribe('a.b')
+        bomb = await self.open(compression='deflate')  # not even for a moment
+        await bomb.send('x' * 20_000)
+        self.assertEqual((await Peer(bomb).closed())[0], 1009)

@@ -26,7 +26,7 @@ std::string inflated(Inflation& inflation,
                      const SharedDeflate& terms,
                      const std::string& message) {
     Bytes plain;
-    const wire::Inflated result = inflation.inflate(conn, terms, as_bytes(message), plain);
+    const wire::Inflated result = inflation.inflate(conn, terms, as_bytes(message), 1000, plain);
     std::string text = result == wire::Inflated::whole ? std::string(as_text(plain)) : "?";
     inflation.done();
     return text;
