@@ -24,9 +24,11 @@ constexpr SharedDeflate with_context{.agreed = true,
 std::string inflated(Inflation& inflation,
                      io::ConnIndex conn,
                      const SharedDeflate& terms,
-                     const std::string& message) {
+                     const std::string& message,
+                     std::size_t size_max = 1000) {
     Bytes plain;
-    const wire::Inflated result = inflation.inflate(conn, terms, as_bytes(message), 1000, plain);
+    const wire::Inflated result =
+        inflation.inflate(conn, terms, as_bytes(message), size_max, plain);
     std::string text = result == wire::Inflated::whole ? std::string(as_text(plain)) : "?";
     inflation.done();
     return text;
@@ -65,9 +67,12 @@ TEST_CASE("inflation: one stream serves all who keep no context, and each who do
         inflation.forget(3);
         CHECK(inflated(inflation, 2, with_context, second.message("second")) == "second");
         CHECK(inflated(inflation, 1, with_context, Compressor(12).message("new")) == "new");
-        CHECK(
-            inflated(inflation, 9, no_context, Compressor().message(std::string(message_max, 'x')))
-                .size() == message_max);
+        CHECK(inflated(inflation,
+                       9,
+                       no_context,
+                       Compressor().message(std::string(message_max, 'x')),
+                       message_max)
+                  .size() == message_max);
         CHECK(inflated(inflation,
                        9,
                        no_context,
