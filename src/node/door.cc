@@ -251,19 +251,19 @@ std::string_view Door::authenticate(io::ConnIndex conn,
     const char* problem = "";
     std::unique_ptr<Identity> identity = auth_.verify(token, problem);
     if (identity == nullptr) return problem;
+    const Identity* before = session.identity.get();
+    if (before != nullptr && before->claims.user != identity->claims.user) {
+        return "this connection is another user's: open a new one";
+    }
+    if (!set_user(conn, *identity)) {
+        sessions_.close(conn, close_codes::too_many, crowded_user);
+        return {};
+    }
     if (!session.unproven) {
-        const Identity* before = session.identity.get();
-        if (before != nullptr && before->claims.user != identity->claims.user) {
-            return "this connection is another user's: open a new one";
-        }
         identity->names = before != nullptr && before->names;
         auth_.adopt(conn, std::move(identity));
         hub_.look_again(conn);
         welcome(conn, id);
-        return {};
-    }
-    if (!set_user(conn, *identity)) {
-        sessions_.close(conn, close_codes::too_many, crowded_user);
         return {};
     }
     guard_.let_in(conn);

@@ -513,10 +513,10 @@ void TlsReactor::settle(Passage& passage, const io::Send& sent) noexcept {
         const Bytes rest = sent.bytes.subspan(taken);
         link.unsent.assign(rest.begin(), rest.end());
         link.full = true;
-        link.owed = true;
-        slice.result = static_cast<std::int32_t>(passage.done - 1);
+        link.owed = passage.done == slice.bytes.size();
+        slice.result = static_cast<std::int32_t>(passage.done - (link.owed ? 1 : 0));
         passage.over = true;
-    } else if (passage.done == slice.bytes.size()) {
+    } else if (passage.done == slice.bytes.size() || passage.done >= tls_slice_max) {
         slice.result = static_cast<std::int32_t>(passage.done);
         passage.over = true;
     }

@@ -7,8 +7,9 @@
 // Sending. A slice is encrypted into one buffer that all connections share, a part of it at a time,
 // and sent from there. Ciphertext that the socket does not take cannot be made again, so it is kept
 // with the connection; it is of one part at most, and nothing more is encrypted before it is gone.
-// Meanwhile the last byte of plaintext counts as not taken: the owner sees a full socket, as it
-// would without TLS, and offers that byte again first, as it must. It is not encrypted again.
+// The owner must see that: a slice that was encrypted in part is short of the rest, which has not
+// begun; of one that was encrypted whole the last byte counts as not taken, which is within a
+// frame, so the owner offers it again first, and it is not encrypted again.
 //
 // Receiving. Plaintext goes to the owner out of one buffer, as much as a received view holds.
 //
@@ -46,6 +47,9 @@ constexpr std::size_t tls_connection_bytes = std::size_t{20} * 1024;
 constexpr std::size_t tls_handshake_bytes = wire::tls_handshake_held_max;
 // Of a slice, what is encrypted at a time: two records.
 constexpr std::size_t tls_part_max = 2 * wire::tls_record_max;
+// Of a slice, at once: less than what the pump cuts slices to (1088 KiB), so that one that is
+// encrypted to its end ends with a frame.
+constexpr std::size_t tls_slice_max = 32 * tls_part_max;
 // What all who wait for their handshake may have said, in bytes of a shard; more ends the last one.
 constexpr std::size_t tls_unread_max = std::size_t{4} * 1024 * 1024;
 // While somebody waits, a handshake that is not done after so long is ended for his sake.

@@ -258,6 +258,43 @@ TEST_CASE("tls reactor: ciphertext that waits counts as one byte that was not ta
     CHECK(peer.client->heard == "hello world");
 }
 
+TEST_CASE("tls reactor: behind a part something else may follow, from its first byte on") {
+    // Where a socket is full within a part, a record may end with it. Then the owner may go on with
+    // what it likes: a ping, a close frame, another topic.
+    Bench bench;
+    Bench::Peer peer = bench.meet();
+    Owner::Conn& state = bench.state(peer);
+    peer.socket->room = 1'000;
+    state.owed = std::string(3 * tls_part_max, 'a');
+    bench.owner.send_all();
+    CHECK(state.blocked);
+    REQUIRE(state.owed.size() == 2 * tls_part_max);
+    state.owed = "bcd";
+    peer.socket->room = FakeSocket::endless;
+    bench.reactor->wait(0);
+    CHECK(!state.blocked);
+    bench.owner.send_all();
+    CHECK(state.owed.empty());
+    bench.talk(peer);
+    CHECK(peer.client->heard == std::string(tls_part_max, 'a') + "bcd");
+}
+
+TEST_CASE("tls reactor: no slice goes as far as those that are cut within a frame") {
+    Bench bench;
+    Bench::Peer peer = bench.meet();
+    Owner::Conn& state = bench.state(peer);
+    state.owed = std::string(tls_slice_max + 100, 'a');
+    bench.owner.send_all();
+    CHECK(state.blocked);
+    CHECK(state.owed.size() == 100);
+    bench.reactor->wait(0);
+    CHECK(!state.blocked);
+    bench.owner.send_all();
+    CHECK(state.owed.empty());
+    bench.talk(peer);
+    CHECK(peer.client->heard.size() == tls_slice_max + 100);
+}
+
 TEST_CASE("tls reactor: a slice that needs many parts goes whole, beside others") {
     Bench bench;
     std::vector<Bench::Peer> peers;
