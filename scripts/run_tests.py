@@ -44,7 +44,7 @@ SEEDS_LIMIT_S = 900  # a block, which may have a small share of a CPU only
 FUZZ_S = 5           # a target
 FRESH_SEEDS = {'release': 10_000, 'asan': 1_000}
 BLOCKS = 40          # of seeds, a build
-TSAN_TARGETS = ['tests/base/base_test', 'tests/node/node_test']
+TSAN_TARGETS = ['tests/base/base_test', 'tests/node/node_threads_test']
 # Abort: ringcast-sim then says which world it was.
 SANITIZERS = {'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:abort_on_error=1',
               'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1:abort_on_error=1'}
@@ -194,15 +194,14 @@ def threads():
     """What threads share, under ThreadSanitizer. It misses a race now and then, so five times."""
     options = f'suppressions={ROOT}/tests/tsan.supp exitcode=66'
     tally = Tally()
-    shared = 'mesh*,server*,registry*,worker*,durable*'
 
     def run_once(chosen):
         program, cases = chosen
-        return program, *run([f'build/tsan/tests/{program}/{program}_test', f'-tc={cases}'],
+        return program, *run([f'build/tsan/tests/{program}_test', f'-tc={cases}'],
                              THREADS_LIMIT_S, {'TSAN_OPTIONS': options})
 
     with ThreadPoolExecutor(CPUS) as pool:
-        results = list(pool.map(run_once, [('base', 'mpsc*'), ('node', shared)] * 5))
+        results = list(pool.map(run_once, [('base/base', 'mpsc*'), ('node/node_threads', '*')] * 5))
     for program, code, text in results:
         found = DOCTEST.search(text)
         skipped = SKIPPED.findall(text)
