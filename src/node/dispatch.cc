@@ -28,9 +28,9 @@ constexpr double max_rate_least = 0.1;
 // The largest token, and an envelope around it.
 constexpr std::uint64_t auth_message_max = wire::jwt_size_max + 1024;
 
-// What is inflated of one receive may be published on while its client is paused: as much as a
-// receive may bring of plain messages.
-constexpr std::size_t inflated_paused_max = std::size_t{64} * 1024;
+// So much may be inflated of one receive before its client, who is paused, is told `busy`: a few
+// times what a receive may bring of plain messages.
+constexpr std::size_t inflated_paused_max = std::size_t{256} * 1024;
 
 // Between two batches. Ticks are 10 ms, so nothing comes more often than 100 times a second.
 [[nodiscard]] Tick interval_of(double max_rate) noexcept {

@@ -500,11 +500,12 @@ void Client::on_error(const Envelope& envelope) {
     const bool keys = code == "too_many_keys" || code == "keys_full" || code == "no_memory";
     const bool stored = code == "busy" || code == "store_full" || code == "store_failed";
     const bool unstored = stored && world_.options().durable != 0;
+    const bool behind = code == "busy" && plan_.compress;  // others' shards are, with much of ours
     if (on_refused(id, code)) return;
     if (code == "not_awaited" && plan_.acks) return;  // said twice, or it has expired
     const bool covered = code == "covered" && pattern_.state == Reading::State::on;
-    const bool usual =
-        limited || crowded || many || unstored || covered || (keys && world_.oracle().keyed());
+    const bool usual = limited || crowded || many || unstored || covered || behind ||
+                       (keys && world_.oracle().keyed());
     if (!usual && plan_.kind != Kind::liar && plan_.kind != Kind::flooder) {
         fail("error " + std::string(code));
         return;
