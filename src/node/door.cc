@@ -112,7 +112,8 @@ void Door::answer(io::ConnIndex conn, const wire::Request& request) noexcept {
         refuse(conn, 503, "no room for another client now");
         return;
     }
-    const Guard::Verdict verdict = guard_.judge(conn, request.forwarded_for);
+    const Guard::Verdict verdict =
+        guard_.judge(conn, request.forwarded_for, request.forwarded_for_count);
     if (verdict.status != 0) {
         refuse(conn, verdict.status, verdict.reason);
         return;

@@ -117,9 +117,17 @@ void Guard::evict(io::ConnIndex oldest) noexcept {
     sessions_.abort(oldest);
 }
 
-Guard::Verdict Guard::judge(io::ConnIndex conn, std::string_view forwarded_for) noexcept {
+Guard::Verdict Guard::judge(io::ConnIndex conn,
+                            std::string_view forwarded_for,
+                            unsigned lines) noexcept {
     Visitor* visitor = visitors_.find(conn);
     if (visitor == nullptr) return {};
+    if (visitor->trusted && lines > 1) {
+        // Together they would be one list (RFC 9110, 5.3), whose last entries alone would be
+        // proxies.
+        counters_.bad_proxies++;
+        return {.status = 400, .reason = "X-Forwarded-For in more lines than one"};
+    }
     if (visitor->trusted && !forwarded_for.empty()) {
         Ip client;
         if (!wire::forwarded_client(forwarded_for, proxies_, client)) {

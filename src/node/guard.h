@@ -10,8 +10,8 @@
 //
 // A connection is *pending* from accept until it is let in. Too many of one address, or of all
 // together: the one that has been trying for longest is cut, so that whoever means it, and is done
-// in a few round trips, gets in while others sit there and wait. Its shard cuts one of its own: if
-// it has none, there is one more than may be, at most one a shard.
+// in a few round trips, gets in while others sit there and wait. A shard cuts one of its own, and
+// of all together only if it has more than its share: so there may be twice as many for a moment.
 //
 // Whoever is refused for a limit stays pending until he has heard why (429) and is gone.
 //
@@ -65,7 +65,9 @@ class Guard {
         std::uint16_t status = 0;  // 0: it may come in; else that of the answer
         const char* reason = "";
     };
-    [[nodiscard]] Verdict judge(io::ConnIndex conn, std::string_view forwarded_for) noexcept;
+    [[nodiscard]] Verdict judge(io::ConnIndex conn,
+                                std::string_view forwarded_for,
+                                unsigned lines) noexcept;
     // What a refused one is told to wait, in seconds: not the same for all.
     [[nodiscard]] std::uint32_t retry_after() noexcept;
 

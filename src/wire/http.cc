@@ -343,6 +343,7 @@ bool RequestParser::finish_header() noexcept {
             request_.authorization = value;
             return true;
         case Header::forwarded_for:
+            count(request_.forwarded_for_count);
             request_.forwarded_for = value;
             return true;
         case Header::if_none_match:

@@ -40,6 +40,7 @@ struct Request {
     std::string_view origin{};         // Origin
     std::string_view authorization{};  // Authorization
     std::string_view forwarded_for{};  // X-Forwarded-For, its last line
+    std::uint8_t forwarded_for_count = 0;
     std::string_view if_none_match{};  // If-None-Match, its last line
     std::string_view key{};            // Sec-WebSocket-Key
     std::uint16_t head_size = 0;       // bytes of the whole head

@@ -191,9 +191,11 @@ TEST_CASE("guard: X-Forwarded-For counts when a trusted proxy says it") {
     CHECK(connect(cluster, "10.0.0.1", "198.51.100.1, 192.0.2.2") == 429);
     CHECK(connect(cluster, "10.0.0.1", "192.0.2.2, 198.51.100.1") == 101);
     CHECK(connect(cluster, "10.0.0.1", "nobody") == 400);
+    // Two lines, as of two proxies in a row that do not append: the last one names a proxy only.
+    CHECK(connect(cluster, "10.0.0.1", "192.0.2.1\r\nX-Forwarded-For: 10.0.0.2") == 400);
     CHECK(connect(cluster, "10.0.0.1", "192.0.2.1, unknown, 10.0.0.2") == 400);
     CHECK(connect(cluster, "10.0.0.1", "10.0.0.7, 10.0.0.8") == 101);
-    CHECK(cluster.shards[0]->counters().bad_proxies == 2);
+    CHECK(cluster.shards[0]->counters().bad_proxies == 3);
     // Of others it is not even looked at.
     for (int i = 0; i < 3; i++) {
         CHECK(connect(cluster, "198.51.100.7", "203.0.113." + std::to_string(i)) == 101);
