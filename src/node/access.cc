@@ -1,6 +1,7 @@
 #include "node/access.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 #include "base/hash.h"
@@ -38,6 +39,22 @@ constexpr std::string_view user_prefix = "user.";
             break;
     }
     return identity.claims.subscribe;
+}
+
+// What a rule says of this client; nothing: its token has to say it.
+[[nodiscard]] std::optional<bool> by_rule(Who who, const Identity* identity) noexcept {
+    switch (who) {
+        case Who::anyone:
+            return true;
+        case Who::user:
+            return identity != nullptr;
+        case Who::token:
+            break;
+        case Who::nobody:
+            return false;
+    }
+    if (identity == nullptr) return false;
+    return std::nullopt;
 }
 
 }  // namespace
@@ -87,17 +104,8 @@ bool Access::may(const Identity* identity, Deed deed, std::string_view name) con
     if (tokens_ && reads && name.starts_with(user_prefix)) {
         return identity != nullptr && name.substr(user_prefix.size()) == identity->claims.user;
     }
-    switch (who_may(rule_of(name), deed)) {
-        case Who::anyone:
-            return true;
-        case Who::user:
-            return identity != nullptr;
-        case Who::token:
-            break;
-        case Who::nobody:
-            return false;
-    }
-    if (identity == nullptr) return false;
+    const std::optional<bool> ruled = by_rule(who_may(rule_of(name), deed), identity);
+    if (ruled) return *ruled;
     const std::vector<std::string>& patterns = granted(*identity, deed);
     return std::any_of(patterns.begin(), patterns.end(), [=](const std::string& pattern) {
         return feed::matches(pattern, name);
@@ -114,17 +122,9 @@ bool Access::may_subscribe_to_all(const Identity* identity,
         std::find_if(config_.topic.begin(), config_.topic.end(), [=](const TopicRule& rule) {
             return feed::covers(rule.pattern, pattern);
         });
-    switch (who_may(found == config_.topic.end() ? defaults : *found, Deed::subscribe)) {
-        case Who::anyone:
-            return true;
-        case Who::user:
-            return identity != nullptr;
-        case Who::token:
-            break;
-        case Who::nobody:
-            return false;
-    }
-    if (identity == nullptr) return false;
+    const TopicRule& rule = found == config_.topic.end() ? defaults : *found;
+    const std::optional<bool> ruled = by_rule(who_may(rule, Deed::subscribe), identity);
+    if (ruled) return *ruled;
     const std::vector<std::string>& patterns = identity->claims.subscribe;
     return std::any_of(patterns.begin(), patterns.end(), [=](const std::string& each) {
         return feed::covers(each, pattern);

@@ -263,3 +263,18 @@ class Test(unittest.IsolatedAsyncioTestCase):
         peer = Peer(await self.open(path, server, **options))
         peer.welcome = await peer.expect('welcome')
         return peer
+
+
+class FolderTest(Test):
+    """Each test has a folder, and the servers it starts."""
+    @classmethod
+    def setUpClass(cls):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        pass
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)

@@ -69,15 +69,25 @@ class TokenClient(PackageClient):
         return event
 
 
-class WithTokens(Test):
+class WithSecret(Test):
+    """The server's tokens are signed with SECRET, which lies in cls.file."""
     @classmethod
     def setUpClass(cls):
+        cls.begin()
+
+    @classmethod
+    def begin(cls, **settings):
         cls.folder = tempfile.TemporaryDirectory()
         cls.file = Path(cls.folder.name, 'secret')
         cls.file.write_text(SECRET + '\n')
         cls.file.chmod(0o600)
-        cls.server = Server(dev=False, auth_alg='HS256', auth_key_file=cls.file, topic=RULES,
-                            origin=PUBLIC, auth_leeway='0s', handshake_timeout='2s')
+        cls.server = Server(dev=False, auth_alg='HS256', auth_key_file=cls.file, **settings)
+
+
+class WithTokens(WithSecret):
+    @classmethod
+    def setUpClass(cls):
+        cls.begin(topic=RULES, origin=PUBLIC, auth_leeway='0s', handshake_timeout='2s')
 
     @classmethod
     def tearDownClass(cls):
@@ -363,18 +373,13 @@ class Commands(Test):
                 self.assertEqual((code, said, len(errors.splitlines())), (2, '', 1), words)
 
 
-class Users(Test):
+class Users(WithSecret):
     """What tokens have to do with limits, and with compression."""
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.file = Path(cls.folder.name, 'secret')
-        cls.file.write_text(SECRET + '\n')
-        cls.file.chmod(0o600)
-        cls.server = Server(dev=False, auth_alg='HS256', auth_key_file=cls.file,
-                            connections_per_user=2, compression=True, pending_per_address=3,
-                            limit_loopback=True, shards=1)
+        cls.begin(connections_per_user=2, compression=True, pending_per_address=3,
+                  limit_loopback=True, shards=1)
 
     @classmethod
     def tearDownClass(cls):

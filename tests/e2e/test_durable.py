@@ -9,12 +9,11 @@ import json
 import os
 import random
 import subprocess
-import tempfile
 from pathlib import Path
 
 import websockets
 
-from harness import PATIENCE_S, Peer, Server, Test, UNLIMITED_RATE, command, dial
+from harness import FolderTest, PATIENCE_S, Peer, Server, UNLIMITED_RATE, command, dial
 from rawsock import TEXT, frame
 
 ROUNDS = int(os.environ.get('RINGCAST_KILL_ROUNDS', '5'))
@@ -24,20 +23,8 @@ RULE = 'd.>: durable, history=1000000, history-bytes=64MiB'
 WINDOW = 200  # publications of one client that wait for their ack
 
 
-class WithFile(Test):
+class WithFile(FolderTest):
     """Each test has a file of its own, and the servers it starts."""
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-
     def file(self, name='store'):
         return str(Path(self.folder.name) / name)
 

@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
-from harness import PATIENCE_S, Server, Test, UNLIMITED_RATE, command
+from harness import FolderTest, PATIENCE_S, Server, UNLIMITED_RATE, command
 from test_package_client import PackageClient
 
 CANARY = 'canary-that-nobody-may-read'
@@ -32,19 +31,9 @@ def box_of(record):
     return box['kid'], data[:28]
 
 
-class Sealed(Test):
-    """Each test has a folder, and the servers it starts."""
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
+class Sealed(FolderTest):
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
+        super().setUp()
         self.keys = self.write('keys', lines('p1', 'c1'))
 
     def write(self, name, text, mode=0o600):

@@ -8,13 +8,12 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include "io/probe.h"
 #include "io/socket.h"
 #include "tests/io/inject.h"
+#include "tests/support/blocking_socket.h"
 #include "tests/support/peer.h"
 
 using namespace ringcast;
@@ -49,37 +48,20 @@ Config small_config(Io io, std::uint64_t shards = 1) {
 // A blocking client of the kernel's own, whose waits are bounded.
 class Dialer {
   public:
-    explicit Dialer(const std::string& address) {
-        auto parsed = io::parse_address(address);
-        REQUIRE(parsed.ok());
-        sockaddr_storage target{};
-        const socklen_t size = io::to_sockaddr(parsed.value(), target);
-        socket_ = io::Fd(::socket(target.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        REQUIRE(socket_.valid());
-        connected_ =
-            ::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&target), size) == 0;
-    }
-    [[nodiscard]] bool connected() const { return connected_; }
-    void say(std::string_view bytes) {
-        REQUIRE(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-                static_cast<ssize_t>(bytes.size()));
-    }
+    explicit Dialer(const std::string& address) : socket_(address) {}
+    [[nodiscard]] bool connected() const { return socket_.connected(); }
+    void say(std::string_view bytes) { socket_.say(bytes); }
     // False: the end, or nothing for ten seconds.
     bool read() {
-        pollfd waits{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-        if (::poll(&waits, 1, 10'000) != 1) return false;
-        std::array<char, 4096> bytes;
-        const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
-        if (size <= 0) return false;
-        peer.feed({bytes.data(), static_cast<std::size_t>(size)});
-        return true;
+        const std::string_view bytes = socket_.read();
+        peer.feed(bytes);
+        return !bytes.empty();
     }
 
     Peer peer;
 
   private:
-    io::Fd socket_;
-    bool connected_ = false;
+    test::BlockingSocket socket_;
 };
 
 // epoll, and io_uring where this kernel lets us.

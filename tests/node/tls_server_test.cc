@@ -6,13 +6,11 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <poll.h>
-#include <sys/socket.h>
 
 #include "ringcast/server.h"
 
 #include "io/probe.h"
-#include "io/socket.h"
+#include "tests/support/blocking_socket.h"
 #include "tests/support/peer.h"
 #include "tests/support/tls.h"
 
@@ -30,13 +28,8 @@ namespace {
 // A client of the kernel's own over TLS, whose waits are bounded.
 class Dialer {
   public:
-    explicit Dialer(const std::string& address) {
-        auto parsed = io::parse_address(address);
-        REQUIRE(parsed.ok());
-        sockaddr_storage target{};
-        const socklen_t size = io::to_sockaddr(parsed.value(), target);
-        socket_ = io::Fd(::socket(target.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        REQUIRE(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&target), size) == 0);
+    explicit Dialer(const std::string& address) : socket_(address) {
+        REQUIRE(socket_.connected());
         client.feed("");
         while (!client.open() && step()) {
         }
@@ -44,16 +37,10 @@ class Dialer {
     // Says what there is to say and reads once. False: the end, or nothing for ten seconds.
     bool step() {
         const std::string said = client.take();
-        if (!said.empty()) {
-            REQUIRE(::send(socket_.get(), said.data(), said.size(), MSG_NOSIGNAL) ==
-                    static_cast<ssize_t>(said.size()));
-        }
-        pollfd waits{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-        if (::poll(&waits, 1, 10'000) != 1) return false;
-        std::array<char, 4096> bytes{};
-        const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
-        if (size <= 0) return false;
-        client.feed({bytes.data(), static_cast<std::size_t>(size)});
+        if (!said.empty()) socket_.say(said);
+        const std::string_view bytes = socket_.read();
+        if (bytes.empty()) return false;
+        client.feed(bytes);
         peer.feed(std::exchange(client.heard, {}));
         return true;
     }
@@ -68,7 +55,7 @@ class Dialer {
     Peer peer;
 
   private:
-    io::Fd socket_;
+    test::BlockingSocket socket_;
 };
 
 Config config_with(const wire::TlsPair& pair, Io io) {
