@@ -279,8 +279,9 @@ class CrashWalk {
             } else if (dice < 90) {
                 durable_->worker.post_next(durable_->cluster.mesh);
             } else if (dice < 93) {
-                store_.fail(random_.chance(1, 2) ? io::StoreFault::full : io::StoreFault::io,
-                            static_cast<int>(random_.between(1, 3)));
+                const bool full = random_.chance(1, 2);
+                const auto times = static_cast<int>(random_.between(1, 3));
+                store_.fail(full ? io::StoreFault::full : io::StoreFault::io, times);
             } else if (dice < 95) {
                 crash();
             } else {

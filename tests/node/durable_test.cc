@@ -408,8 +408,9 @@ TEST_CASE("durable: whatever the disk does and whenever, no number is left out o
             } else if (dice < 9) {
                 static_cast<void>(bench.worker.tell_next());
             } else if (random.chance(1, 4)) {
-                bench.store.fail(random.chance(1, 2) ? io::StoreFault::full : io::StoreFault::io,
-                                 static_cast<int>(1 + random.below(2)));
+                const bool full = random.chance(1, 2);
+                const auto times = static_cast<int>(1 + random.below(2));
+                bench.store.fail(full ? io::StoreFault::full : io::StoreFault::io, times);
             }
         }
         while (!bench.durable.idle()) {

@@ -38,8 +38,10 @@ class Disk final : public node::Worker {
         armed_ = false;
         if (!calm_ && random_.chance(options_.disk_fault, 1024)) {
             net_.count_fault();
-            store_.fail(random_.chance(1, 2) ? io::StoreFault::full : io::StoreFault::io,
-                        static_cast<int>(random_.between(1, 3)));
+            // One draw a statement: which argument is worked out first is the compiler's choice.
+            const bool full = random_.chance(1, 2);
+            const auto times = static_cast<int>(random_.between(1, 3));
+            store_.fail(full ? io::StoreFault::full : io::StoreFault::io, times);
         }
         node::JobGroup group = queue_.next();
         if (group.empty()) return;
