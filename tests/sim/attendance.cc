@@ -23,10 +23,12 @@ void World::look_around() {
     run_until(now() + told_within);
     settle(prompt, "never settled after the last who came and went");
     for (std::uint32_t topic = 0; topic < options_.topics && failure_.empty(); topic++) {
-        const std::string problem = look_at_watchers(topic, false);
+        // Who came just now may not have been told of yet: that is done once a second.
+        const std::string problem = look_at_watchers(topic, false, now() - 2 * nanos_per_s);
         if (!problem.empty()) fail(problem + " (topic " + std::to_string(topic) + ")");
     }
     if (!failure_.empty()) return;
+    const Nanos asked_at = now();
     for (Client& client : clients_) {
         if (!client.healthy() || client.plan().raw) continue;
         for (const Reading& reading : client.readings()) {
@@ -35,12 +37,14 @@ void World::look_around() {
     }
     settle(prompt, "never settled after who is there was asked");
     for (std::uint32_t topic = 0; topic < options_.topics && failure_.empty(); topic++) {
-        const std::string problem = look_at_watchers(topic, true);
+        // A slow handshake may have ended when the others had asked.
+        const std::string problem = look_at_watchers(topic, true, asked_at - 100 * ms);
         if (!problem.empty()) fail(problem + " (topic " + std::to_string(topic) + ", asked)");
     }
 }
 
-std::string World::look_at_watchers(std::uint32_t topic, bool asked) {
+// Of those who opened after `newest` the others need not know.
+std::string World::look_at_watchers(std::uint32_t topic, bool asked, Nanos newest) {
     std::set<std::string, std::less<>> there;
     std::size_t nameless = 0;  // of /raw
     std::size_t leaving = 0;   // those of whom the server may think either
@@ -48,9 +52,8 @@ std::string World::look_at_watchers(std::uint32_t topic, bool asked) {
         if (!client.dialed()) continue;
         const io::SimLink& link = net_.link(client.link());
         const bool gone = link.gone[io::server_side] || link.conn == io::no_conn;
-        // Who came just now may not have been told of yet: that is done once a second.
-        const bool fresh = now() - client.opened_at() < 2 * nanos_per_s;
-        if (client.is_on(topic) && fresh && !asked && !client.plan().raw) {
+        const bool fresh = client.opened_at() > newest;
+        if (client.is_on(topic) && fresh && !client.plan().raw) {
             leaving++;
         } else if (client.is_on(topic)) {
             if (client.plan().raw) {

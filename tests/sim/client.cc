@@ -212,7 +212,7 @@ void Client::on_readable() {
         alarm_in(Alarm::drink, static_cast<Nanos>(random_.between(1, 400)) * ms);
         return;
     }
-    if (silent_since_ != never && plan_.variant % 2 == 0) return;  // does not even read
+    if (reads_no_more()) return;
     drain_input(SIZE_MAX);
 }
 
@@ -536,15 +536,21 @@ void Client::check_deadline() {
         std::max(plan_.kind == Kind::silent ? down.last_writable : down.last_accepted,
                  link.stream[io::client_side].last_accepted);
     // An accept may have had to wait for a descriptor.
-    const Nanos since = plan_.kind != Kind::slow_handshake ? std::max(silent_since_, taken)
-                        : link.conn == io::no_conn         ? dialed_at_
-                                                           : link.accepted_at;
+    Nanos since = plan_.kind != Kind::slow_handshake ? std::max(silent_since_, taken)
+                  : link.conn == io::no_conn         ? dialed_at_
+                                                     : link.accepted_at;
     const Config& config = world_.options().config;
     Nanos allowed = slack;
     if (plan_.kind == Kind::slow_handshake) {
         allowed += static_cast<Nanos>(config.handshake_timeout);
     } else if (plan_.kind == Kind::silent) {
         allowed += static_cast<Nanos>(config.ping_interval + config.pong_timeout);
+        if (reads_no_more()) {
+            // More answers may wait for it than the server keeps: it is not read from then, cannot
+            // prove that it lives, and has until --stall-timeout from the last byte it took.
+            since = std::max(since, down.last_accepted);
+            allowed = std::max(allowed, static_cast<Nanos>(config.stall_timeout) + slack);
+        }
     } else {
         allowed += static_cast<Nanos>(config.close_timeout);
     }

@@ -133,6 +133,10 @@ class Client {
     // An open connection from which everything may be expected.
     [[nodiscard]] bool healthy() const;
     [[nodiscard]] Nanos opened_at() const { return opened_at_; }
+    // It is silent, and of those who do not even take what is sent to them.
+    [[nodiscard]] bool reads_no_more() const {
+        return silent_since_ != never && plan_.variant % 2 == 0;
+    }
     // Its pattern has been confirmed, and neither a limit nor memory keeps a topic from it.
     [[nodiscard]] bool has_all() const;
     // What is still missing here; empty if nothing.

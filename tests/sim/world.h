@@ -147,7 +147,7 @@ class World {
     void settle(Nanos patience, const char* what);
     void publish_finals();
     void look_around();
-    [[nodiscard]] std::string look_at_watchers(std::uint32_t topic, bool asked);
+    [[nodiscard]] std::string look_at_watchers(std::uint32_t topic, bool asked, Nanos newest);
     void stop();
     void take_stock();
     void look_at_disk();
