@@ -591,9 +591,10 @@ void Client::finish(bool orderly) {
     if (close_code_ == 0 && world_.was_cut()) return;
     if (close_code_ == 0) fail(orderly ? "closed without a word" : "reset without a word");
     if (reader_.inside_frame()) fail("closed inside a frame, " + seen);
-    // An answer that waits behind all it still wanted to say may come too late; and who is being
-    // closed may be cut for its memory.
-    if (!orderly && out_.empty() && !world_.was_cut())
+    // An answer that waits behind all it still wanted to say, or is long on its way, may come too
+    // late; and who is being closed may be cut for its memory.
+    const std::uint64_t unacked = world_.net().link(link_).stream[io::client_side].unacked;
+    if (!orderly && out_.empty() && unacked == 0 && !world_.was_cut())
         fail("reset after the closing handshake, " + seen);
     if (expected_code_ != 0 && expected_code_ != close_code_) fail("closed with " + seen);
 }
