@@ -263,6 +263,57 @@ void Client::leave() {
     }
 }
 
+// The server must have let go by now, unless it stood still or the network did.
+void Client::check_deadline() {
+    const io::SimLink& link = world_.net().link(link_);
+    if (state_ == State::over || link.gone[io::server_side]) return;
+    if (plan_.kind == Kind::slow_handshake && state_ != State::asking) return;
+    // Whoever takes bytes is alive, as far as the server can tell: for its pings, whoever took some
+    // after it took none. And what was said before may have been long on its way.
+    const io::SimStream& down = link.stream[io::server_side];
+    const Nanos taken =
+        std::max(plan_.kind == Kind::silent ? down.last_writable : down.last_accepted,
+                 link.stream[io::client_side].last_accepted);
+    // An accept may have had to wait for a descriptor.
+    Nanos since = plan_.kind != Kind::slow_handshake ? std::max(silent_since_, taken)
+                  : link.conn == io::no_conn         ? dialed_at_
+                                                     : link.accepted_at;
+    const Config& config = world_.options().config;
+    Nanos allowed = slack;
+    if (plan_.kind == Kind::slow_handshake) {
+        allowed += static_cast<Nanos>(config.handshake_timeout);
+    } else if (plan_.kind == Kind::silent) {
+        allowed += static_cast<Nanos>(config.ping_interval + config.pong_timeout);
+        if (reads_no_more()) {
+            // More answers may wait for it than the server keeps: it is not read from then, cannot
+            // prove that it lives, and has until --stall-timeout from the last byte it took.
+            since = std::max(since, down.last_accepted);
+            allowed = std::max(allowed, static_cast<Nanos>(config.stall_timeout) + slack);
+        }
+    } else {
+        allowed += static_cast<Nanos>(config.close_timeout);
+    }
+    // The server may have begun to close it by then, and wait for its answer: who is silent does
+    // not even hear that another one took its name, that it missed messages, or that there is no
+    // memory for the keys of its topic.
+    const bool may_be_late =
+        plan_.raw || config.slow_policy == SlowPolicy::close || world_.oracle().keyed();
+    if (close_code_ != 0 || world_.stopped_at() != never || world_.replaced(index_) ||
+        may_be_late) {
+        allowed += static_cast<Nanos>(config.close_timeout);
+    }
+    // An accept that had to wait, and bytes on their way, count from when they arrived.
+    allowed += world_.stalled();
+    const Nanos network = std::max(excused_until_ - since, Nanos{0});
+    if (world_.now() - since < allowed + network || link.conn == io::no_conn) {
+        alarm_in(Alarm::deadline, 200 * ms);
+        return;
+    }
+    const bool under_way = !out_.empty() || link.stream[io::client_side].unacked > 0;
+    if (under_way && plan_.kind != Kind::slow_handshake) return;  // it never came so far
+    fail("still there " + std::to_string((world_.now() - since) / ms) + " ms after it fell silent");
+}
+
 // On another connection, which goes on where this one stopped.
 void Client::come_back() {
     Plan next = plan_;
