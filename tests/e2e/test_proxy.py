@@ -1,6 +1,7 @@
 """Whose address it is, behind proxies: X-Forwarded-For, the PROXY protocol, and a real nginx."""
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import websockets
 
-from harness import PATIENCE_S, Peer, Server, Test
+from harness import PATIENCE_S, ROOT, Peer, Server, Test
 from rawsock import RawClient, upgrade
 
 LISTEN = '127.0.0.1:0'
+CHROMIUM = '/usr/bin/chromium'
 NGINX = shutil.which('nginx') or '/usr/sbin/nginx'
 TWO = {'dev': False, 'connections_per_address': 2, 'connects_per_second': 0}
 
@@ -116,7 +118,7 @@ http {{
         location / {{
             proxy_pass http://127.0.0.1:{port};
             proxy_http_version 1.1;
-            proxy_set_header Host $host;
+            proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $ringcast_connection;
             proxy_set_header X-Forwarded-For $remote_addr;
@@ -168,3 +170,34 @@ class Nginx(Test):
             server.terminate()
             for peer in peers:
                 self.assertEqual((await peer.closed())[0], 1012)
+
+    @unittest.skipUnless(os.path.exists(CHROMIUM), f'no {CHROMIUM}')
+    async def test_a_browser_stays_through_its_time_outs(self):
+        """RINGCAST_NGINX_S=300 stays as long."""
+        seconds = float(os.environ.get('RINGCAST_NGINX_S', 4.5))
+        with Server(trusted_proxies='127.0.0.1', ping_interval='1s') as server, \
+                nginx(server.port) as port:
+            page = await asyncio.create_subprocess_exec(
+                'node', str(ROOT / 'tests/e2e/stay.mjs'), CHROMIUM, f'http://127.0.0.1:{port}/',
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+
+            async def line():
+                return json.loads(await asyncio.wait_for(page.stdout.readline(), 120) or '{}')
+
+            try:
+                self.assertEqual(await line(), {'state': 'connected'})
+                quiet = await self.connect(port, '127.0.0.2')
+                page.stdin.write(b'now\n')
+                before = await line()
+                await quiet.nothing_more(seconds)  # through its time-outs of 3 s
+                page.stdin.write(b'now\n')
+                after = await line()
+                self.assertEqual(after['state'], 'connected')
+                self.assertEqual((after['opened'], after['closed']), (before['opened'], 0))
+                self.assertGreater(after['messages'], before['messages'])
+                page.stdin.close()
+                self.assertEqual(await asyncio.wait_for(page.wait(), PATIENCE_S), 0)
+            finally:
+                if page.returncode is None:
+                    page.kill()
+                    await page.wait()

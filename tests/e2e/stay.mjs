@@ -1,0 +1,34 @@
+// Opens the demo page in headless Chromium and stays: prints a line of JSON when it is connected,
+// and with each line on stdin one with how many of its WebSockets were opened, how many of them
+// closed, and what the last message of them was.
+//   node stay.mjs CHROMIUM URL
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const [executablePath, url] = process.argv.slice(2);
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const patience = { timeout: 60000 };  // a first start on a busy machine takes long
+
+const browser = await chromium.launch({
+  executablePath, ...patience,
+  // A container's /dev/shm is often too small for a page.
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"],
+});
+try {
+  const page = await browser.newPage();
+  const sockets = { opened: 0, closed: 0, messages: 0 };
+  page.on("websocket", (socket) => {
+    sockets.opened++;
+    socket.on("close", () => { sockets.closed++; });
+    socket.on("framereceived", () => { sockets.messages++; });
+  });
+  await page.goto(url, patience);
+  await page.waitForSelector("#state[data-state=connected]", patience);
+  say({ state: "connected" });
+  for await (const _ of createInterface({ input: process.stdin })) {
+    say({ state: await page.getAttribute("#state", "data-state"), ...sockets });
+  }
+} finally {
+  await browser.close();
+}
