@@ -53,7 +53,7 @@ std::string World::look_at_watchers(std::uint32_t topic, bool asked, Nanos newes
         const io::SimLink& link = net_.link(client.link());
         const bool gone = link.gone[io::server_side] || link.conn == io::no_conn;
         const bool fresh = client.opened_at() > newest;
-        if (client.is_on(topic) && fresh && !client.plan().raw) {
+        if (client.is_on(topic) && fresh) {
             leaving++;
         } else if (client.is_on(topic)) {
             if (client.plan().raw) {
