@@ -284,14 +284,15 @@ void Client::check_deadline() {
         allowed += static_cast<Nanos>(config.handshake_timeout);
     } else if (plan_.kind == Kind::silent) {
         allowed += static_cast<Nanos>(config.ping_interval + config.pong_timeout);
-        if (reads_no_more()) {
-            // More answers may wait for it than the server keeps: it is not read from then, cannot
-            // prove that it lives, and has until --stall-timeout from the last byte it took.
-            since = std::max(since, down.last_accepted);
-            allowed = std::max(allowed, static_cast<Nanos>(config.stall_timeout) + slack);
-        }
     } else {
         allowed += static_cast<Nanos>(config.close_timeout);
+    }
+    if (reads_no_more()) {
+        // More answers may wait for it than the server keeps: it is not read from then, so it
+        // cannot prove that it lives, nor is its end seen, and it has until --stall-timeout from
+        // the last byte it took.
+        since = std::max(since, down.last_accepted);
+        allowed = std::max(allowed, static_cast<Nanos>(config.stall_timeout) + slack);
     }
     // The server may have begun to close it by then, and wait for its answer: who is silent does
     // not even hear that another one took its name, that it missed messages, or that there is no
