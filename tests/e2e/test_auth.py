@@ -253,6 +253,18 @@ class WithTokens(WithSecret):
         self.assertEqual(status(self.server, '/raw?topic=open.news'), 401)
         self.assertEqual(status(self.server, '/raw?topic=open.news', Origin=PUBLIC), 101)
 
+    async def test_who_was_anonymous_takes_his_name_along(self):
+        page = await self.join('/ws?client_id=same', origin=PUBLIC)
+        await page.expect('welcome', id=await page.send('auth', **auth(token())))
+        stranger = await self.join('/ws?client_id=same', origin=PUBLIC)
+        bob = await self.join(f"/ws?client_id=same&token={token('bob')}")
+        for peer in [page, stranger, bob]:
+            await peer.alive()
+        again = await self.join(f'/ws?client_id=same&token={token()}')
+        self.assertEqual((await page.closed())[0], 4501)
+        for peer in [stranger, bob, again]:
+            await peer.alive()
+
     async def test_the_client_package_comes_back_with_a_new_token_and_misses_nothing(self):
         publisher = await self.join(f'/ws?token={token()}')
         TokenClient.tokens = [lambda: token(seconds=1.2), token]
