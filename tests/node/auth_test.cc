@@ -245,6 +245,8 @@ TEST_CASE("auth: what a token does not allow is refused, and the connection stay
              {message("history", "a.c"), "history"},
              {message("history", "b"), "error forbidden"},
              {message("history", "user.bob"), "error forbidden"},
+             {message("presence", "user.bob"), "error forbidden"},
+             {message("presence", "user.ann"), "presence"},
              {message("presence", "a.b"), "error forbidden"},
              {message("subscribe", "a.p", R"(,"payload":{"presence":true})"), "error forbidden"},
              {publish("b"), "error forbidden"},
@@ -257,6 +259,10 @@ TEST_CASE("auth: what a token does not allow is refused, and the connection stay
     Client& watcher = cluster.greet(
         0, "/ws?token=" + token(cluster, "wim", 60, R"(,"subscribe":["a.>"],"presence":true)"));
     CHECK(said(cluster, watcher, message("presence", "a.b")) == "presence");
+    Client& spy = cluster.greet(
+        0, "/ws?token=" + token(cluster, "spy", 60, R"(,"subscribe":[">"],"presence":true)"));
+    CHECK(said(cluster, spy, message("presence", "a.b")) == "presence");
+    CHECK(said(cluster, spy, message("presence", "user.ann")) == "error forbidden");
     CHECK(said(cluster, watcher, publish("a.b")) == "error forbidden");
     CHECK(ann.close_code() == 0);
 }
