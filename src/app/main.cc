@@ -1,6 +1,5 @@
 // ringcastd: flags, signals, one Server. Everything else is the library's (include/ringcast).
 
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
@@ -33,9 +32,6 @@ void write_log(void* context, ringcast::LogLevel level, std::string_view line) n
             return;
     }
 }
-
-// How long keys of tickets are used.
-constexpr timespec ticket_keys_time{.tv_sec = 4L * 60 * 60, .tv_nsec = 0};
 
 // There is something to read again.
 bool has_files(const ringcast::Config& config) {
@@ -108,15 +104,13 @@ int wait_for_end(const ringcast::Config& config,
                  ringcast::Server& server,
                  spdlog::logger& logger) {
     while (true) {
-        const int number = sigtimedwait(&signals, nullptr, &ticket_keys_time);
+        const int number = sigwaitinfo(&signals, nullptr);
         if (number == SIGHUP) {
             read_certificates_again(config, server, logger);
             read_keys_again(config, server, logger);
             read_seal_keys_again(config, server, logger);
         } else if (number > 0) {
             return number;
-        } else if (errno == EAGAIN) {
-            server.renew_tickets();
         }
     }
 }
