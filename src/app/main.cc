@@ -5,6 +5,7 @@
 #include <ctime>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -13,6 +14,7 @@
 
 #include "app/flags.h"
 #include "app/key_file.h"
+#include "app/key_warnings.h"
 #include "app/seal_keys_file.h"
 #include "app/token_commands.h"
 
@@ -98,6 +100,12 @@ void read_seal_keys_again(const ringcast::Config& config,
     }
 }
 
+void warn(const std::vector<std::string>& lines, spdlog::logger& logger) {
+    for (const std::string& line : lines) {
+        logger.warn("{}", line);
+    }
+}
+
 // Until a signal asks for the end: which one.
 int wait_for_end(const ringcast::Config& config,
                  const sigset_t& signals,
@@ -140,7 +148,7 @@ int serve(ringcast::Config config) {
     }
     ringcast::SealKeys seal_keys;
     if (error.empty() && !config.seal_keys_file.empty()) {
-        error = ringcast::app::read_seal_keys(config.seal_keys_file, seal_keys);
+        error = ringcast::app::read_seal_keys(config.seal_keys_file, seal_keys, config.user);
     }
     std::unique_ptr<ringcast::Server> server;
     if (error.empty()) {
@@ -153,6 +161,7 @@ int serve(ringcast::Config config) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;
     }
+    if (!config.user.empty()) warn(ringcast::app::lost_files(config), *logger);
     say_where(*server, "http", server->addresses());
     say_where(*server, "https", server->tls_addresses());
     std::fflush(stdout);

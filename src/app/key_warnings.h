@@ -1,0 +1,16 @@
+#pragma once
+
+// What an operator should hear of his files of keys before it hurts. Main thread only.
+
+#include <string>
+#include <vector>
+
+#include "ringcast/config.h"
+
+namespace ringcast::app {
+
+// A line for each of the files that SIGHUP reads that could not be read now as it would be then: to
+// be called when the process is the user of --user.
+[[nodiscard]] std::vector<std::string> lost_files(const Config& config);
+
+}  // namespace ringcast::app
