@@ -1,9 +1,12 @@
 #include "app/key_warnings.h"
 
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ringcast/seal_keys.h"
@@ -26,6 +29,20 @@ std::string try_to_read(const std::string& flag, const std::string& file) {
 }
 
 }  // namespace
+
+std::vector<std::string> loose_keys(const Config& config) {
+    std::vector<std::string> lines;
+    for (const std::string& file : config.tls_key) {
+        struct stat status {};
+        if (stat(file.c_str(), &status) != 0) continue;
+        if ((status.st_mode & (S_IRWXG | S_IRWXO)) == 0) continue;
+        std::array<char, 8> mode{};
+        std::snprintf(mode.data(), mode.size(), "%03o", status.st_mode & 0777u);
+        lines.push_back(as_line("--tls-key " + file + ": others may read or write it (mode " +
+                                mode.data() + "): chmod 600"));
+    }
+    return lines;
+}
 
 std::vector<std::string> lost_files(const Config& config) {
     std::vector<std::string> problems;

@@ -71,6 +71,12 @@ sigset_t block_signals(const ringcast::Config& config) {
     return set;
 }
 
+void warn(const std::vector<std::string>& lines, spdlog::logger& logger) {
+    for (const std::string& line : lines) {
+        logger.warn("{}", line);
+    }
+}
+
 void read_certificates_again(const ringcast::Config& config,
                              ringcast::Server& server,
                              spdlog::logger& logger) {
@@ -81,6 +87,7 @@ void read_certificates_again(const ringcast::Config& config,
     } else {
         logger.error("SIGHUP: {}: what was read before stays in use", error);
     }
+    warn(ringcast::app::loose_keys(config), logger);
 }
 
 // The keys of sealed topics, again.
@@ -97,12 +104,6 @@ void read_seal_keys_again(const ringcast::Config& config,
         logger.info("seal keys: {} keys are in use", keys.size());
     } else {
         logger.error("{}: the keys of before stay in use", problem);
-    }
-}
-
-void warn(const std::vector<std::string>& lines, spdlog::logger& logger) {
-    for (const std::string& line : lines) {
-        logger.warn("{}", line);
     }
 }
 
@@ -150,6 +151,8 @@ int serve(ringcast::Config config) {
     if (error.empty() && !config.seal_keys_file.empty()) {
         error = ringcast::app::read_seal_keys(config.seal_keys_file, seal_keys, config.user);
     }
+    // While it may still look into every folder.
+    const std::vector<std::string> loose = ringcast::app::loose_keys(config);
     std::unique_ptr<ringcast::Server> server;
     if (error.empty()) {
         server = ringcast::Server::create(
@@ -161,6 +164,7 @@ int serve(ringcast::Config config) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;
     }
+    warn(loose, *logger);
     if (!config.user.empty()) warn(ringcast::app::lost_files(config), *logger);
     say_where(*server, "http", server->addresses());
     say_where(*server, "https", server->tls_addresses());

@@ -1,4 +1,4 @@
-// What is said of files of keys: whether they could be read again.
+// What is said of files of keys: who else may read them, and whether they could be read again.
 
 #include "app/key_warnings.h"
 
@@ -14,6 +14,7 @@
 #include "tests/support/temp_folder.h"
 
 using namespace ringcast;
+using app::loose_keys;
 using app::lost_files;
 
 namespace {
@@ -48,6 +49,28 @@ int lost_to_nobody(const Config& config) {
 }
 
 }  // namespace
+
+TEST_CASE("key warnings: a key of TLS that others may read or write is named") {
+    const test::TempFolder folder;
+    Config config;
+    CHECK(loose_keys(config).empty());
+    config.tls_cert = {made(folder, "cert", "x", 0644)};  // that is no secret
+    for (const mode_t mode : {0600u, 0400u, 0700u}) {
+        config.tls_key = {made(folder, "good", "x", mode)};
+        CHECK(loose_keys(config).empty());
+    }
+    for (const mode_t mode : {0640u, 0604u, 0620u, 0602u, 0610u}) {
+        const std::string loose = made(folder, "loose", "x", mode);
+        config.tls_key = {made(folder, "good"), loose, folder.file("none")};
+        const std::vector<std::string> lines = loose_keys(config);
+        REQUIRE(lines.size() == 1);
+        CHECK(lines.front().starts_with("--tls-key " + loose + ": others may read or write it"));
+    }
+    config.tls_key = {made(folder, "a\nb", "x", 0644)};
+    CHECK(
+        loose_keys(config).front().ends_with("a?b: others may read or write it (mode 644): "
+                                             "chmod 600"));
+}
 
 TEST_CASE("key warnings: files that a SIGHUP could not read are named, each with the reason") {
     const test::TempFolder folder;
