@@ -65,12 +65,9 @@ class Server {
 
     // Reads the certificates and keys of Config::tls_cert and tls_key again, for connections that
     // begin from now on; those that are there keep theirs. False: nothing has changed, and `error`
-    // has one line that names the file. Nothing to do is good. The same thread as stop().
+    // has one line that names the file. Nothing to do is good. The same thread as stop(). Keys of
+    // tickets have nothing to do with it: the server changes them every four hours by itself.
     [[nodiscard]] bool reload_tls(std::string& error) noexcept;
-    // New keys for the tickets with which clients resume: what was said before, and was recorded,
-    // cannot be read with keys that are gone. Who comes with an old ticket shakes hands in full.
-    // To be called every few hours, by the same thread.
-    void renew_tickets() noexcept;
 
     // The keys of tokens from now on, as check_keys() takes them for Config::auth_alg; whoever is
     // connected stays until its token ends. Returns at once: each shard has them with its next

@@ -1,11 +1,11 @@
 // ringcastd: flags, signals, one Server. Everything else is the library's (include/ringcast).
 
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -14,6 +14,7 @@
 
 #include "app/flags.h"
 #include "app/key_file.h"
+#include "app/key_warnings.h"
 #include "app/seal_keys_file.h"
 #include "app/token_commands.h"
 
@@ -33,9 +34,6 @@ void write_log(void* context, ringcast::LogLevel level, std::string_view line) n
             return;
     }
 }
-
-// How long keys of tickets are used.
-constexpr timespec ticket_keys_time{.tv_sec = 4L * 60 * 60, .tv_nsec = 0};
 
 // There is something to read again.
 bool has_files(const ringcast::Config& config) {
@@ -73,6 +71,12 @@ sigset_t block_signals(const ringcast::Config& config) {
     return set;
 }
 
+void warn(const std::vector<std::string>& lines, spdlog::logger& logger) {
+    for (const std::string& line : lines) {
+        logger.warn("{}", line);
+    }
+}
+
 void read_certificates_again(const ringcast::Config& config,
                              ringcast::Server& server,
                              spdlog::logger& logger) {
@@ -83,6 +87,7 @@ void read_certificates_again(const ringcast::Config& config,
     } else {
         logger.error("SIGHUP: {}: what was read before stays in use", error);
     }
+    warn(ringcast::app::loose_keys(config), logger);
 }
 
 // The keys of sealed topics, again.
@@ -108,15 +113,13 @@ int wait_for_end(const ringcast::Config& config,
                  ringcast::Server& server,
                  spdlog::logger& logger) {
     while (true) {
-        const int number = sigtimedwait(&signals, nullptr, &ticket_keys_time);
+        const int number = sigwaitinfo(&signals, nullptr);
         if (number == SIGHUP) {
             read_certificates_again(config, server, logger);
             read_keys_again(config, server, logger);
             read_seal_keys_again(config, server, logger);
         } else if (number > 0) {
             return number;
-        } else if (errno == EAGAIN) {
-            server.renew_tickets();
         }
     }
 }
@@ -146,8 +149,10 @@ int serve(ringcast::Config config) {
     }
     ringcast::SealKeys seal_keys;
     if (error.empty() && !config.seal_keys_file.empty()) {
-        error = ringcast::app::read_seal_keys(config.seal_keys_file, seal_keys);
+        error = ringcast::app::read_seal_keys(config.seal_keys_file, seal_keys, config.user);
     }
+    // While it may still look into every folder.
+    const std::vector<std::string> loose = ringcast::app::loose_keys(config);
     std::unique_ptr<ringcast::Server> server;
     if (error.empty()) {
         server = ringcast::Server::create(
@@ -159,6 +164,8 @@ int serve(ringcast::Config config) {
         std::fprintf(stderr, "ringcastd: %s\n", error.c_str());
         return 1;
     }
+    warn(loose, *logger);
+    if (!config.user.empty()) warn(ringcast::app::lost_files(config), *logger);
     say_where(*server, "http", server->addresses());
     say_where(*server, "https", server->tls_addresses());
     std::fflush(stdout);

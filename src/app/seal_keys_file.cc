@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,13 +57,24 @@ class Secrets {
     std::size_t size_ = 0;
 };
 
+// Whether it is `owner` that this process will become.
+bool becomes(const std::string& user, uid_t owner) {
+    if (user.empty()) return false;
+    passwd entry{};
+    passwd* found = nullptr;
+    std::vector<char> text(std::size_t{16} * 1024);
+    const int error = getpwnam_r(user.c_str(), &entry, text.data(), text.size(), &found);
+    return error == 0 && found != nullptr && entry.pw_uid == owner;
+}
+
 // Of the file that is open: its name may be another one's by now.
-std::string check_file(int fd) {
+std::string check_file(int fd, const std::string& user) {
     struct stat status {};
     if (fstat(fd, &status) != 0) return strerrordesc_np(errno);
     if (!S_ISREG(status.st_mode)) return "it is no regular file";
-    if (status.st_uid != geteuid() && status.st_uid != 0) {
-        return "it belongs to user " + std::to_string(status.st_uid) + ", not to this one or root";
+    const uid_t owner = status.st_uid;
+    if (owner != geteuid() && owner != 0 && !becomes(user, owner)) {
+        return "it belongs to user " + std::to_string(owner) + ", not to this one or root";
     }
     if ((status.st_mode & (S_IRWXO | S_IWGRP)) != 0) {
         return "others may read or write it: chmod 600, or 640";
@@ -70,10 +82,10 @@ std::string check_file(int fd) {
     return {};
 }
 
-std::string read_file(const std::string& file, SealKeys& keys) {
+std::string read_file(const std::string& file, const std::string& user, SealKeys& keys) {
     const Opened opened(file);
     if (opened.fd() < 0) return strerrordesc_np(errno);
-    std::string problem = check_file(opened.fd());
+    std::string problem = check_file(opened.fd(), user);
     if (!problem.empty()) return problem;
     Secrets secrets;
     const int error = secrets.read_all(opened.fd());
@@ -84,9 +96,9 @@ std::string read_file(const std::string& file, SealKeys& keys) {
 
 }  // namespace
 
-std::string read_seal_keys(const std::string& file, SealKeys& keys) {
+std::string read_seal_keys(const std::string& file, SealKeys& keys, const std::string& user) {
     keys.clear();
-    const std::string problem = read_file(file, keys);
+    const std::string problem = read_file(file, user, keys);
     return problem.empty() ? problem : as_line("--seal-keys-file " + file + ": " + problem);
 }
 

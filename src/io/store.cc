@@ -156,7 +156,9 @@ Result<Done> SqliteStore::open(const StoreOptions& options) noexcept {
     static_cast<void>(RC_TRY(examine()));
     const std::string mode = RC_TRY(database_.ask_text("PRAGMA journal_mode = WAL"));
     if (mode != "wal") return database_.fail(StoreFault::other, "journal mode is " + mode);
+    // ON and not FAST, which leaves pages that go back whole as they are: those of large payloads.
     const std::string settings =
+        "PRAGMA secure_delete = ON;"
         "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
         "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " +
         std::string(wal_kept);

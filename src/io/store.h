@@ -84,7 +84,8 @@ class Store {
     // made with their first record. A batch that failed may be repeated.
     [[nodiscard]] virtual Result<Done> append(std::span<StoreRecord* const> batch) noexcept = 0;
     // Drops what need not stay, a bounded part at a time. True: there is more, call again. The
-    // topic's epoch and next offset stay. Nothing to do for a topic that is not there.
+    // topic's epoch and next offset stay. Nothing to do for a topic that is not there. What is
+    // dropped is overwritten with zeros: in the file once the log before it has gone into it.
     [[nodiscard]] virtual Result<bool> trim(std::string_view topic,
                                             const Keep& keep,
                                             Nanos wall_now) noexcept = 0;

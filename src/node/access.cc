@@ -14,6 +14,11 @@ namespace {
 
 constexpr std::string_view user_prefix = "user.";
 
+// A topic of a user; a pattern that speaks of these, and not only of everything.
+[[nodiscard]] bool is_of_user(std::string_view name) noexcept {
+    return name.starts_with(user_prefix);
+}
+
 [[nodiscard]] bool says_who(const TopicRule& rule) noexcept {
     return std::any_of(rule_rights.begin(), rule_rights.end(), [&](const RuleRight& right) {
         return (rule.*right.member).has_value();
@@ -100,15 +105,31 @@ Who Access::who_may(const TopicRule& rule, Deed deed) const noexcept {
 
 bool Access::may(const Identity* identity, Deed deed, std::string_view name) const noexcept {
     if (!restricts_) return deed != Deed::publish || open_publishing_;
-    const bool reads = deed == Deed::subscribe || deed == Deed::history;
-    if (tokens_ && reads && name.starts_with(user_prefix)) {
-        return identity != nullptr && name.substr(user_prefix.size()) == identity->claims.user;
-    }
+    if (tokens_ && is_of_user(name)) return may_of_user(identity, deed, name);
     const std::optional<bool> ruled = by_rule(who_may(rule_of(name), deed), identity);
     if (ruled) return *ruled;
     const std::vector<std::string>& patterns = granted(*identity, deed);
     return std::any_of(patterns.begin(), patterns.end(), [=](const std::string& pattern) {
         return feed::matches(pattern, name);
+    });
+}
+
+bool Access::may_of_user(const Identity* identity,
+                         Deed deed,
+                         std::string_view name) const noexcept {
+    RC_CHECK(tokens_);
+    RC_CHECK(is_of_user(name));
+    if (deed != Deed::publish) {
+        return identity != nullptr && name.substr(user_prefix.size()) == identity->claims.user;
+    }
+    const TopicRule& rule = rule_of(name);
+    const Who who = who_may(rule, deed);
+    const bool speaks = who == Who::nobody || is_of_user(rule.pattern);
+    const std::optional<bool> ruled = by_rule(speaks ? who : Who::token, identity);
+    if (ruled) return *ruled;
+    const std::vector<std::string>& patterns = identity->claims.publish;
+    return std::any_of(patterns.begin(), patterns.end(), [=](const std::string& pattern) {
+        return is_of_user(pattern) && feed::matches(pattern, name);
     });
 }
 

@@ -7,9 +7,10 @@
 //
 // With it: the first rule that matches a topic says who may, and where it does not, whose token
 // says so. A topic `user.NAME` is of that user: whatever rules and tokens say, nobody else may
-// subscribe to it or ask for its history, and its user always may. Of a pattern this holds for each
-// topic that it brings; and the pattern itself must lie within what is allowed, or whoever asks for
-// too much would be told too late.
+// subscribe to it, or ask for its history or who is there, and its user always may. To publish
+// there needs a rule or a token that speaks of `user.` itself: one for everything ("*.x", ">") does
+// not reach into it. Of a pattern this holds for each topic that it brings; and the pattern itself
+// must lie within what is allowed, or whoever asks for too much would be told too late.
 //
 // One thread owns an Access.
 
@@ -48,6 +49,9 @@ class Access {
   private:
     [[nodiscard]] Who who_may(const TopicRule& rule, Deed deed) const noexcept;
     [[nodiscard]] const TopicRule& rule_of(std::string_view name) const noexcept;
+    [[nodiscard]] bool may_of_user(const Identity* identity,
+                                   Deed deed,
+                                   std::string_view name) const noexcept;
 
     const Config& config_;
     std::uint64_t hash_seed_;

@@ -50,6 +50,17 @@ void Attendance::leave(std::string_view client) noexcept {
     entries_.erase(found);
 }
 
+void Attendance::rename(std::string_view former,
+                        std::string_view client,
+                        std::string_view info,
+                        std::uint64_t now_s) noexcept {
+    const auto found = entries_.find(former);
+    const bool keeps = info.empty() && found != entries_.end();
+    const std::string kept(keeps ? std::string_view(found->second.info) : info);
+    leave(former);
+    join(client, kept, now_s);
+}
+
 void Attendance::note(std::string_view client, bool present) noexcept {
     if (!watched_ || too_many_) return;
     const auto found = changes_.find(client);

@@ -39,6 +39,12 @@ class Attendance {
     void join(std::string_view client, std::string_view info, std::uint64_t now_s) noexcept;
     // ... and ends. Precondition: as many joins of `client` were not followed by a leave yet.
     void leave(std::string_view client) noexcept;
+    // A subscription of `former` is that of `client` from now on, with this info, or what `former`
+    // had if it is empty. Precondition: as for leave(former).
+    void rename(std::string_view former,
+                std::string_view client,
+                std::string_view info,
+                std::uint64_t now_s) noexcept;
 
     [[nodiscard]] std::size_t count() const noexcept { return entries_.size() + unlisted_; }
     [[nodiscard]] const Entries& entries() const noexcept { return entries_; }

@@ -105,7 +105,6 @@ std::unique_ptr<Identity> Auth::verify(std::string_view token, const char*& prob
     if (claims.messages != 0)
         rate = rate == 0 ? claims.messages : std::min<std::uint64_t>(rate, claims.messages);
     identity->messages = Rate::of(rate, messages_burst_);
-    identity->names = true;
     return identity;
 }
 

@@ -261,8 +261,10 @@ std::string_view Door::authenticate(io::ConnIndex conn,
         return {};
     }
     if (!session.unproven) {
-        identity->names = before != nullptr && before->names;
+        const bool anonymous = before == nullptr;
+        const std::string former = name_of(conn);
         auth_.adopt(conn, std::move(identity));
+        if (anonymous) rename(conn, former);
         hub_.look_again(conn);
         welcome(conn, id);
         return {};
@@ -289,17 +291,29 @@ void Door::claim(io::ConnIndex conn, Wishes& wishes) noexcept {
     if (back) registry_.enter(conn, true);
 }
 
+// It was anonymous and is its user's now, and so is its client id: nobody else can take that, or
+// repeat what it publishes under it.
+void Door::rename(io::ConnIndex conn, std::string_view former) noexcept {
+    RC_CHECK(sessions_[conn].identity != nullptr);
+    if (sessions_[conn].client_id != nullptr) registry_.rename(conn, former);
+    hub_.renamed(conn, former);
+}
+
 // A session's name is that of its client, and chance; its token is the chance, and a keyed hash of
-// the name. False: the token is another client's, or of a server that is gone, with all sessions.
+// the name: the one that it had when it was asked for, so a user's client may go on with what it
+// began before it was one. False: the token is another client's, or of a server that is gone, with
+// all sessions.
 bool Door::resume(io::ConnIndex conn, const Wishes& wishes) noexcept {
     if (wishes.session.size() <= chance_digits) return false;
-    const std::string_view token = wishes.session;
-    std::string name = scoped_name(sessions_[conn], wishes.client_id) + '\n' +
-                       std::string(token.substr(0, chance_digits));
-    const std::string_view proof = token.substr(chance_digits);
-    if (!wire::session_token_valid(token_key_, name, proof)) return false;
-    sessions_[conn].session_name = std::make_unique<std::string>(std::move(name));
-    return true;
+    const std::string chance = '\n' + wishes.session.substr(0, chance_digits);
+    const std::string_view proof = std::string_view(wishes.session).substr(chance_digits);
+    for (std::string name :
+         {scoped_name(sessions_[conn], wishes.client_id) + chance, wishes.client_id + chance}) {
+        if (!wire::session_token_valid(token_key_, name, proof)) continue;
+        sessions_[conn].session_name = std::make_unique<std::string>(std::move(name));
+        return true;
+    }
+    return false;
 }
 
 std::string Door::session_of(io::ConnIndex conn) noexcept {

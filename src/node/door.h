@@ -101,6 +101,7 @@ class Door {
     void open_raw(io::ConnIndex conn, Wishes& wishes, const wire::Decision& decision) noexcept;
     // The id that the client chose, if it did: who has it already is closed with 4501.
     void claim(io::ConnIndex conn, Wishes& wishes) noexcept;
+    void rename(io::ConnIndex conn, std::string_view former) noexcept;
     [[nodiscard]] bool resume(io::ConnIndex conn, const Wishes& wishes) noexcept;
     void serve_page(io::ConnIndex conn, const wire::Request& request) noexcept;
     void refuse(io::ConnIndex conn, int status, std::string_view reason) noexcept;

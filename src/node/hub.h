@@ -52,6 +52,11 @@ struct ReaderHook {
                    const feed::Topic& topic,
                    const Resume& resume) noexcept = nullptr;
     void (*left)(void* context, io::ConnIndex conn, const feed::Topic& topic) noexcept = nullptr;
+    // `former`: what it was known by (node/session.h, scoped_name) when it joined.
+    void (*renamed)(void* context,
+                    io::ConnIndex conn,
+                    const feed::Topic& topic,
+                    std::string_view former) noexcept = nullptr;
     void* context = nullptr;
 };
 
@@ -101,6 +106,8 @@ class Hub {
     [[nodiscard]] bool unsubscribe_pattern(io::ConnIndex conn, std::string_view pattern) noexcept;
     // Takes a session out of all its topics and patterns.
     void forget(io::ConnIndex conn) noexcept;
+    // It has another name from now on: tells whoever is to know of its subscriptions.
+    void renamed(io::ConnIndex conn, std::string_view former) noexcept;
     // It is somebody else's now, or may do other things: ends the subscriptions that it may not
     // have any more, each with an error `forbidden`.
     void look_again(io::ConnIndex conn) noexcept;

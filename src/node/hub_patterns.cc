@@ -40,6 +40,15 @@ bool Hub::unsubscribe_pattern(io::ConnIndex conn, std::string_view pattern) noex
     return true;
 }
 
+void Hub::renamed(io::ConnIndex conn, std::string_view former) noexcept {
+    if (reader_hook_.renamed == nullptr) return;
+    SubscriptionList& all = sessions_[conn].subscriptions;
+    for (std::uint32_t link = 0; link < all.size(); link++) {
+        if (all[link].row == no_row) continue;  // it joins under its new name
+        reader_hook_.renamed(reader_hook_.context, conn, topic_of(all[link]), former);
+    }
+}
+
 void Hub::look_again(io::ConnIndex conn) noexcept {
     const auto tell_end = [&](std::string_view topic) noexcept {
         tell_error(sessions_,

@@ -16,9 +16,6 @@ struct Identity {
     TokenClaims claims;
     Nanos expires_at = 0;  // Reactor::now(): the wall clock may jump, this does not
     Rate messages;         // that it may send: no more than configured
-    // Its names are within its user's: nobody can take a name of another user's client away. False:
-    // it was anonymous when it took its name.
-    bool names = false;
 
     // Memory of it, about.
     [[nodiscard]] std::size_t held_bytes() const noexcept {

@@ -32,6 +32,10 @@ struct EventHead {
     std::uint16_t info_size = 0;
 };
 
+// Between the two parts of a renaming's info: the new name, and the info of its token.
+constexpr char rename_separator = '\n';
+constexpr std::size_t event_info_max = scoped_name_size_max + 1 + wire::info_size_max;
+
 // More than an entry takes in an answer or an update: names may be all quotation marks.
 [[nodiscard]] std::size_t entry_size(std::string_view client, std::string_view info) noexcept {
     return 2 * client.size() + info.size() + 64;
@@ -79,8 +83,10 @@ Presence::Presence(const Config& config,
       topics_(topics),
       hub_(hub),
       door_(door) {
-    hub.set_reader_hook(
-        {.joined = &Presence::on_joined, .left = &Presence::on_left, .context = this});
+    hub.set_reader_hook({.joined = &Presence::on_joined,
+                         .left = &Presence::on_left,
+                         .renamed = &Presence::on_renamed,
+                         .context = this});
 }
 
 bool Presence::listed(std::string_view topic, std::uint64_t hash) noexcept {
@@ -131,13 +137,26 @@ void Presence::on_left(void* context, io::ConnIndex conn, const feed::Topic& top
     self.tell_home(topic, Event::unwatch);
 }
 
+void Presence::on_renamed(void* context,
+                          io::ConnIndex conn,
+                          const feed::Topic& topic,
+                          std::string_view former) noexcept {
+    Presence& self = *static_cast<Presence*>(context);
+    if (!numbered_rule(self.config_, topic.rule).presence) return;
+    const Identity* identity = self.sessions_[conn].identity.get();
+    std::string now = self.door_.name_of(conn) + rename_separator;
+    if (identity != nullptr) now += identity->claims.info;
+    self.tell_home(topic, Event::rename, former, now);
+    self.hub_.pause_without_credit(conn);
+}
+
 void Presence::tell_home(const feed::Topic& topic,
                          Event event,
                          std::string_view client,
                          std::string_view info) noexcept {
     static_assert(scoped_name_size_max <= UINT8_MAX, "EventHead");
     RC_CHECK(client.size() <= scoped_name_size_max);
-    RC_CHECK(info.size() <= wire::info_size_max);
+    RC_CHECK(info.size() <= (event == Event::rename ? event_info_max : wire::info_size_max));
     if (hub_.home_of(topic.hash) == shard_) {
         happen(room_of(topic.name()), shard_, event, client, info);
         return;
@@ -222,6 +241,13 @@ void Presence::happen(Room& room,
         case Event::leave:
             room.list.leave(client);
             break;
+        case Event::rename: {
+            const std::size_t end = info.find(rename_separator);
+            RC_CHECK(end != std::string_view::npos);
+            room.list.rename(
+                client, info.substr(0, end), info.substr(end + 1), seconds(reactor_.wall_now()));
+            break;
+        }
         case Event::watch:
             RC_CHECK((room.watching & bit) == 0);
             room.watching |= bit;

@@ -71,7 +71,7 @@ class Presence {
     [[nodiscard]] std::uint64_t held_bytes() const noexcept;
 
   private:
-    enum class Event : std::uint8_t { join, leave, watch, unwatch };
+    enum class Event : std::uint8_t { join, leave, watch, unwatch, rename };
 
     struct Room {
         explicit Room(std::size_t listed_max) noexcept : list(listed_max) {}
@@ -101,6 +101,10 @@ class Presence {
                           const feed::Topic& topic,
                           const Resume& resume) noexcept;
     static void on_left(void* context, io::ConnIndex conn, const feed::Topic& topic) noexcept;
+    static void on_renamed(void* context,
+                           io::ConnIndex conn,
+                           const feed::Topic& topic,
+                           std::string_view former) noexcept;
     void tell_home(const feed::Topic& topic,
                    Event event,
                    std::string_view client = {},

@@ -35,6 +35,11 @@ void Registry::claim(io::ConnIndex conn) noexcept {
     post(home_of(id), mail_of(MailKind::claim, holder_of(conn), id));
 }
 
+void Registry::rename(io::ConnIndex conn, std::string_view former) noexcept {
+    post(home_of(former), mail_of(MailKind::release, holder_of(conn), former));
+    claim(conn);
+}
+
 void Registry::enter(io::ConnIndex conn, bool back) noexcept {
     const std::string& name = *sessions_[conn].session_name;
     auto mail = mail_of(MailKind::claim, holder_of(conn), name);
@@ -106,8 +111,7 @@ void Registry::receive(Mail& mail) noexcept {
                      .serial = mail.serial,
                      .accepted_at = static_cast<Nanos>(mail.offset)};
     if (mail.kind == MailKind::evict) {
-        if (sessions_.find(who.conn, who.serial) == nullptr) return;
-        sessions_.close(who.conn, close_codes::replaced, "a newer connection has this client id");
+        on_evict(mail);
     } else if (mail.kind == MailKind::resume) {
         on_resume(mail);
     } else if (mail.kind == MailKind::park) {
@@ -118,6 +122,17 @@ void Registry::receive(Mail& mail) noexcept {
         RC_CHECK(mail.kind == MailKind::claim);
         on_claim(who, mail.name, mail.flag);
     }
+}
+
+// Unless it has another name by now, and left this one to whoever has it.
+void Registry::on_evict(const Mail& mail) noexcept {
+    const Session* session = sessions_.find(mail.conn, mail.serial);
+    if (session == nullptr) return;
+    const bool by_id =
+        session->client_id != nullptr && mail.name == scoped_name(*session, *session->client_id);
+    const bool by_session = session->session_name != nullptr && mail.name == *session->session_name;
+    if (!by_id && !by_session) return;
+    sessions_.close(mail.conn, close_codes::replaced, "a newer connection has this client id");
 }
 
 void Registry::on_claim(const Holder& who, const std::string& id, bool back) noexcept {

@@ -50,6 +50,9 @@ class Registry {
 
     // It has its client_id: announces it.
     void claim(io::ConnIndex conn) noexcept;
+    // It is a user's now: `former` is free, and its client_id is claimed under the new name. Its
+    // session keeps the name that it has, which nobody can choose.
+    void rename(io::ConnIndex conn, std::string_view former) noexcept;
     // It has its session's name. `back`: by an earlier connection's token, and it is not read from
     // until it has what that one owed.
     void enter(io::ConnIndex conn, bool back) noexcept;
@@ -87,6 +90,7 @@ class Registry {
     [[nodiscard]] static bool is_older(const Holder& who, const Holder& than) noexcept;
     [[nodiscard]] Holder holder_of(io::ConnIndex conn) noexcept;
     [[nodiscard]] std::uint32_t home_of(std::string_view id) const noexcept;
+    void on_evict(const Mail& mail) noexcept;
     [[nodiscard]] std::unique_ptr<Mail> mail_of(MailKind kind,
                                                 const Holder& who,
                                                 std::string_view id) const noexcept;

@@ -100,7 +100,8 @@ struct Server::Impl {
     LogSink log;
     std::vector<std::string> addresses;
     std::vector<std::string> tls_addresses;
-    std::optional<wire::TlsContext> tls;  // what new connections get; none: no TLS
+    std::unique_ptr<wire::TlsTickets> tickets;  // null: no TLS
+    std::optional<wire::TlsContext> tls;        // what new connections get; none: no TLS
     std::uint64_t hash_seed = 0;
     wire::TokenKey token_key{};
     SealKeys seal_keys;
@@ -232,7 +233,8 @@ bool Server::Impl::load_tls(std::string& error) noexcept {
         pairs.push_back({.certificate = config.tls_cert[i], .key = config.tls_key[i]});
     }
     std::string problem;
-    auto loaded = wire::TlsContext::load(pairs, problem);
+    if (tickets == nullptr) tickets = std::make_unique<wire::TlsTickets>();
+    auto loaded = wire::TlsContext::load(pairs, problem, tickets.get());
     if (!loaded.ok()) {
         error = "TLS: " + problem;
         return false;
@@ -257,7 +259,8 @@ std::unique_ptr<io::Reactor> Server::Impl::over_tls(Worker& worker,
         node::TlsReactor::Options{
             .first_listener = static_cast<std::uint32_t>(config.listen.size()),
             .handshakes_max = static_cast<std::uint32_t>(share),
-            .capacity = node::Shard::capacity_for(table_size)});
+            .capacity = node::Shard::capacity_for(table_size),
+            .tickets = tickets.get()});
     worker.tls = made.get();
     return made;
 }
@@ -517,14 +520,6 @@ bool Server::reload_tls(std::string& error) noexcept {
     if (!impl_->load_tls(error)) return false;
     if (!finished() && impl_->tls.has_value()) impl_->offer_tls();
     return true;
-}
-
-void Server::renew_tickets() noexcept {
-    if (!impl_->tls.has_value() || finished()) return;
-    auto renewed = impl_->tls->renewed();
-    if (!renewed.ok()) return;  // no memory: the next time
-    impl_->tls = std::move(renewed).value();
-    impl_->offer_tls();
 }
 
 std::string_view Server::io_name() const noexcept {

@@ -27,7 +27,7 @@ void SubscriptionList::remove(std::uint32_t link) noexcept {
 }
 
 std::string scoped_name(const Session& session, std::string_view client_id) noexcept {
-    const bool scoped = session.identity != nullptr && session.identity->names;
+    const bool scoped = session.identity != nullptr;
     std::string name = scoped ? session.identity->claims.user + name_separator : std::string();
     return name.append(client_id);
 }

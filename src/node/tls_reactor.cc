@@ -68,7 +68,11 @@ void TlsReactor::wait(Nanos deadline) noexcept {
     take_offer();
     const bool room = shaking_ < options_.handshakes_max;
     const bool busy = !turns_.empty() || !outputs_.empty() || (room && !waiting_.empty());
-    below_->wait(busy ? 0 : deadline);
+    wire::TlsTickets* tickets = options_.tickets;
+    // A key of tickets goes when its time is over, not when the next client comes.
+    const Nanos latest = tickets == nullptr ? deadline : std::min(deadline, tickets->due());
+    below_->wait(busy ? 0 : latest);
+    if (tickets != nullptr) tickets->tend(below_->now());
     run_handshakes();
     flush_outputs();
 }

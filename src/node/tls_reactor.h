@@ -73,9 +73,10 @@ struct TlsCounters {
 class TlsReactor final : public io::Reactor, private io::Handler {
   public:
     struct Options {
-        std::uint32_t first_listener = 0;    // this one and those behind it speak TLS
-        std::uint32_t handshakes_max = 256;  // at a time
-        std::uint32_t capacity = 0;          // connection indexes that `below` may give out
+        std::uint32_t first_listener = 0;     // this one and those behind it speak TLS
+        std::uint32_t handshakes_max = 256;   // at a time
+        std::uint32_t capacity = 0;           // connection indexes that `below` may give out
+        wire::TlsTickets* tickets = nullptr;  // to tend, by the time of `below`, also with others
     };
 
     TlsReactor(std::unique_ptr<io::Reactor> below,

@@ -312,7 +312,9 @@ Result<TlsContext> TlsContext::join(std::vector<Handle> contexts) noexcept {
     return TlsContext(std::move(contexts.front()));
 }
 
-Result<TlsContext> TlsContext::load(std::span<const TlsPair> pairs, std::string& problem) noexcept {
+Result<TlsContext> TlsContext::load(std::span<const TlsPair> pairs,
+                                    std::string& problem,
+                                    const TlsTickets* tickets) noexcept {
     std::vector<Handle> contexts;
     for (const TlsPair& pair : pairs) {
         auto loaded = load_pair(pair, problem);
@@ -321,6 +323,7 @@ Result<TlsContext> TlsContext::load(std::span<const TlsPair> pairs, std::string&
             return loaded.error();
         }
         contexts.emplace_back(loaded.value());
+        if (tickets != nullptr) tickets->serve(contexts.back().get());
     }
     return join(std::move(contexts));
 }
@@ -328,27 +331,6 @@ Result<TlsContext> TlsContext::load(std::span<const TlsPair> pairs, std::string&
 TlsContext TlsContext::share() const noexcept {
     RC_CHECK(SSL_CTX_up_ref(first_.get()) == 1);
     return TlsContext(Handle(first_.get()));
-}
-
-Result<TlsContext> TlsContext::renewed() const noexcept {
-    const auto& others =
-        *static_cast<const Others*>(SSL_CTX_get_ex_data(first_.get(), others_index()));
-    std::vector<SSL_CTX*> old{first_.get()};
-    old.insert(old.end(), others.contexts.begin(), others.contexts.end());
-    std::vector<Handle> contexts;
-    for (SSL_CTX* each : old) {
-        contexts.emplace_back(make_context());
-        if (contexts.back() == nullptr) return os_error(ENOMEM);
-        STACK_OF(X509)* chain = nullptr;
-        SSL_CTX_get0_chain_certs(each, &chain);
-        const int done = SSL_CTX_use_cert_and_key(contexts.back().get(),
-                                                  SSL_CTX_get0_certificate(each),
-                                                  SSL_CTX_get0_privatekey(each),
-                                                  chain,
-                                                  1);
-        if (done != 1) return os_error(ENOMEM);
-    }
-    return join(std::move(contexts));
 }
 
 TlsFilter::TlsFilter(const TlsContext& context) noexcept : ssl_(SSL_new(context.first_.get())) {

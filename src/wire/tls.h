@@ -26,6 +26,7 @@
 #include "ringcast/error.h"
 
 #include "base/bytes.h"
+#include "wire/tls_tickets.h"
 
 struct ssl_ctx_st;
 struct ssl_st;
@@ -49,20 +50,21 @@ constexpr std::size_t tls_record_max = std::size_t{16} * 1024;
 constexpr std::size_t tls_record_overhead = 29;
 // How long a client may resume by a ticket, in seconds.
 constexpr long tls_ticket_lifetime_s = 2L * 60 * 60;
+static_assert(tls_ticket_lifetime_s * nanos_per_s <= TlsTickets::key_time);
 
 // Certificates and settings, for any number of filters of any threads. Never changes.
 class TlsContext {
   public:
     // `pairs` is not empty. An error (not_found: a file cannot be read; bad_request: it is not what
     // it should be, or a key is another certificate's) leaves one line in `problem` that names the
-    // file. A key with a password is refused; nobody is asked for it.
+    // file. A key with a password is refused; nobody is asked for it. `tickets`: with whose keys
+    // clients resume; null: with keys of its own, which last as long as it does.
     [[nodiscard]] static Result<TlsContext> load(std::span<const TlsPair> pairs,
-                                                 std::string& problem) noexcept;
+                                                 std::string& problem,
+                                                 const TlsTickets* tickets = nullptr) noexcept;
 
     // The same one, for another owner.
     [[nodiscard]] TlsContext share() const noexcept;
-    // The same certificates with fresh ticket keys: tickets of before resume nothing.
-    [[nodiscard]] Result<TlsContext> renewed() const noexcept;
 
   private:
     friend class TlsFilter;

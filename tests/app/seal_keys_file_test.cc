@@ -6,6 +6,7 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -71,4 +72,23 @@ TEST_CASE("seal keys file: what others may read or write is refused, and so is w
     const KeyFile other(good);
     REQUIRE(chown(other.name().c_str(), 1234, 0) == 0);
     CHECK(other.problem() == "it belongs to user 1234, not to this one or root");
+}
+
+TEST_CASE("seal keys file: it may belong to whom root is about to become, and to no third one") {
+    if (geteuid() != 0) return;
+    const passwd* nobody = getpwnam("nobody");
+    REQUIRE(nobody != nullptr);
+    const KeyFile file(good);
+    REQUIRE(chown(file.name().c_str(), nobody->pw_uid, 0) == 0);
+    SealKeys keys;
+    CHECK(read_seal_keys(file.name(), keys, "nobody").empty());
+    CHECK(keys.size() == 1);
+    for (const char* user : {"", "daemon", "no-such-user"}) {
+        CAPTURE(user);
+        CHECK(read_seal_keys(file.name(), keys, user).find("it belongs to user") !=
+              std::string::npos);
+        CHECK(keys.empty());
+    }
+    REQUIRE(chmod(file.name().c_str(), 0644) == 0);
+    CHECK(!read_seal_keys(file.name(), keys, "nobody").empty());
 }

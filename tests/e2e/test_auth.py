@@ -188,7 +188,8 @@ class WithTokens(WithSecret):
                 ('subscribe', 'a.secret', 'error'), ('history', 'a.b', 'history'),
                 ('history', 'b', 'error'), ('presence', 'a.b', 'error'),
                 ('subscribe', 'user.ann', 'subscribed'), ('subscribe', 'user.bob', 'error'),
-                ('history', 'user.bob', 'error'), ('subscribe', 'open.a', 'subscribed'),
+                ('history', 'user.bob', 'error'), ('presence', 'user.bob', 'error'),
+                ('presence', 'user.ann', 'presence'), ('subscribe', 'open.a', 'subscribed'),
                 ('presence', 'open.a', 'error')]
         for kind, topic, answer in rows:
             with self.subTest(kind, topic=topic):
@@ -209,10 +210,14 @@ class WithTokens(WithSecret):
         await ann.alive()
 
     async def test_a_users_topic_reaches_that_user_alone(self):
-        everything = await self.join(f"/ws?token={token('root', subscribe=['>'], publish=[])}")
+        wide = token('root', subscribe=['>'], publish=[], presence=True)
+        everything = await self.join(f'/ws?token={wide}')
         bob = await self.join(f"/ws?token={token('bob')}")
         ann = await self.join(f'/ws?token={token()}')
         await bob.subscribe('user.bob')
+        request = await everything.send('presence', topic='user.bob')
+        error = await everything.expect('error', id=request)
+        self.assertEqual(error['payload']['code'], 'forbidden')
         await everything.send('subscribe', topic='>')
         await everything.expect('subscribed', topic='>')
         await ann.publish_acked('user.bob', 'for bob')
@@ -252,6 +257,18 @@ class WithTokens(WithSecret):
         self.assertEqual(status(self.server, Origin='null'), 403)
         self.assertEqual(status(self.server, '/raw?topic=open.news'), 401)
         self.assertEqual(status(self.server, '/raw?topic=open.news', Origin=PUBLIC), 101)
+
+    async def test_who_was_anonymous_takes_his_name_along(self):
+        page = await self.join('/ws?client_id=same', origin=PUBLIC)
+        await page.expect('welcome', id=await page.send('auth', **auth(token())))
+        stranger = await self.join('/ws?client_id=same', origin=PUBLIC)
+        bob = await self.join(f"/ws?client_id=same&token={token('bob')}")
+        for peer in [page, stranger, bob]:
+            await peer.alive()
+        again = await self.join(f'/ws?client_id=same&token={token()}')
+        self.assertEqual((await page.closed())[0], 4501)
+        for peer in [stranger, bob, again]:
+            await peer.alive()
 
     async def test_the_client_package_comes_back_with_a_new_token_and_misses_nothing(self):
         publisher = await self.join(f'/ws?token={token()}')

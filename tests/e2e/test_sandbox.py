@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 from harness import PATIENCE_S, ROOT, Server, Test, command
+from test_auth import log_of
+from test_tls import certificate
 
 
 def run(*arguments, **settings):
@@ -77,6 +80,36 @@ class Sandbox(Test):
             await peer.subscribe('t')
             await peer.publish('t', 1)
             await peer.expect('data_update')
+
+    async def test_files_that_the_user_cannot_read_again_are_named(self):
+        if os.geteuid() != 0:
+            self.skipTest('needs root')
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            files = {flag: Path(folder, flag) for flag in
+                     ['auth_key_file', 'seal_keys_file', 'tls_cert', 'tls_key']}
+            texts = [b'a secret of the server, long enough\n',
+                     f'k k1 {bytes(range(32)).hex()}'.encode(),
+                     *(Path(file).read_bytes() for file in certificate('user', 'a.test'))]
+            for file, text in zip(files.values(), texts):
+                file.write_bytes(text)
+                file.chmod(0o600)
+            settings = {**files, 'dev': False, 'user': 'nobody', 'auth_alg': 'HS256',
+                        'topic': 's: seal=k', 'tls_listen': '127.0.0.1:0'}
+            with Server(**settings) as server:
+                for flag in files:
+                    self.assertRegex(log_of(server), 'warn.* a SIGHUP will fail, as user nobody: '
+                                     f"--{flag.replace('_', '-')} .*: Permission denied")
+            for file in files.values():  # the one that runs may own them, from the start
+                shutil.chown(file, 'nobody')
+            with Server(**settings) as server:
+                self.assertNotIn('will fail', log_of(server))
+                server.process.send_signal(signal.SIGHUP)
+                end = time.monotonic() + PATIENCE_S
+                for words in ['certificates are read again', 'keys of tokens were read again',
+                              'seal keys: 1 keys']:
+                    while words not in log_of(server):
+                        self.assertLess(time.monotonic(), end)
 
     async def test_a_store_is_written_from_inside(self):
         with tempfile.TemporaryDirectory() as folder:

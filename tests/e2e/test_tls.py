@@ -321,6 +321,20 @@ class Start(TlsTest):
             server.terminate()
             self.assertEqual((await peer.closed())[0], 1012)
 
+    async def test_a_key_that_others_may_read_is_warned_of(self):
+        crt, key = certificate('loose', 'a.test')
+        words = f'warning --tls-key {key}: others may read or write it (mode %s)'
+        with Server(tls_listen='127.0.0.1:0', tls_cert=crt, tls_key=key) as server:
+            peer = await self.enter(trust(crt), server=server)
+            self.assertNotIn('others may', server.stderr())
+            Path(key).chmod(0o644)
+            server.process.send_signal(signal.SIGHUP)
+            while words % 644 not in server.stderr():
+                await peer.alive()
+        Path(key).chmod(0o640)
+        with Server(tls_listen='127.0.0.1:0', tls_cert=crt, tls_key=key) as server:
+            self.assertIn(words % 640, server.stderr())
+
     async def test_there_need_be_no_plain_listener(self):
         line = command(tls_listen='127.0.0.1:0', tls_cert=self.files[0], tls_key=self.files[1],
                        listen='none')

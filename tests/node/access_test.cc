@@ -144,7 +144,7 @@ TEST_CASE("access: a rule says who, and the first that matches alone") {
 TEST_CASE("access: a user's topic is the user's, whatever else is said") {
     const Config config =
         with_rules({"user.>: subscribe-by=anyone, history-by=anyone, publish-by=user"});
-    const Identity ann = identity("ann", {">"}, {}, {">"});
+    const Identity ann = identity("ann", {">"}, {}, {">", "user.bob"});
     const Identity dotted = identity("a.b");
     const Identity wild = identity("*");
     check_rows(config,
@@ -159,10 +159,53 @@ TEST_CASE("access: a user's topic is the user's, whatever else is said") {
                 {subscribe, "users.bob", &ann, true},
                 {publish, "user.bob", &ann, true},
                 {publish, "user.bob", nullptr, false},
-                {presence, "user.bob", &ann, true},
+                {presence, "user.bob", &ann, false},
+                {presence, "user.ann", &ann, true},
+                {presence, "user.ann", nullptr, false},
                 {subscribe, "user.a.b", &dotted, true},
                 {subscribe, "user.a", &dotted, false},
                 {subscribe, "user.ann", &wild, false}});
+}
+
+TEST_CASE("access: who is there is asked of a user's topic by its user alone, too") {
+    const Config config = with_rules({"user.>: presence, presence-by=anyone"});
+    const Identity ann = identity("ann", {}, {}, {"user.*", "user.bob", ">"});
+    const Identity bob = identity("bob");
+    check_rows(config,
+               {{presence, "user.bob", &ann, false},
+                {presence, "user.bob", nullptr, false},
+                {presence, "user.bob", &bob, true},
+                {presence, "user", &ann, true}});
+}
+
+TEST_CASE("access: what is for everything does not reach into users' topics") {
+    const Identity wide = identity("wide", {}, {">", "*.bob", "*.>"});
+    const Identity service = identity("service", {}, {"user.*"});
+    const Identity friends = identity("friends", {}, {"user.bob"});
+    check_rows(with_rules({}),
+               {{publish, "user.bob", &wide, false},
+                {publish, "user.bob", &service, true},
+                {publish, "user.bob.x", &service, false},
+                {publish, "user.bob", &friends, true},
+                {publish, "user.eve", &friends, false},
+                {publish, "user.wide", &wide, false},
+                {publish, "user", &wide, true},
+                {publish, "users.bob", &wide, true}});
+    for (const char* rule : {">: publish-by=anyone", "*.>: publish-by=user"}) {
+        CAPTURE(rule);
+        check_rows(with_rules({rule}),
+                   {{publish, "user.bob", nullptr, false},
+                    {publish, "user.bob", &wide, false},
+                    {publish, "user.bob", &service, true},
+                    {publish, "a.bob", &friends, true}});
+    }
+    check_rows(with_rules({">: publish-by=nobody"}), {{publish, "user.bob", &service, false}});
+    check_rows(with_rules({"user.bob: publish-by=anyone"}),
+               {{publish, "user.bob", nullptr, true}, {publish, "user.eve", &wide, false}});
+    // Without tokens nobody is anybody.
+    Config open;
+    open.anonymous_publish = true;
+    check_rows(open, {{publish, "user.bob", nullptr, true}, {presence, "user.bob", nullptr, true}});
 }
 
 TEST_CASE("access: a pattern lies within what is allowed") {

@@ -61,6 +61,32 @@ TEST_CASE("attendance: too many changes are only said to be too many") {
     CHECK(list.changes().size() == 1);
 }
 
+TEST_CASE("attendance: a subscription may go on under another name") {
+    Attendance list(2);
+    list.watch(true);
+    list.join("a", "1", 5);
+    list.join("a", "", 6);
+    list.join("b", "2", 7);
+    list.join("c", "3", 8);  // there is no room for it
+    list.forget_changes();
+    list.rename("a", "ann", "", 9);
+    CHECK(list.entries().at("a").subscriptions == 1);
+    CHECK(list.unlisted() == 2);
+    list.rename("b", "bob", "", 10);
+    CHECK(list.entries().at("bob").info == "2");
+    CHECK(list.entries().at("bob").since_s == 10);
+    CHECK(list.changes().at("b") == false);
+    CHECK(list.changes().at("bob") == true);
+    list.rename("a", "bob", "4", 11);  // what its token says stands above
+    CHECK(list.entries().size() == 1);
+    CHECK(list.entries().at("bob").info == "4");
+    CHECK(list.entries().at("bob").subscriptions == 2);
+    list.rename("c", "cat", "", 12);
+    CHECK(list.entries().contains("cat"));
+    CHECK(list.count() == 3);
+    CHECK(list.unlisted() == 1);
+}
+
 TEST_CASE("attendance: a random walk against sets") {
     for (std::uint64_t seed = 1; seed <= 200; seed++) {
         CAPTURE(seed);
@@ -82,6 +108,11 @@ TEST_CASE("attendance: a random walk against sets") {
                 const std::string client = "c" + std::to_string(random.below(16));
                 subscriptions.push_back(client);
                 list.join(client, random.chance(1, 2) ? "1" : "", 1);
+            } else if (random.chance(1, 4)) {
+                const std::size_t at = random.below(subscriptions.size());
+                const std::string client = "c" + std::to_string(random.below(16));
+                list.rename(subscriptions[at], client, random.chance(1, 2) ? "22" : "", 1);
+                subscriptions[at] = client;
             } else {
                 const std::size_t at = random.below(subscriptions.size());
                 list.leave(subscriptions[at]);

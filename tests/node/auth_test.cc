@@ -245,6 +245,8 @@ TEST_CASE("auth: what a token does not allow is refused, and the connection stay
              {message("history", "a.c"), "history"},
              {message("history", "b"), "error forbidden"},
              {message("history", "user.bob"), "error forbidden"},
+             {message("presence", "user.bob"), "error forbidden"},
+             {message("presence", "user.ann"), "presence"},
              {message("presence", "a.b"), "error forbidden"},
              {message("subscribe", "a.p", R"(,"payload":{"presence":true})"), "error forbidden"},
              {publish("b"), "error forbidden"},
@@ -257,6 +259,10 @@ TEST_CASE("auth: what a token does not allow is refused, and the connection stay
     Client& watcher = cluster.greet(
         0, "/ws?token=" + token(cluster, "wim", 60, R"(,"subscribe":["a.>"],"presence":true)"));
     CHECK(said(cluster, watcher, message("presence", "a.b")) == "presence");
+    Client& spy = cluster.greet(
+        0, "/ws?token=" + token(cluster, "spy", 60, R"(,"subscribe":[">"],"presence":true)"));
+    CHECK(said(cluster, spy, message("presence", "a.b")) == "presence");
+    CHECK(said(cluster, spy, message("presence", "user.ann")) == "error forbidden");
     CHECK(said(cluster, watcher, publish("a.b")) == "error forbidden");
     CHECK(ann.close_code() == 0);
 }
@@ -375,6 +381,111 @@ TEST_CASE("auth: a client id is its user's own, and so are ids of messages") {
     CHECK(again.close_code() == 0);  // it has said nothing of who it is
     CHECK(said(cluster, later, auth(token(cluster, "bob", 60, may))) == "welcome");
     CHECK(bob.close_code() == close_codes::replaced);
+}
+
+TEST_CASE("auth: who was anonymous takes his client id along, and nobody else has it then") {
+    Cluster cluster(
+        token_config(
+            {"open.>: subscribe-by=anyone, publish-by=anyone, presence-by=anyone, presence"}),
+        2);
+    const auto page = [&](const std::string& name, std::uint32_t shard) -> Client& {
+        Client& client = cluster.dial(shard);
+        client.socket->say(upgrade("/ws?client_id=" + name, "Origin: https://a.example"));
+        cluster.settle();
+        CHECK(Json(client.take_one()).text("type") == "welcome");
+        return client;
+    };
+    Client& client = page("same", 0);
+    Client& watcher = page("watcher", 1);
+    const std::string room = "open.room";
+    CHECK(said(cluster, client, message("subscribe", room, R"(,"payload":{"info":{"n":1}})")) ==
+          "subscribed");
+    CHECK(said(cluster, watcher, message("subscribe", room, R"(,"payload":{"presence":true})")) ==
+          "subscribed");
+    cluster.advance(static_cast<Nanos>(3 * units::s));
+    static_cast<void>(watcher.take());
+    CHECK(said(cluster, client, auth(token(cluster))) == "welcome");
+    cluster.advance(static_cast<Nanos>(3 * units::s));
+    const Json update(watcher.take_one());
+    CHECK(update.text("payload.joined[0].client_id") == "same");
+    CHECK(update.text("payload.joined[0].user") == "ann");
+    CHECK(update.text("payload.joined[0].info") == R"({"n":1})");
+    CHECK(update.text("payload.left[0]") == "same");
+    CHECK(update.number("payload.count") == 2);
+
+    Client& stranger = page("same", 1);
+    Client& bob = cluster.greet(1, "/ws?client_id=same&token=" + token(cluster, "bob"));
+    CHECK(client.close_code() == 0);
+    CHECK(said(cluster, client, publish("open.ids")) == "ack");
+    CHECK(said(cluster, stranger, publish("open.ids")) == "ack");
+    CHECK(said(cluster, bob, message("subscribe", room)) == "subscribed");
+    std::uint64_t repeats = 0;
+    for (const auto& shard : cluster.shards) {
+        repeats += shard->counters().repeats;
+    }
+    CHECK(repeats == 0);
+
+    Client& again = cluster.greet(1, "/ws?client_id=same&token=" + token(cluster));
+    CHECK(client.close_code() == close_codes::replaced);
+    CHECK(stranger.close_code() == 0);
+    CHECK(again.close_code() == 0);
+    client.socket->reset();
+    bob.socket->reset();
+    cluster.settle();
+    static_cast<void>(watcher.take());
+    watcher.say(message("presence", room));
+    cluster.settle();
+    const Json list(watcher.take_one());
+    CHECK(list.number("payload.count") == 1);  // nothing is left of either name
+    CHECK(list.text("payload.clients[0].client_id") == "watcher");
+}
+
+TEST_CASE("auth: a name that the server gave is the user's from then on, too") {
+    Cluster cluster(
+        token_config({"open.>: subscribe-by=anyone, presence-by=anyone, presence, history=9"}), 2);
+    const std::string origin = "Origin: https://a.example";
+    Client& client = ask(cluster, upgrade("/ws", origin));
+    static_cast<void>(client.take());
+    const std::string may = R"(,"info":{"n":2},"publish":["open.>"])";
+    CHECK(said(cluster, client, message("subscribe", "open.a")) == "subscribed");
+    CHECK(said(cluster, client, auth(token(cluster, "ann", 60, may))) == "welcome");
+    CHECK(said(cluster, client, message("subscribe", "open.b")) == "subscribed");
+    for (const char* topic : {"open.a", "open.b"}) {
+        CAPTURE(topic);
+        client.say(message("presence", topic));
+        cluster.settle();
+        const Json list(client.take_one());
+        CHECK(list.number("payload.count") == 1);
+        CHECK(list.text("payload.clients[0].user") == "ann");
+        CHECK(list.text("payload.clients[0].info") == R"({"n":2})");
+    }
+}
+
+TEST_CASE("auth: what one owed before he was somebody's waits for him all the same") {
+    Cluster cluster(token_config({"open.>: subscribe-by=anyone, history=10"}));
+    Client& client = ask(cluster, upgrade("/ws?client_id=me", "Origin: https://a.example"));
+    static_cast<void>(client.take());
+    client.say(message("subscribe", "open.a", R"(,"payload":{"acks":true})"));
+    cluster.settle();
+    const Json joined(client.take_one());
+    const std::string session = "&session=" + joined.text("payload.session");
+    const std::string place =
+        R"(,"payload":{"acks":true,"offset":1,"epoch":")" + joined.text("payload.epoch") + R"("})";
+    const std::string may = R"(,"publish":["open.>"])";
+    Client& sender = cluster.greet(0, "/ws?token=" + token(cluster, "sender", 60, may));
+    CHECK(said(cluster, sender, publish("open.a")) == "ack");
+    CHECK(said(cluster, client, auth(token(cluster))) == "data_update, welcome");
+    client.socket->reset();
+    cluster.settle();
+    // Neither is it bob's who knows the name alone, nor does it matter whose name it is by now.
+    Client& bob = cluster.greet(0, "/ws?client_id=me&token=" + token(cluster, "bob", 60));
+    bob.say(message("subscribe", "open.a", place));
+    cluster.settle();
+    CHECK(Json(bob.take_one()).number("payload.open") == 0);
+    Client& back = cluster.greet(0, "/ws?client_id=me" + session + "&token=" + token(cluster));
+    back.say(message("subscribe", "open.a", place));
+    cluster.settle();
+    CHECK(Json(back.take_one()).number("payload.open") == 1);
 }
 
 TEST_CASE("auth: limits and info of a token hold for its client") {

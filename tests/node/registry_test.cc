@@ -37,6 +37,14 @@ struct Place {
         rig.sessions[socket.conn].client_id = std::make_unique<std::string>(id);
         registry.claim(socket.conn);
     }
+    // It was anonymous, and is that user's now.
+    void rename(const FakeSocket& socket, const std::string& user) {
+        Session& session = rig.sessions[socket.conn];
+        const std::string former = scoped_name(session, *session.client_id);
+        session.identity = std::make_unique<Identity>();
+        session.identity->claims.user = user;
+        registry.rename(socket.conn, former);
+    }
     // As the shard does when a session leaves.
     void drop(FakeSocket& socket) {
         registry.release(socket.conn);
@@ -172,6 +180,50 @@ TEST_CASE("registry: an eviction that comes late meets nobody else in that slot"
     REQUIRE(next.conn == first.conn);
     world.settle();
     CHECK(world.places[0]->open(next));
+}
+
+TEST_CASE("registry: who becomes a user's takes its id along, and leaves it to others") {
+    for (std::uint32_t shards = 1; shards <= 3; shards++) {
+        for (const bool late : {false, true}) {
+            CAPTURE(shards);
+            CAPTURE(late);
+            World world(shards);
+            FakeSocket& first = world.places[0]->join("me");
+            world.settle();
+            world.advance(1);
+            Place& elsewhere = *world.places[shards - 1];
+            if (late && shards > 1) {  // the eviction is under way when it has another name already
+                FakeSocket& second = elsewhere.join("me");
+                world.places[0]->rename(first, "ann");
+                world.settle();
+                CHECK(elsewhere.open(second));
+            } else {
+                world.places[0]->rename(first, "ann");
+                FakeSocket& second = elsewhere.join("me");
+                world.settle();
+                CHECK(elsewhere.open(second));
+            }
+            CHECK(world.places[0]->open(first));
+            CHECK(world.holders() == 2);
+
+            world.advance(1);
+            FakeSocket& another = elsewhere.join("me");  // anonymous, and then bob's, then ann's
+            elsewhere.rename(another, "bob");
+            world.settle();
+            CHECK(world.places[0]->open(first));
+            world.advance(1);
+            FakeSocket& newer = elsewhere.join("me");
+            elsewhere.rename(newer, "ann");
+            world.settle();
+            CHECK_FALSE(world.places[0]->open(first));
+            CHECK(elsewhere.open(newer));
+            world.places[0]->drop(first);
+            elsewhere.drop(another);
+            elsewhere.drop(newer);
+            world.settle();
+            CHECK(world.holders() == 0);  // the anonymous ones had to make room for each other
+        }
+    }
 }
 
 TEST_CASE("registry: in any order of mail one connection an id stays, and no entry of the gone") {

@@ -74,13 +74,11 @@ TEST_CASE("session: a client may have as many subscriptions as the flag allows a
     CHECK(list[0].topic == 65'534);
 }
 
-TEST_CASE("session: the name of a client is within its user, unless it had it before") {
+TEST_CASE("session: the name of a client is within its user") {
     Session session;
     CHECK(scoped_name(session, "c") == "c");
     session.identity = std::make_unique<Identity>();
     session.identity->claims.user = "ann";
-    CHECK(scoped_name(session, "c") == "c");
-    session.identity->names = true;
     CHECK(scoped_name(session, "c") == "ann\tc");
     session.identity->claims.user = std::string(wire::jwt_user_size_max, 'u');
     CHECK(scoped_name(session, std::string(wire::id_size_max, 'c')).size() == scoped_name_size_max);

@@ -584,3 +584,37 @@ TEST_CASE("tls reactor: a new context is for those who come, the others keep the
     bench.talk(old);
     CHECK(bench.state(old).heard == "as before");
 }
+
+TEST_CASE("tls reactor: keys of tickets change by its clock, whether or not anybody comes") {
+    const TempFolder folder(TempFolder::On::memory);
+    wire::TlsTickets tickets;
+    std::string problem;
+    const std::vector<wire::TlsPair> pairs{write_pair(folder, "t", make_certificate("DNS:a.test"))};
+    auto loaded = wire::TlsContext::load(pairs, problem, &tickets);
+    REQUIRE_MESSAGE(loaded.ok(), problem);
+    VirtualClock clock;
+    auto made = std::make_unique<FakeReactor>(clock, 5, 8);
+    const FakeReactor& below = *made;
+    TlsReactor reactor(
+        std::move(made), std::move(loaded).value(), {.capacity = 8, .tickets = &tickets});
+    Owner owner;
+    owner.reactor = &reactor;
+    reactor.set_handler(owner);
+    reactor.wait(never);
+    CHECK(below.deadline() == never);
+    const Nanos due = tickets.due();
+    CHECK(due == reactor.now() + wire::TlsTickets::key_time);
+    reactor.wait(never);
+    CHECK(below.deadline() == due);  // it sleeps no longer than a key may live
+    reactor.wait(0);
+    CHECK(below.deadline() == 0);
+    CHECK(tickets.due() == due);
+    wire::TlsTickets::Key first;
+    tickets.take_present(first);
+    clock.advance(wire::TlsTickets::key_time);
+    reactor.offer(load(pairs));  // new certificates have nothing to do with it
+    reactor.wait(never);
+    CHECK(tickets.due() == due + wire::TlsTickets::key_time);
+    wire::TlsTickets::Key key;
+    CHECK(tickets.find(first.name.data(), key) == wire::TlsTickets::Age::former);
+}

@@ -28,7 +28,8 @@ namespace {
 // A client of the kernel's own over TLS, whose waits are bounded.
 class Dialer {
   public:
-    explicit Dialer(const std::string& address) : socket_(address) {
+    explicit Dialer(const std::string& address, SSL_SESSION* ticket = nullptr)
+        : client(TlsClient::Options{}, ticket), socket_(address) {
         REQUIRE(socket_.connected());
         client.feed("");
         while (!client.open() && step()) {
@@ -95,7 +96,6 @@ TEST_CASE("tls server: clients are served over TLS, and told when it stops") {
             clients.push_back(std::make_unique<Dialer>(server->tls_addresses().front()));
             clients.back()->upgrade();
         }
-        server->renew_tickets();
         server->stop();
         for (const std::unique_ptr<Dialer>& each : clients) {
             while (!each->peer.closed() && each->step()) {
@@ -130,6 +130,31 @@ TEST_CASE("tls server: a reload is for those who come, and one that fails change
     CHECK(server->reload_tls(error));
     CHECK(Dialer(server->tls_addresses().front()).client.shown("new.test"));
     old.upgrade();
+    server->stop();
+    server->stop();
+    server->join();
+}
+
+TEST_CASE("tls server: a reload leaves tickets good, whether it works or not") {
+    const TempFolder folder(TempFolder::On::memory);
+    const wire::TlsPair files = write_pair(folder, "a", make_certificate("DNS:a.test"));
+    std::string error;
+    const auto server = Server::create(config_with(files, Io::epoll), {}, error);
+    REQUIRE_MESSAGE(server != nullptr, error);
+    const std::string address = server->tls_addresses().front();
+    Dialer first(address);
+    first.upgrade();  // the ticket is in front of the answer
+    REQUIRE(first.client.session != nullptr);
+    for (int i = 0; i < 4; i++) {  // on either shard
+        CHECK(Dialer(address, first.client.session).client.resumed());
+    }
+    CHECK(server->reload_tls(error));
+    for (int i = 0; i < 4; i++) {
+        CHECK(Dialer(address, first.client.session).client.resumed());
+    }
+    write_file(files.key, "no key");
+    CHECK(!server->reload_tls(error));
+    CHECK(Dialer(address, first.client.session).client.resumed());
     server->stop();
     server->stop();
     server->join();

@@ -137,7 +137,12 @@ class TlsClient {
                                 reinterpret_cast<const unsigned char*>(options.protocols.data()),
                                 static_cast<unsigned>(options.protocols.size()));
         }
-        if (ticket != nullptr) SSL_set_session(ssl_, ticket);
+        if (ticket != nullptr) {
+            // A copy: one that ends without close_notify spoils the session that it had.
+            SSL_SESSION* copy = SSL_SESSION_dup(ticket);
+            SSL_set_session(ssl_, copy);
+            SSL_SESSION_free(copy);
+        }
         SSL_set_app_data(ssl_, this);
         SSL_set_info_callback(ssl_, &TlsClient::on_info);
         SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
