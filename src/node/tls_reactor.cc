@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -125,7 +126,7 @@ void TlsReactor::on_connected(io::ConnIndex conn, int os_error) noexcept {
 
 void TlsReactor::on_closed(io::ConnIndex conn) noexcept {
     if (Link* link = links_.find(conn); link != nullptr) {
-        static_cast<void>(take_unread(*link));
+        static_cast<void>(take_unread(conn, *link));
         links_.erase(conn);
     }
     handler_->on_closed(conn);
@@ -140,14 +141,18 @@ void TlsReactor::hold(io::ConnIndex conn, Link& link) noexcept {
 }
 
 void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept {
-    link.unread.insert(link.unread.end(), bytes.begin(), bytes.end());
-    unread_size_ += bytes.size();
-    if (link.unread.size() > wire::tls_hello_size_max || unread_size_ > tls_unread_max) {
-        static_cast<void>(take_unread(link));
+    keep_unread(conn, link, bytes);
+    // Behind the end of a handshake that is under way its first request may have come.
+    if (link.unread.size() > (link.counted ? wire::tls_hello_size_max : tls_hello_max)) {
+        static_cast<void>(take_unread(conn, link));
         counters_.failed++;
         tell_end(conn, link, EPROTO);
         return;
     }
+    while (unread_size_ > tls_unread_max) {
+        end_largest();
+    }
+    if (link.closed || link.told_end) return;
     if (link.in_turns || link.in_waiting) {
         hold(conn, link);
         return;
@@ -165,10 +170,29 @@ void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept
     }
 }
 
-std::vector<std::byte> TlsReactor::take_unread(Link& link) noexcept {
+void TlsReactor::keep_unread(io::ConnIndex conn, Link& link, Bytes bytes) noexcept {
+    unread_.erase({link.unread.size(), conn});
+    link.unread.insert(link.unread.end(), bytes.begin(), bytes.end());
+    unread_.insert({link.unread.size(), conn});
+    unread_size_ += bytes.size();
+}
+
+std::vector<std::byte> TlsReactor::take_unread(io::ConnIndex conn, Link& link) noexcept {
     RC_CHECK(unread_size_ >= link.unread.size());
+    unread_.erase({link.unread.size(), conn});
     unread_size_ -= link.unread.size();
     return std::exchange(link.unread, std::vector<std::byte>());
+}
+
+// Not the one that came last: many that hold much would keep out all who come with little.
+void TlsReactor::end_largest() noexcept {
+    RC_CHECK(!unread_.empty());
+    const io::ConnIndex conn = std::prev(unread_.end())->second;
+    Link* link = links_.find(conn);
+    RC_CHECK(link != nullptr);
+    static_cast<void>(take_unread(conn, *link));
+    counters_.cut++;
+    tell_end(conn, *link, ENOBUFS);
 }
 
 // At most one for each who waits.
@@ -240,7 +264,7 @@ bool TlsReactor::begin(io::ConnIndex conn, Link& link) noexcept {
 void TlsReactor::step(io::ConnIndex conn, Link& link) noexcept {
     // First, since the owner may pause it from now on.
     if (std::exchange(link.held, false)) below_->resume_recv(conn);
-    const std::vector<std::byte> bytes = take_unread(link);
+    const std::vector<std::byte> bytes = take_unread(conn, link);
     decrypt(conn, link, bytes);
     if (link.end >= 0) tell_end(conn, link, link.end);
 }
@@ -407,7 +431,7 @@ void TlsReactor::settle_output(io::ConnIndex conn, Link& link) noexcept {
     if (link.closed) {
         link.filter.reset();
         release(link.unsent);
-        static_cast<void>(take_unread(link));
+        static_cast<void>(take_unread(conn, link));
         below_->close(conn);
         return;
     }

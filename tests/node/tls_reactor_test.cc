@@ -115,6 +115,14 @@ struct Bench {
         reactor->wait(0);
         return peer;
     }
+    // One that has said its hello.
+    Peer start() {
+        Peer peer = accept();
+        peer.client->feed("");
+        peer.socket->say(peer.client->take());
+        reactor->wait(0);
+        return peer;
+    }
     // Until neither has anything to say.
     void talk(Peer& peer) {
         for (int quiet = 0; quiet < 3; quiet++) {
@@ -549,23 +557,71 @@ TEST_CASE("tls reactor: half-open handshakes make room after two seconds, if som
     CHECK(idle[1].client->open());
 }
 
-TEST_CASE("tls reactor: those who wait may not say much, all together") {
+TEST_CASE("tls reactor: before its handshake begins nobody says more than a hello may be") {
     Bench bench(1);
-    Bench::Peer first = bench.accept();
-    first.client->feed("");
-    first.socket->say(first.client->take());
+    const Bench::Peer first = bench.start();
+    FakeSocket& fits = bench.below->accept();
+    FakeSocket& over = bench.below->accept();
+    FakeSocket& in_parts = bench.below->accept();
     bench.reactor->wait(0);
-    const std::size_t count = 2 * tls_unread_max / 60'000;
-    std::size_t ended = 0;
-    for (std::size_t i = 0; i < count; i++) {
-        FakeSocket& socket = bench.below->accept();
+    fits.say(std::string(tls_hello_max, 'x'));
+    over.say(std::string(tls_hello_max + 1, 'x'));
+    in_parts.say(std::string(tls_hello_max, 'x'));
+    bench.reactor->wait(0);
+    CHECK(bench.owner.conns[fits.conn].end == -1);
+    CHECK(bench.owner.conns[over.conn].end == EPROTO);
+    CHECK(bench.owner.conns[in_parts.conn].end == -1);
+    in_parts.paused = false;  // it was received already
+    in_parts.say("x");
+    bench.reactor->wait(0);
+    CHECK(bench.owner.conns[in_parts.conn].end == EPROTO);
+    CHECK(bench.reactor->held_bytes(over.conn) == 0);
+    CHECK(bench.reactor->counters().failed == 2);
+    CHECK(bench.state(first).end == -1);
+}
+
+TEST_CASE("tls reactor: with its last flight a client may say more than that") {
+    for (const std::size_t size : {17'000UL, 40'000UL}) {
+        CAPTURE(size);
+        Bench bench;
+        Bench::Peer peer = bench.start();
+        peer.client->feed(peer.socket->take());
+        peer.client->say(std::string(size, 'y'));
+        peer.socket->say(peer.client->take());
         bench.reactor->wait(0);
-        socket.say(std::string(60'000, 'x'));
-        bench.reactor->wait(0);
-        if (socket.closed) ended++;
+        CHECK(bench.state(peer).heard == std::string(size, 'y'));
     }
-    CHECK(ended >= count / 2 - 2);
-    CHECK(ended <= count / 2 + 2);
+}
+
+TEST_CASE("tls reactor: where those who wait hold too much whoever holds most goes") {
+    Bench bench(1);
+    Bench::Peer first = bench.start();
+    // A crowd that takes all the room there is, in pieces as large as they may be.
+    std::vector<FakeSocket*> crowd;
+    for (std::size_t held = 0; held + tls_hello_max <= tls_unread_max; held += tls_hello_max) {
+        crowd.push_back(&bench.below->accept());
+        bench.reactor->wait(0);
+        crowd.back()->say(std::string(tls_hello_max, 'x'));
+        bench.reactor->wait(0);
+    }
+    const auto ended = [&] {
+        return std::count_if(
+            crowd.begin(), crowd.end(), [](const FakeSocket* each) { return each->closed; });
+    };
+    CHECK(ended() == 0);
+    // Newcomers say what is honest, and stay.
+    std::vector<Bench::Peer> good;
+    for (int i = 0; i < 20; i++) {
+        good.push_back(bench.start());
+        CHECK(bench.state(good.back()).end == -1);
+    }
+    CHECK(ended() == 1);  // its room is enough for them
+    FakeSocket& large = bench.below->accept();
+    bench.reactor->wait(0);
+    large.say(std::string(tls_hello_max, 'x'));
+    bench.reactor->wait(0);
+    CHECK(bench.reactor->counters().cut == 2);
+    CHECK(bench.reactor->counters().failed == 0);
     bench.talk(first);
     CHECK(first.client->open());
 }
