@@ -68,7 +68,7 @@ void TlsReactor::take_offer() noexcept {
 void TlsReactor::wait(Nanos deadline) noexcept {
     take_offer();
     const bool room = shaking_ < options_.handshakes_max;
-    const bool busy = !turns_.empty() || !outputs_.empty() || (room && !waiting_.empty());
+    const bool busy = !turns_.empty() || !outputs_.empty() || (room && waiters_ > 0);
     below_->wait(busy ? 0 : deadline);
     run_handshakes();
     flush_outputs();
@@ -127,6 +127,7 @@ void TlsReactor::on_connected(io::ConnIndex conn, int os_error) noexcept {
 void TlsReactor::on_closed(io::ConnIndex conn) noexcept {
     if (Link* link = links_.find(conn); link != nullptr) {
         static_cast<void>(take_unread(conn, *link));
+        leave_waiting(*link);
         links_.erase(conn);
     }
     handler_->on_closed(conn);
@@ -157,7 +158,7 @@ void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept
         hold(conn, link);
         return;
     }
-    const bool room = shaking_ < options_.handshakes_max && waiting_.empty();
+    const bool room = shaking_ < options_.handshakes_max && waiters_ == 0;
     if (link.counted || room) {
         link.in_turns = true;
         turns_.push_back(conn);
@@ -165,6 +166,7 @@ void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept
     } else {
         counters_.waited++;
         link.in_waiting = true;
+        waiters_++;
         waiting_.push_back(conn);
         hold(conn, link);
     }
@@ -197,7 +199,7 @@ void TlsReactor::end_largest() noexcept {
 
 // At most one for each who waits.
 void TlsReactor::cut_slow() noexcept {
-    std::size_t wanted = waiting_.size();
+    std::uint32_t wanted = waiters_;
     while (!begun_.empty()) {
         const Begun oldest = begun_.front();
         Link* link = links_.find(oldest.conn);
@@ -216,11 +218,20 @@ void TlsReactor::admit_waiting() noexcept {
         const io::ConnIndex conn = waiting_.front();
         waiting_.pop_front();
         Link* link = links_.find(conn);
-        if (link == nullptr || !std::exchange(link->in_waiting, false) || link->closed) continue;
+        if (link == nullptr || !leave_waiting(*link)) continue;
         link->in_turns = true;
         turns_.push_back(conn);
         room--;
     }
+    if (waiters_ == 0) waiting_.clear();
+}
+
+// Whoever is admitted, or is gone.
+bool TlsReactor::leave_waiting(Link& link) noexcept {
+    if (!std::exchange(link.in_waiting, false)) return false;
+    RC_CHECK(waiters_ > 0);
+    waiters_--;
+    return true;
 }
 
 void TlsReactor::run_handshakes() noexcept {
@@ -249,6 +260,7 @@ bool TlsReactor::begin(io::ConnIndex conn, Link& link) noexcept {
     if (shaking_ == options_.handshakes_max) {
         counters_.waited++;
         link.in_waiting = true;
+        waiters_++;
         waiting_.push_front(conn);
         hold(conn, link);
         return false;
@@ -319,6 +331,7 @@ bool TlsReactor::note_stage(io::ConnIndex conn, Link& link) noexcept {
 void TlsReactor::tell_end(io::ConnIndex conn, Link& link, int os_error) noexcept {
     if (link.closed || std::exchange(link.told_end, true)) return;
     leave_handshake(link);
+    leave_waiting(link);
     handler_->on_ended(conn, os_error);
 }
 
@@ -370,6 +383,7 @@ void TlsReactor::close(io::ConnIndex conn) noexcept {
     RC_CHECK(!link->closed);
     link->closed = true;
     leave_handshake(*link);
+    leave_waiting(*link);
     // Behind a record that is cut it would not be understood.
     if (link->open && link->unsent.empty()) link->filter->close(link->unsent);
     add_output(conn, *link);

@@ -180,6 +180,7 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     [[nodiscard]] bool begin(io::ConnIndex conn, Link& link) noexcept;
     void step(io::ConnIndex conn, Link& link) noexcept;
     void leave_handshake(Link& link) noexcept;
+    bool leave_waiting(Link& link) noexcept;
     void decrypt(io::ConnIndex conn, Link& link, Bytes ciphertext) noexcept;
     [[nodiscard]] bool note_stage(io::ConnIndex conn, Link& link) noexcept;
     void tell_end(io::ConnIndex conn, Link& link, int os_error) noexcept;
@@ -201,7 +202,7 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     std::atomic<wire::TlsContext*> offered_{nullptr};
     Slab<Link> links_;
     std::deque<io::ConnIndex> turns_;    // handshakes with bytes to look at
-    std::deque<io::ConnIndex> waiting_;  // for one that is under way to end
+    std::deque<io::ConnIndex> waiting_;  // for one that is under way to end; some of them are gone
     struct Begun {
         io::ConnIndex conn = io::no_conn;
         Nanos at = 0;
@@ -217,6 +218,7 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     std::set<std::pair<std::size_t, io::ConnIndex>> unread_;  // who put aside how much
     std::size_t unread_size_ = 0;                             // of all links
     std::uint32_t shaking_ = 0;    // handshakes under way
+    std::uint32_t waiters_ = 0;    // of `waiting_`, those who are still there
 };
 
 }  // namespace ringcast::node

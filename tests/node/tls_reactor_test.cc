@@ -557,6 +557,36 @@ TEST_CASE("tls reactor: half-open handshakes make room after two seconds, if som
     CHECK(idle[1].client->open());
 }
 
+TEST_CASE("tls reactor: nobody is cut for the sake of those who are gone") {
+    Bench bench(3);
+    std::vector<Bench::Peer> slow;
+    std::vector<Bench::Peer> waiters;
+    for (int i = 0; i < 3; i++) {
+        slow.push_back(bench.start());
+    }
+    for (int i = 0; i < 3; i++) {
+        waiters.push_back(bench.start());
+    }
+    CHECK(bench.reactor->counters().waited == 3);
+    bench.reactor->close(waiters[0].socket->conn);
+    bench.reactor->close(waiters[1].socket->conn);
+    bench.reactor->wait(0);
+    bench.clock.advance(tls_patience);
+    bench.reactor->wait(0);
+    bench.reactor->wait(0);
+    CHECK(bench.reactor->counters().cut == 1);  // for the one that is there
+    bench.talk(waiters[2]);
+    CHECK(waiters[2].client->open());
+    bench.talk(slow[1]);
+    CHECK(slow[1].client->open());
+    // Nor does a place that was given up keep anybody waiting.
+    bench.reactor->wait(INT64_MAX);
+    CHECK(bench.below->deadline() == INT64_MAX);
+    const Bench::Peer next = bench.start();
+    CHECK(!next.socket->sent.empty());
+    CHECK(bench.reactor->counters().waited == 3);
+}
+
 TEST_CASE("tls reactor: before its handshake begins nobody says more than a hello may be") {
     Bench bench(1);
     const Bench::Peer first = bench.start();
