@@ -424,9 +424,12 @@ void TlsReactor::sent_output(io::ConnIndex conn, Link& link, std::int32_t result
         release(link.unsent);
         if (link.closed) {
             settle_output(conn, link);
-        } else {
-            tell_end(conn, link, -result);
+            return;
         }
+        tell_end(conn, link, -result);
+        // Behind the peer's end nothing more is told, so who waits for room has to see for himself
+        // that it is broken, as he does where there is no TLS (io/reactor.h).
+        if (!link.closed && std::exchange(link.wanted, false)) handler_->on_writable(conn);
         return;
     }
     const auto taken = static_cast<std::size_t>(result);

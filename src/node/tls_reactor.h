@@ -217,8 +217,8 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     TlsCounters counters_;
     std::set<std::pair<std::size_t, io::ConnIndex>> unread_;  // who put aside how much
     std::size_t unread_size_ = 0;                             // of all links
-    std::uint32_t shaking_ = 0;    // handshakes under way
-    std::uint32_t waiters_ = 0;    // of `waiting_`, those who are still there
+    std::uint32_t shaking_ = 0;                               // handshakes under way
+    std::uint32_t waiters_ = 0;  // of `waiting_`, those who are still there
 };
 
 }  // namespace ringcast::node

@@ -34,6 +34,7 @@ struct Owner final : io::Handler {
         std::string owed;  // to send
         int end = -1;
         bool blocked = false;
+        bool failed = false;  // to send
         bool live = false;
         bool secure = false;
     };
@@ -75,6 +76,7 @@ struct Owner final : io::Handler {
             Conn& state = conns[send.conn];
             if (send.result < 0) {
                 state.owed.clear();
+                state.failed = true;
                 continue;
             }
             state.blocked = static_cast<std::size_t>(send.result) < state.owed.size();

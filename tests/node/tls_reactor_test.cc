@@ -268,6 +268,42 @@ TEST_CASE("tls reactor: ends in the middle of something") {
     }
 }
 
+TEST_CASE("tls reactor: a reset behind the peer's end is seen by who still sends") {
+    for (const bool by_notify : {false, true}) {
+        for (const bool finishing : {false, true}) {
+            CAPTURE(by_notify);
+            CAPTURE(finishing);
+            Bench bench;
+            Bench::Peer peer = bench.meet();
+            bench.owner.closes_on_end = false;
+            if (by_notify) {
+                peer.client->close();
+                peer.socket->say(peer.client->take());
+            } else {
+                peer.socket->fin();
+            }
+            bench.reactor->wait(0);
+            Owner::Conn& state = bench.state(peer);
+            REQUIRE(state.end == 0);
+            peer.socket->room = 10;
+            state.owed = "the rest of it";
+            bench.owner.send_all();
+            REQUIRE(state.blocked);
+            if (finishing) bench.reactor->shutdown_send(peer.socket->conn);
+            bench.reactor->wait(0);
+            CHECK(state.blocked);
+            peer.socket->reset();
+            bench.reactor->wait(0);
+            CHECK(!state.blocked);
+            if (finishing) continue;
+            state.owed += ", and more";
+            bench.owner.send_all();
+            CHECK(state.failed);
+            CHECK(bench.reactor->held_bytes(peer.socket->conn) == 0);
+        }
+    }
+}
+
 TEST_CASE("tls reactor: a new context is for those who come, the others keep theirs") {
     Bench bench;
     Bench::Peer old = bench.meet();
