@@ -54,9 +54,11 @@ struct SandboxPath {
 
 // seccomp: all threads may make the calls of a server that is up, and others fail with EPERM: no
 // new sockets or connections, no programs, no processes or threads, no rings, no code that was
-// data. With `files` also those by which files are opened and kept (a store, certificates that are
-// read again): which ones, Landlock says. Returns how many calls there are. os: ENOSYS where we
-// have no list for this CPU, or what the kernel says.
+// data, nothing that reaches another process (signals, limits, memory). With `files` also those by
+// which files are opened and kept (a store, certificates that are read again): which ones, Landlock
+// says. Returns how many calls there are. os: ENOSYS where we have no list for this CPU, or what
+// the kernel says.
+// Precondition: this process stays: a child would not be let send signals to itself.
 [[nodiscard]] Result<int> restrict_calls(bool files) noexcept;
 
 }  // namespace ringcast::io

@@ -11,8 +11,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,6 +78,54 @@ constexpr const char* secret = "/etc/passwd";
     return made.valid() ? 0 : errno;
 }
 
+// Signal 0 goes nowhere, and says whether another one would.
+[[nodiscard]] int signal_thread(pid_t process, pid_t thread) noexcept {
+    return error_of(::syscall(SYS_tgkill, process, thread, 0));
+}
+
+[[nodiscard]] int queue_signal(pid_t process) noexcept {
+    siginfo_t info{};
+    info.si_code = SI_QUEUE;
+    return error_of(::syscall(SYS_rt_tgsigqueueinfo, process, process, 0, &info));
+}
+
+// What a descriptor has to tell would be told to that process, by a signal.
+[[nodiscard]] int own_in_part(int fd, pid_t process) noexcept {
+    const f_owner_ex owner{.type = F_OWNER_PID, .pid = process};
+    return error_of(::fcntl(fd, F_SETOWN_EX, &owner));
+}
+
+[[nodiscard]] int read_limit(pid_t process) noexcept {
+    rlimit limit{};
+    return error_of(::syscall(SYS_prlimit64, process, RLIMIT_NOFILE, nullptr, &limit));
+}
+
+// To what it is.
+[[nodiscard]] int set_limit() noexcept {
+    rlimit limit{};
+    static_cast<void>(::getrlimit(RLIMIT_CORE, &limit));
+    return error_of(::setrlimit(RLIMIT_CORE, &limit));
+}
+
+// Our own, which is let through wherever the call is: who may read whose is another matter.
+[[nodiscard]] int move_memory(long call) noexcept {
+    char from = 0;
+    char to = 0;
+    const iovec here{.iov_base = &to, .iov_len = 1};
+    const iovec there{.iov_base = &from, .iov_len = 1};
+    return error_of(::syscall(call, ::getpid(), &here, 1, &there, 1, 0));
+}
+
+[[nodiscard]] int open_process() noexcept {
+    const Fd made(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+    return made.valid() ? 0 : errno;
+}
+
+// Of a process that we do not trace: ESRCH says that it was let through.
+[[nodiscard]] int trace(pid_t process) noexcept {
+    return error_of(::syscall(SYS_ptrace, PTRACE_DETACH, process, 0, 0));
+}
+
 [[nodiscard]] int draw_chance() noexcept {
     std::array<char, 8> bytes{};
     return error_of(::getrandom(bytes.data(), bytes.size(), 0));
@@ -124,11 +175,32 @@ std::vector<Trial> SandboxTrials::run() noexcept {
         {"make memory executable", false, map_memory(PROT_READ | PROT_EXEC)},
         {"make another ring", false, make_ring()},
     };
+    try_processes(trials);
     if (ring_ != nullptr) try_ring(trials);
     trials.push_back({"have memory", true, map_memory(PROT_READ | PROT_WRITE)});
     trials.push_back({"draw random numbers", true, draw_chance()});
     trials.push_back({"write to the log", true, say_nothing()});
+    trials.push_back({"signal itself", true, signal_thread(::getpid(), ::gettid())});
+    trials.push_back({"read its limits", true, read_limit(0)});
+    trials.push_back({"ask about a socket", true, error_of(::fcntl(socket_.get(), F_GETFL))});
     return trials;
+}
+
+// The one that started this one, mostly of the same user.
+void SandboxTrials::try_processes(std::vector<Trial>& trials) noexcept {
+    const pid_t other = ::getppid();
+    const int fd = socket_.get();
+    trials.push_back({"signal another's thread", false, signal_thread(other, other)});
+    trials.push_back({"queue a signal", false, queue_signal(other)});
+    trials.push_back({"signals of a socket", false, error_of(::fcntl(fd, F_SETOWN, other))});
+    trials.push_back({"... to be more exact", false, own_in_part(fd, other)});
+    trials.push_back({"... another signal", false, error_of(::fcntl(fd, F_SETSIG, SIGURG))});
+    trials.push_back({"read another's limits", false, read_limit(other)});
+    trials.push_back({"set a limit", false, set_limit()});
+    trials.push_back({"read a process's memory", false, move_memory(SYS_process_vm_readv)});
+    trials.push_back({"write a process's memory", false, move_memory(SYS_process_vm_writev)});
+    trials.push_back({"open a process", false, open_process()});
+    trials.push_back({"trace a process", false, trace(other)});
 }
 
 void SandboxTrials::try_ring(std::vector<Trial>& trials) noexcept {

@@ -33,6 +33,7 @@ class SandboxTrials {
     [[nodiscard]] std::vector<Trial> run() noexcept;
 
   private:
+    void try_processes(std::vector<Trial>& trials) noexcept;
     void try_ring(std::vector<Trial>& trials) noexcept;
 
     Fd socket_;

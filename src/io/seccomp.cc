@@ -1,5 +1,5 @@
 // The filter of restrict_calls() (io/sandbox.h), written by hand: a comparison a call, in front of
-// them the CPU, and the two calls whose arguments matter. Calls that are let through whatever their
+// them the CPU, and the few calls whose arguments matter. Calls that are let through whatever their
 // arguments are known to the kernel as such beforehand (a bitmap, since Linux 5.11), so it costs
 // nothing where it matters.
 
@@ -9,6 +9,7 @@
 #include <ctime>
 #include <vector>
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -35,7 +36,8 @@ constexpr std::uint32_t x32_bit = 0x40000000;  // x86-64 calls by other numbers:
 constexpr std::uint32_t denied = SECCOMP_RET_ERRNO | EPERM;
 
 // What reactors, logs, threads, glibc, OpenSSL and liburing need of a server that is up, on either
-// back end, until its end, be that abort().
+// back end, until its end, be that abort(); beside these what make_filter() lets through for some
+// arguments. Nothing here names another process: no signal, limit, memory or descriptor of one.
 constexpr int calls_of_all[] = {
     // Bytes.
     SYS_read,
@@ -47,7 +49,6 @@ constexpr int calls_of_all[] = {
     SYS_close,
     SYS_fstat,
     SYS_lseek,
-    SYS_fcntl,
     SYS_sendfile,
     SYS_splice,
     SYS_tee,
@@ -84,7 +85,7 @@ constexpr int calls_of_all[] = {
     SYS_poll,
     SYS_time,
 #endif
-    // Memory; mmap and mprotect are below.
+    // Memory.
     SYS_brk,
     SYS_munmap,
     SYS_mremap,
@@ -104,7 +105,6 @@ constexpr int calls_of_all[] = {
     SYS_uname,
     SYS_sysinfo,
     SYS_getrusage,
-    SYS_prlimit64,
     SYS_sched_getaffinity,
     // Signals, and the end.
     SYS_rt_sigaction,
@@ -112,7 +112,6 @@ constexpr int calls_of_all[] = {
     SYS_rt_sigreturn,
     SYS_rt_sigtimedwait,
     SYS_sigaltstack,
-    SYS_tgkill,
     SYS_set_robust_list,
     SYS_exit,
     SYS_exit_group,
@@ -129,10 +128,34 @@ constexpr int calls_for_files[] = {
 #endif
 };
 
+// mmap, mprotect, tgkill, prlimit64, fcntl: see make_filter().
+constexpr int calls_with_checks = 5;
+
 using Filter = std::vector<sock_filter>;
 
 void load(Filter& filter, std::size_t offset) {
     filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)));
+}
+
+// The lower half of an argument, which is all that the kernel takes of a pid, a command or flags.
+// Both CPUs have it in front.
+void load_argument(Filter& filter, std::size_t argument) {
+    load(filter, offsetof(seccomp_data, args) + argument * sizeof(std::uint64_t));
+}
+
+void load_upper_half(Filter& filter, std::size_t argument) {
+    load(filter,
+         offsetof(seccomp_data, args) + argument * sizeof(std::uint64_t) + sizeof(std::uint32_t));
+}
+
+// Leaves out so many statements if what is loaded is that value, and so many if it is not.
+void compare(Filter& filter, std::uint32_t value, std::uint8_t if_same, std::uint8_t if_not) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, if_same, if_not));
+}
+
+// What stands behind it, of that length, is for this call alone; the others go on behind that.
+void begin_call(Filter& filter, int call, std::uint8_t length) {
+    compare(filter, static_cast<std::uint32_t>(call), 0, length);
 }
 
 void answer(Filter& filter, std::uint32_t action) {
@@ -141,11 +164,45 @@ void answer(Filter& filter, std::uint32_t action) {
 
 // A call that may make no memory executable: its third argument.
 void check_protection(Filter& filter, int call) {
-    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 4));
-    load(filter, offsetof(seccomp_data, args) + 2 * sizeof(std::uint64_t));
+    begin_call(filter, call, 4);
+    load_argument(filter, 2);
     filter.push_back(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1));
     answer(filter, denied);
     answer(filter, SECCOMP_RET_ALLOW);
+}
+
+// Signals, for abort(): to threads of this process. (Landlock knows of signals from Linux 6.12 on;
+// and these would reach every process of this user.)
+void check_signals(Filter& filter) {
+    begin_call(filter, SYS_tgkill, 4);
+    load_argument(filter, 0);
+    compare(filter, static_cast<std::uint32_t>(::getpid()), 1, 0);
+    answer(filter, denied);
+    answer(filter, SECCOMP_RET_ALLOW);
+}
+
+// Limits: our own, and only to be read. They are raised before.
+void check_limits(Filter& filter) {
+    begin_call(filter, SYS_prlimit64, 8);
+    load_argument(filter, 0);
+    compare(filter, 0, 0, 5);
+    load_argument(filter, 2);
+    compare(filter, 0, 0, 3);
+    load_upper_half(filter, 2);
+    compare(filter, 0, 0, 1);
+    answer(filter, SECCOMP_RET_ALLOW);
+    answer(filter, denied);
+}
+
+// Descriptors: whatever is done with them, but that they send signals to somebody, or which.
+void check_descriptors(Filter& filter) {
+    begin_call(filter, SYS_fcntl, 6);
+    load_argument(filter, 1);
+    compare(filter, F_SETOWN, 3, 0);
+    compare(filter, F_SETOWN_EX, 2, 0);
+    compare(filter, F_SETSIG, 1, 0);
+    answer(filter, SECCOMP_RET_ALLOW);
+    answer(filter, denied);
 }
 
 [[nodiscard]] Filter make_filter(const std::vector<int>& calls) {
@@ -158,6 +215,9 @@ void check_protection(Filter& filter, int call) {
     answer(filter, denied);
     check_protection(filter, SYS_mmap);
     check_protection(filter, SYS_mprotect);
+    check_signals(filter);
+    check_limits(filter);
+    check_descriptors(filter);
     RC_CHECK(calls.size() < UINT8_MAX);  // a jump goes no further
     for (std::size_t i = 0; i < calls.size(); i++) {
         const auto behind_all = static_cast<std::uint8_t>(calls.size() - i);
@@ -183,7 +243,7 @@ Result<int> restrict_calls(bool files) noexcept {
         ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
     if (done < 0) return os_error(errno);
     if (done > 0) return os_error(EBUSY);  // a thread with a filter of its own
-    return static_cast<int>(calls.size()) + 2;
+    return static_cast<int>(calls.size()) + calls_with_checks;
 }
 
 }  // namespace ringcast::io

@@ -149,7 +149,7 @@ void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes mess
             } else {
                 inflated_ += plain.size();
                 on_message(conn, opcode, plain);
-                if (session.role != Role::echo) weigh(conn, plain.size(), refused);
+                if (session.role != Role::echo) weigh(conn, inflation_.weight(), refused);
             }
             break;
         case wire::Inflated::too_large:
@@ -157,6 +157,9 @@ void Dispatch::on_compressed(io::ConnIndex conn, wire::Opcode opcode, Bytes mess
             break;
         case wire::Inflated::corrupt:
             fail(conn, wire::close_code::invalid_payload, "what is compressed cannot be inflated");
+            break;
+        case wire::Inflated::wasteful:
+            fail(conn, wire::close_code::policy_violation, "compressed in far too many blocks");
             break;
         case wire::Inflated::no_memory:
             fail(conn, wire::close_code::internal_error, "no memory for the message");

@@ -1,5 +1,6 @@
 #include "node/inflation.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/check.h"
@@ -48,8 +49,10 @@ wire::Inflated Inflation::inflate(io::ConnIndex conn,
     }
     std::size_t size = 0;
     const MutBytes room(buffer_.get(), size_max + 1);
-    const wire::Inflated result = stream_of(conn, terms).message(message, room, size);
+    wire::InflateStream& stream = stream_of(conn, terms);
+    const wire::Inflated result = stream.message(message, room, size);
     RC_CHECK(result != wire::Inflated::whole || size <= size_max);
+    weight_ = size + inflated_block_weight * (std::max<std::size_t>(stream.blocks(), 2) - 2);
     plain = room.first(size);
     return result;
 }

@@ -139,6 +139,12 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
     return copies * (limits.bytes + config.message_max + limits.records * pending_bytes);
 }
 
+// The longest record as an envelope: text whose every octet has to be escaped in six, and names in
+// two.
+[[nodiscard]] std::uint64_t frame_max_of(const Config& config) noexcept {
+    return 6 * config.message_max + 2 * config.topic_name_max + 2 * kib;
+}
+
 [[nodiscard]] std::vector<MemoryRow> fixed_rows(const Config& config,
                                                 const MemoryPlan& plan,
                                                 std::size_t arena_size) {
@@ -174,12 +180,13 @@ constexpr std::uint64_t logs_floor_min = 1 * mib;
         rows.push_back(row_of("records for the disk", shards, waiting_bytes(config), "shards"));
     }
     if (config.compression) {
-        const std::uint64_t scratch = 2 * (Packer::size_max + config.message_max);
-        rows.push_back(row_of(
-            "compression",
-            shards,
-            Inflation::memory_of(config.message_max) + 2 * wire::Deflater::memory_max + scratch,
-            "message-max"));
+        // One packs records, and copies those that it does not; one packs echoes.
+        const std::uint64_t packers =
+            Packer::memory_of(frame_max_of(config)) + Packer::memory_of(0);
+        rows.push_back(row_of("compression",
+                              shards,
+                              Inflation::memory_of(config.message_max) + packers,
+                              "message-max"));
     }
     return rows;
 }

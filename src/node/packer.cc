@@ -1,6 +1,7 @@
 #include "node/packer.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/check.h"
 #include "base/copy.h"
@@ -8,21 +9,18 @@
 
 namespace ringcast::node {
 
-namespace {
-
-// zlib must not find its room full, or it might have had more to say.
-constexpr std::size_t slack = 8;
-
-}  // namespace
-
 Packer::Packer(const Config& config) noexcept
     : size_min_(config.compression_min_size),
       deflater_(static_cast<int>(config.compression_level)) {}
 
+// Never more than the plan has (memory_of): one at a time, and no larger than what is asked for,
+// where a vector that grows would be twice that.
 MutBytes Packer::scratch(std::size_t size) noexcept {
-    const std::size_t kept = size_max + wire::header_size_max + slack;
-    if (scratch_.size() > kept && size <= kept) scratch_ = {};  // a large one was there once
-    if (scratch_.size() < size) scratch_.resize(size);
+    const bool was_large = scratch_.size() > kept_max && size <= kept_max;
+    if (was_large || scratch_.size() < size) {
+        std::vector<std::byte>().swap(scratch_);
+        scratch_.resize(size > kept_max ? size : std::min(std::bit_ceil(size), kept_max));
+    }
     return scratch_;
 }
 

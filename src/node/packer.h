@@ -5,6 +5,8 @@
 //
 // One thread owns a Packer.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "base/bytes.h"
 #include "wire/deflate.h"
 #include "wire/extension.h"
+#include "wire/frame.h"
 
 namespace ringcast::node {
 
@@ -34,7 +37,19 @@ class Packer {
     // a copy of it. Valid until the next call.
     [[nodiscard]] Bytes pack(Bytes frame) noexcept;
 
+    // Beside zlib's.
+    [[nodiscard]] std::size_t scratch_bytes() const noexcept { return scratch_.capacity(); }
+    // The most of both, with frames of at most `frame_max` to pack.
+    [[nodiscard]] static constexpr std::uint64_t memory_of(std::uint64_t frame_max) noexcept {
+        return wire::Deflater::memory_max + std::max<std::uint64_t>(frame_max, kept_max);
+    }
+
   private:
+    // zlib must not find its room full, or it might have had more to say.
+    static constexpr std::size_t slack = 8;
+    // Scratch that stays, whatever came: for what is compressed. More is only ever for a copy.
+    static constexpr std::size_t kept_max = size_max + wire::header_size_max + slack;
+
     [[nodiscard]] MutBytes scratch(std::size_t size) noexcept;
 
     std::size_t size_min_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -67,7 +68,7 @@ void TlsReactor::take_offer() noexcept {
 void TlsReactor::wait(Nanos deadline) noexcept {
     take_offer();
     const bool room = shaking_ < options_.handshakes_max;
-    const bool busy = !turns_.empty() || !outputs_.empty() || (room && !waiting_.empty());
+    const bool busy = !turns_.empty() || !outputs_.empty() || (room && waiters_ > 0);
     wire::TlsTickets* tickets = options_.tickets;
     // A key of tickets goes when its time is over, not when the next client comes.
     const Nanos latest = tickets == nullptr ? deadline : std::min(deadline, tickets->due());
@@ -129,7 +130,8 @@ void TlsReactor::on_connected(io::ConnIndex conn, int os_error) noexcept {
 
 void TlsReactor::on_closed(io::ConnIndex conn) noexcept {
     if (Link* link = links_.find(conn); link != nullptr) {
-        static_cast<void>(take_unread(*link));
+        static_cast<void>(take_unread(conn, *link));
+        leave_waiting(*link);
         links_.erase(conn);
     }
     handler_->on_closed(conn);
@@ -144,19 +146,23 @@ void TlsReactor::hold(io::ConnIndex conn, Link& link) noexcept {
 }
 
 void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept {
-    link.unread.insert(link.unread.end(), bytes.begin(), bytes.end());
-    unread_size_ += bytes.size();
-    if (link.unread.size() > wire::tls_hello_size_max || unread_size_ > tls_unread_max) {
-        static_cast<void>(take_unread(link));
+    keep_unread(conn, link, bytes);
+    // Behind the end of a handshake that is under way its first request may have come.
+    if (link.unread.size() > (link.counted ? wire::tls_hello_size_max : tls_hello_max)) {
+        static_cast<void>(take_unread(conn, link));
         counters_.failed++;
         tell_end(conn, link, EPROTO);
         return;
     }
+    while (unread_size_ > tls_unread_max) {
+        end_largest();
+    }
+    if (link.closed || link.told_end) return;
     if (link.in_turns || link.in_waiting) {
         hold(conn, link);
         return;
     }
-    const bool room = shaking_ < options_.handshakes_max && waiting_.empty();
+    const bool room = shaking_ < options_.handshakes_max && waiters_ == 0;
     if (link.counted || room) {
         link.in_turns = true;
         turns_.push_back(conn);
@@ -164,20 +170,40 @@ void TlsReactor::put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept
     } else {
         counters_.waited++;
         link.in_waiting = true;
+        waiters_++;
         waiting_.push_back(conn);
         hold(conn, link);
     }
 }
 
-std::vector<std::byte> TlsReactor::take_unread(Link& link) noexcept {
+void TlsReactor::keep_unread(io::ConnIndex conn, Link& link, Bytes bytes) noexcept {
+    unread_.erase({link.unread.size(), conn});
+    link.unread.insert(link.unread.end(), bytes.begin(), bytes.end());
+    unread_.insert({link.unread.size(), conn});
+    unread_size_ += bytes.size();
+}
+
+std::vector<std::byte> TlsReactor::take_unread(io::ConnIndex conn, Link& link) noexcept {
     RC_CHECK(unread_size_ >= link.unread.size());
+    unread_.erase({link.unread.size(), conn});
     unread_size_ -= link.unread.size();
     return std::exchange(link.unread, std::vector<std::byte>());
 }
 
+// Not the one that came last: many that hold much would keep out all who come with little.
+void TlsReactor::end_largest() noexcept {
+    RC_CHECK(!unread_.empty());
+    const io::ConnIndex conn = std::prev(unread_.end())->second;
+    Link* link = links_.find(conn);
+    RC_CHECK(link != nullptr);
+    static_cast<void>(take_unread(conn, *link));
+    counters_.cut++;
+    tell_end(conn, *link, ENOBUFS);
+}
+
 // At most one for each who waits.
 void TlsReactor::cut_slow() noexcept {
-    std::size_t wanted = waiting_.size();
+    std::uint32_t wanted = waiters_;
     while (!begun_.empty()) {
         const Begun oldest = begun_.front();
         Link* link = links_.find(oldest.conn);
@@ -196,11 +222,20 @@ void TlsReactor::admit_waiting() noexcept {
         const io::ConnIndex conn = waiting_.front();
         waiting_.pop_front();
         Link* link = links_.find(conn);
-        if (link == nullptr || !std::exchange(link->in_waiting, false) || link->closed) continue;
+        if (link == nullptr || !leave_waiting(*link)) continue;
         link->in_turns = true;
         turns_.push_back(conn);
         room--;
     }
+    if (waiters_ == 0) waiting_.clear();
+}
+
+// Whoever is admitted, or is gone.
+bool TlsReactor::leave_waiting(Link& link) noexcept {
+    if (!std::exchange(link.in_waiting, false)) return false;
+    RC_CHECK(waiters_ > 0);
+    waiters_--;
+    return true;
 }
 
 void TlsReactor::run_handshakes() noexcept {
@@ -229,6 +264,7 @@ bool TlsReactor::begin(io::ConnIndex conn, Link& link) noexcept {
     if (shaking_ == options_.handshakes_max) {
         counters_.waited++;
         link.in_waiting = true;
+        waiters_++;
         waiting_.push_front(conn);
         hold(conn, link);
         return false;
@@ -244,7 +280,7 @@ bool TlsReactor::begin(io::ConnIndex conn, Link& link) noexcept {
 void TlsReactor::step(io::ConnIndex conn, Link& link) noexcept {
     // First, since the owner may pause it from now on.
     if (std::exchange(link.held, false)) below_->resume_recv(conn);
-    const std::vector<std::byte> bytes = take_unread(link);
+    const std::vector<std::byte> bytes = take_unread(conn, link);
     decrypt(conn, link, bytes);
     if (link.end >= 0) tell_end(conn, link, link.end);
 }
@@ -299,6 +335,7 @@ bool TlsReactor::note_stage(io::ConnIndex conn, Link& link) noexcept {
 void TlsReactor::tell_end(io::ConnIndex conn, Link& link, int os_error) noexcept {
     if (link.closed || std::exchange(link.told_end, true)) return;
     leave_handshake(link);
+    leave_waiting(link);
     handler_->on_ended(conn, os_error);
 }
 
@@ -350,6 +387,7 @@ void TlsReactor::close(io::ConnIndex conn) noexcept {
     RC_CHECK(!link->closed);
     link->closed = true;
     leave_handshake(*link);
+    leave_waiting(*link);
     // Behind a record that is cut it would not be understood.
     if (link->open && link->unsent.empty()) link->filter->close(link->unsent);
     add_output(conn, *link);
@@ -390,9 +428,12 @@ void TlsReactor::sent_output(io::ConnIndex conn, Link& link, std::int32_t result
         release(link.unsent);
         if (link.closed) {
             settle_output(conn, link);
-        } else {
-            tell_end(conn, link, -result);
+            return;
         }
+        tell_end(conn, link, -result);
+        // Behind the peer's end nothing more is told, so who waits for room has to see for himself
+        // that it is broken, as he does where there is no TLS (io/reactor.h).
+        if (!link.closed && std::exchange(link.wanted, false)) handler_->on_writable(conn);
         return;
     }
     const auto taken = static_cast<std::size_t>(result);
@@ -411,7 +452,7 @@ void TlsReactor::settle_output(io::ConnIndex conn, Link& link) noexcept {
     if (link.closed) {
         link.filter.reset();
         release(link.unsent);
-        static_cast<void>(take_unread(link));
+        static_cast<void>(take_unread(conn, link));
         below_->close(conn);
         return;
     }

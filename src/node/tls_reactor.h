@@ -17,7 +17,9 @@
 // put aside when they come, and a wait() takes so many steps as fit into a share of a turn, in the
 // order in which they came; the rest waits for the next one, so records go out in between. Each
 // that is under way holds tens of KiB, so only so many may be; who comes later is not read from
-// until it is his turn. Time is the owner's: its deadline for the request counts from the accept.
+// until it is his turn. What they all have put aside is bounded, too, and where there is no room
+// whoever holds most of it goes: an honest hello is small. Time is the owner's: its deadline for
+// the request counts from the accept.
 //
 // Nothing is sent from within a callback of the reactor below: what connections have to say by
 // themselves (handshakes, alerts, close_notify) goes out at the end of wait(), in batches.
@@ -30,6 +32,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -50,7 +53,10 @@ constexpr std::size_t tls_part_max = 2 * wire::tls_record_max;
 // Of a slice, at once: less than what the pump cuts slices to (1088 KiB), so that one that is
 // encrypted to its end ends with a frame.
 constexpr std::size_t tls_slice_max = 32 * tls_part_max;
-// What all who wait for their handshake may have said, in bytes of a shard; more ends the last one.
+// Before its handshake begins a client can say nothing but a ClientHello (RFC 8446, 4.1.2; early
+// data is not offered). It is 500 to 2,000 bytes, and within a record (5.1) whoever sends it.
+constexpr std::size_t tls_hello_max = wire::tls_record_max;
+// What all who wait for their turn may have said, in bytes of a shard; more ends who holds most.
 constexpr std::size_t tls_unread_max = std::size_t{4} * 1024 * 1024;
 // While somebody waits, a handshake that is not done after so long is ended for his sake.
 constexpr Nanos tls_patience = 2 * nanos_per_s;
@@ -63,7 +69,7 @@ struct TlsCounters {
     std::uint64_t failed = 0;      // connections ended by what the peer sent, in either stage
     std::uint64_t waited = 0;      // connections that waited for others' handshakes
     std::uint64_t put_off = 0;     // turns that left some of the work for the next one
-    std::uint64_t cut = 0;         // handshakes ended because others waited
+    std::uint64_t cut = 0;         // handshakes ended because others waited, or had no room
 };
 
 // "handshakes 3, resumed 1, ...": for the log.
@@ -165,14 +171,17 @@ class TlsReactor final : public io::Reactor, private io::Handler {
 
     void take_offer() noexcept;
     void put_aside(io::ConnIndex conn, Link& link, Bytes bytes) noexcept;
+    void keep_unread(io::ConnIndex conn, Link& link, Bytes bytes) noexcept;
+    void end_largest() noexcept;
     void hold(io::ConnIndex conn, Link& link) noexcept;
-    [[nodiscard]] std::vector<std::byte> take_unread(Link& link) noexcept;
+    [[nodiscard]] std::vector<std::byte> take_unread(io::ConnIndex conn, Link& link) noexcept;
     void cut_slow() noexcept;
     void admit_waiting() noexcept;
     void run_handshakes() noexcept;
     [[nodiscard]] bool begin(io::ConnIndex conn, Link& link) noexcept;
     void step(io::ConnIndex conn, Link& link) noexcept;
     void leave_handshake(Link& link) noexcept;
+    bool leave_waiting(Link& link) noexcept;
     void decrypt(io::ConnIndex conn, Link& link, Bytes ciphertext) noexcept;
     [[nodiscard]] bool note_stage(io::ConnIndex conn, Link& link) noexcept;
     void tell_end(io::ConnIndex conn, Link& link, int os_error) noexcept;
@@ -194,7 +203,7 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     std::atomic<wire::TlsContext*> offered_{nullptr};
     Slab<Link> links_;
     std::deque<io::ConnIndex> turns_;    // handshakes with bytes to look at
-    std::deque<io::ConnIndex> waiting_;  // for one that is under way to end
+    std::deque<io::ConnIndex> waiting_;  // for one that is under way to end; some of them are gone
     struct Begun {
         io::ConnIndex conn = io::no_conn;
         Nanos at = 0;
@@ -207,8 +216,10 @@ class TlsReactor final : public io::Reactor, private io::Handler {
     std::array<Passage, io::send_batch_max> passages_;
     std::array<io::Send, io::send_batch_max> sends_;
     TlsCounters counters_;
-    std::size_t unread_size_ = 0;  // of all links
-    std::uint32_t shaking_ = 0;    // handshakes under way
+    std::set<std::pair<std::size_t, io::ConnIndex>> unread_;  // who put aside how much
+    std::size_t unread_size_ = 0;                             // of all links
+    std::uint32_t shaking_ = 0;                               // handshakes under way
+    std::uint32_t waiters_ = 0;  // of `waiting_`, those who are still there
 };
 
 }  // namespace ringcast::node

@@ -19,9 +19,11 @@ constexpr std::array<std::byte, 4> tail{std::byte{0x00},
                                         std::byte{0xff}};
 // zlib loses so much of a window to its look-ahead (MIN_LOOKAHEAD).
 constexpr std::size_t look_ahead = 262;
-// z_stream::data_type: inflate() stopped right behind the end of a block, with no bit left over.
+// z_stream::data_type: inflate() stopped right behind the end of a block, which was the last of its
+// stream, with so many bits left over.
 constexpr int between_blocks = 128;
-constexpr int block_bits = 0xff - 64;  // without "this is the last block"
+constexpr int last_block = 64;
+constexpr int bits_left = 63;
 
 void give(z_stream& stream, Bytes in) noexcept {
     RC_CHECK(in.size() <= std::numeric_limits<uInt>::max());
@@ -71,16 +73,21 @@ bool InflateStream::start() noexcept {
 InflateStream::Step InflateStream::feed(Bytes piece) noexcept {
     z_stream& stream = *stream_;
     give(stream, piece);
-    while (stream.avail_in != 0) {
-        const int result = inflate(&stream, Z_SYNC_FLUSH);
+    bool at_end = false;  // of a final block: the next call says so, with nothing more to read
+    while (stream.avail_in != 0 || at_end) {
+        const int result = inflate(&stream, Z_BLOCK);  // to the end of a block at most
         if (result == Z_MEM_ERROR) return Step::no_memory;
         if (result != Z_OK && result != Z_BUF_ERROR && result != Z_STREAM_END) return Step::corrupt;
         if (stream.avail_out == 0) return Step::too_large;
+        at_end = false;
         if (result == Z_STREAM_END) {
             if (stream.avail_in == 0) return Step::ended;
             // Behind a final block another stream may follow, and takes an octet at least.
             const int done = inflateResetKeep(&stream);
             RC_CHECK(done == Z_OK);
+        } else if ((stream.data_type & between_blocks) != 0) {
+            if (++blocks_ > blocks_max_) return Step::wasteful;
+            at_end = (stream.data_type & last_block) != 0;
         } else {
             RC_CHECK(stream.avail_in == 0);  // there was room, so it took all
         }
@@ -91,6 +98,8 @@ InflateStream::Step InflateStream::feed(Bytes piece) noexcept {
 Inflated InflateStream::message(Bytes payload, MutBytes out, std::size_t& size) noexcept {
     RC_CHECK(!out.empty());
     size = 0;
+    blocks_ = 0;
+    blocks_max_ = blocks_max(out.size());
     if (!start()) return Inflated::no_memory;
     take(*stream_, out);
     Step step = feed(payload);
@@ -98,7 +107,7 @@ Inflated InflateStream::message(Bytes payload, MutBytes out, std::size_t& size) 
     ended_ = step == Step::ended;
     if (step == Step::more) {
         step = feed(tail);
-        const bool clean = (stream_->data_type & block_bits) == between_blocks;
+        const bool clean = (stream_->data_type & (between_blocks | bits_left)) == between_blocks;
         if (step == Step::ended || (step == Step::more && !clean)) step = Step::corrupt;
     }
     switch (step) {
@@ -109,6 +118,8 @@ Inflated InflateStream::message(Bytes payload, MutBytes out, std::size_t& size) 
             return Inflated::too_large;
         case Step::corrupt:
             return Inflated::corrupt;
+        case Step::wasteful:
+            return Inflated::wasteful;
         case Step::no_memory:
             return Inflated::no_memory;
     }

@@ -4,7 +4,12 @@
 // compressing one message for whoever wants it.
 //
 // Inflating is bounded by the room that the caller gives: a bomb ends with the first octet that has
-// no place there. zlib itself takes InflateStream::memory_max, whatever comes.
+// no place there. zlib itself takes InflateStream::memory_of(), whatever comes.
+//
+// Its time is bounded by that room and by the number of blocks: each block brings codes (RFC 1951,
+// 3.2.7), whose tables zlib builds anew, and may hold nothing. So blocks are counted, and a message
+// may have only so many: one for every 64 octets of the room. Compressors begin a new one after
+// 128 symbols at the soonest (zlib's memLevel 1), 16,384 by default.
 //
 // One thread owns each object.
 
@@ -24,6 +29,7 @@ enum class Inflated : std::uint8_t {
     whole,
     too_large,  // than the room: close with 1009
     corrupt,    // no deflate data, or cut within a block: close with 1007
+    wasteful,   // more blocks than anybody needs for so much: close with 1008
     no_memory,  // close with 1011
 };
 
@@ -43,14 +49,20 @@ class InflateStream {
     // is too large. Behind anything but `whole` only the destructor makes sense, if context is
     // kept.
     [[nodiscard]] Inflated message(Bytes payload, MutBytes out, std::size_t& size) noexcept;
+    // Of the last message, as far as it was looked at.
+    [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
 
+    // What a message may have that is inflated into so much room.
+    [[nodiscard]] static constexpr std::size_t blocks_max(std::size_t room) noexcept {
+        return 256 + room / 64;
+    }
     // Of one stream, with a window of so many bits.
     [[nodiscard]] static constexpr std::size_t memory_of(std::uint8_t window_bits) noexcept {
         return std::size_t{11} * 1024 + (std::size_t{1} << window_bits);
     }
 
   private:
-    enum class Step : std::uint8_t { more, ended, too_large, corrupt, no_memory };
+    enum class Step : std::uint8_t { more, ended, too_large, corrupt, wasteful, no_memory };
 
     [[nodiscard]] bool start() noexcept;
     [[nodiscard]] Step feed(Bytes piece) noexcept;
@@ -58,6 +70,8 @@ class InflateStream {
     std::unique_ptr<z_stream_s> stream_;  // null before the first message
     std::uint8_t window_bits_;
     Context context_;
+    std::size_t blocks_ = 0;
+    std::size_t blocks_max_ = 0;
     bool ended_ = false;  // the last message ended with a final block
 };
 

@@ -103,6 +103,7 @@ class Server:
         self.process = subprocess.Popen(limit + line, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.ready_line, self.port, self.tls_port = '', 0, 0
+        self.trust = None  # of clients; with it they all come over TLS
         self.speaks_tls = 'tls_listen' in settings
         ready = threading.Event()
         threading.Thread(target=self._read, args=[ready], daemon=True).start()
@@ -126,6 +127,8 @@ class Server:
         ready.set()
 
     def url(self, path='/ws'):
+        if self.trust:
+            return f'wss://localhost:{self.tls_port}{path}'
         return f'ws://127.0.0.1:{self.port}{path}'
 
     def stderr(self):
@@ -233,6 +236,9 @@ class Peer:
 
 def dial(server, path='/ws', **options):
     options = {'compression': None, **options}
+    if server.trust:
+        options = {'ssl': server.trust, 'host': '127.0.0.1', 'server_hostname': 'localhost',
+                   **options}
     return websockets.connect(server.url(path), ping_interval=None, max_size=None, max_queue=None,
                               close_timeout=2, open_timeout=PATIENCE_S, **options)
 

@@ -2,6 +2,7 @@
 import os
 import re
 import socket
+import ssl
 import struct
 
 from harness import PATIENCE_S
@@ -37,7 +38,8 @@ def frame(opcode, payload=b'', *, fin=True, rsv=0, mask=True, length=None, form=
 
 
 class RawClient:
-    """Blocking, with a time limit on everything. Use as a context manager."""
+    """Blocking, with a time limit on everything; over TLS if that is how to come to the server
+    (`trust`). Use as a context manager."""
 
     def __init__(self, server, receive_buffer=None, source=None):
         self.socket = socket.socket()
@@ -47,7 +49,10 @@ class RawClient:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # pieces stay pieces
         self.socket.settimeout(PATIENCE_S)
-        self.socket.connect(('127.0.0.1', server.port))
+        trust = getattr(server, 'trust', None)
+        self.socket.connect(('127.0.0.1', server.tls_port if trust else server.port))
+        if trust:
+            self.socket = trust.wrap_socket(self.socket, server_hostname='localhost')
         self.received = b''
 
     def __enter__(self):
@@ -66,7 +71,7 @@ class RawClient:
         try:
             self.socket.sendall(data)
             return True
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             return False
 
     def _fill(self):

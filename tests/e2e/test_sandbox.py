@@ -42,7 +42,10 @@ class Sandbox(Test):
                     self.assertEqual(code, 0, out + errors)
                     self.assertRegex(out, r'sandbox: (\d+) of \1 as it should be')
                     self.assertNotIn('WRONG', out)
-                    for what in ['read /etc/passwd', 'run a program', 'connect elsewhere']:
+                    for what in ['read /etc/passwd', 'run a program', 'connect elsewhere',
+                                 "signal another's thread", 'signals of a socket',
+                                 "read another's limits", "write a process's memory",
+                                 'open a process', 'trace a process']:
                         self.assertRegex(out, rf'{what} +(EPERM|EACCES) +ok')
                     rings = 'ring: connect elsewhere' in out
                     self.assertEqual(rings, os.environ['RINGCAST_IO'] == 'uring')

@@ -8,34 +8,14 @@ import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import websockets
+
+from certificates import FOLDER, certificate, trust
 from harness import PATIENCE_S, Peer, Server, Test, UNLIMITED_RATE, command
 from rawsock import BINARY, TEXT, RawClient, frame
-from test_frames import ROWS
-
-FOLDER = tempfile.TemporaryDirectory()
-
-
-def certificate(name, *names):
-    """(certificate, key): files with a new key for these host names."""
-    files = [str(Path(FOLDER.name) / f'{name}.{kind}') for kind in ('crt', 'key')]
-    subjects = ','.join(f'DNS:{one}' for one in names)
-    subprocess.run(
-        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
-         '-nodes', '-out', files[0], '-keyout', files[1], '-days', '2', '-subj', f'/CN={name}',
-         '-addext', f'subjectAltName={subjects}'], check=True, capture_output=True)
-    return files
-
-
-def trust(file, **versions):
-    context = ssl.create_default_context(cafile=file)
-    for name, value in versions.items():
-        setattr(context, name, value)
-    return context
 
 
 class TlsRawClient(RawClient):
@@ -140,16 +120,7 @@ class Clients(TlsTest):
 
 
 class BadInput(TlsTest):
-    async def test_bad_frames_are_answered_as_without_tls(self):
-        bystander = await self.enter()
-        context = trust(self.files[0])
-        for name, data, codes in ROWS:
-            with self.subTest(name), TlsRawClient(self.server, context) as client:
-                client.handshake()
-                client.send(data)
-                self.assertIn(client.close_code(), codes)
-                self.assertEqual(client.frame(), (None, b''), 'nothing may follow a close')
-        await bystander.alive()
+    """Below the requests; those and what follows them: test_bad_input_tls.py."""
 
     async def test_a_message_in_records_of_a_byte(self):
         with TlsRawClient(self.server, trust(self.files[0])) as client:

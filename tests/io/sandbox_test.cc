@@ -2,7 +2,9 @@
 
 #include "io/sandbox.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <string>
@@ -13,6 +15,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -153,6 +156,53 @@ TEST_CASE(
             return true;
         }));
     }
+}
+
+TEST_CASE("sandbox: the filter alone keeps other processes out of reach") {
+    // Landlock knows of signals from Linux 6.12 on, and of the rest never.
+    if (!seccomp_usable()) {
+        MESSAGE("SKIPPED no seccomp here, or a build with sanitizers");
+        return;
+    }
+    const bool with_ring = probe_uring().usable;
+    CHECK(in_child([with_ring] {
+        SandboxTrials trials;
+        REQUIRE(trials.prepare(with_ring).ok());
+        REQUIRE(forbid_new_privileges().ok());
+        const std::vector<Trial> before = trials.run();
+        REQUIRE(restrict_calls(false).ok());
+        const std::vector<Trial> after = trials.run();
+        REQUIRE(before.size() == after.size());
+        const std::string table = describe(after);
+        REQUIRE_MESSAGE(all_as_they_should(after), table);
+        // That they fail says something only if they would not without the filter.
+        for (const char* what : {"signal another's thread",
+                                 "queue a signal",
+                                 "signals of a socket",
+                                 "... to be more exact",
+                                 "... another signal",
+                                 "read another's limits",
+                                 "set a limit",
+                                 "read a process's memory",
+                                 "write a process's memory",
+                                 "open a process",
+                                 "trace a process"}) {
+            const auto trial = std::find_if(before.begin(), before.end(), [&](const Trial& each) {
+                return std::string(each.what) == what;
+            });
+            REQUIRE(trial != before.end());
+            REQUIRE_MESSAGE(!trial->as_it_should(), what);
+        }
+        // The kernel does not look at the upper half of a command, but at that of a pointer.
+        constexpr long beyond = 1L << 32;
+        REQUIRE(::syscall(SYS_fcntl, STDERR_FILENO, beyond | F_SETOWN, ::getppid()) == -1);
+        REQUIRE(::syscall(SYS_tgkill, ::getpid(), ::gettid(), 0) == 0);
+        rlimit limit{};
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+        REQUIRE(::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, beyond, nullptr) == -1);
+        REQUIRE(errno == EPERM);
+        return true;
+    }));
 }
 
 TEST_CASE("sandbox: whoever must abort still can") {

@@ -43,6 +43,15 @@ Config config_with(bool context) {
     return config;
 }
 
+// With so many empty blocks in front, of ten bits each; a multiple of four.
+std::string in_blocks(std::size_t count, const std::string& text) {
+    std::string message;
+    for (std::size_t i = 0; i < count; i += 4) {
+        message.append("\x02\x08\x20\x80\x00", 5);
+    }
+    return message + Compressor().message(text);
+}
+
 std::string compressed_frame(Op op, const std::string& message) {
     return client_frame(op, message, true, 4);
 }
@@ -122,6 +131,9 @@ TEST_CASE("inflation: what is wrong with a compressed message ends the connectio
          compressed_frame(Op::text, std::string(compressed_size_max(1000) + 1, 'x')),
          1009},
         {"binary", compressed_frame(Op::binary, Compressor().message("a")), 1003},
+        {"in too many blocks",
+         compressed_frame(Op::text, in_blocks(280, R"({"type":"ping"})")),
+         1008},
     };
     Cluster cluster(config_with(true));
     for (const Row& row : rows) {
@@ -161,6 +173,45 @@ TEST_CASE("inflation: what a message becomes counts against the rate, refused or
     // Each refused one counts four: 250 are enough.
     for (int i = 0; i < 260; i++)
         client.socket->say(large);
+    cluster.settle();
+    CHECK(client.close_code() == 4029);
+}
+
+TEST_CASE("inflation: so do its blocks, each of which is work whatever comes of it") {
+    Config config = config_with(false);
+    config.message_max = 64 * units::kib;
+    config.messages_per_second = 10;
+    config.messages_burst = 20;
+    Cluster cluster(config);
+    Client& client = cluster.connect("/ws", 0, "permessage-deflate");
+    static_cast<void>(client.take());
+    const auto answer = [&](const std::string& frame) {
+        client.socket->say(frame);
+        cluster.settle();
+        return Json(client.take_one()).text("type");
+    };
+    const std::string ping = R"({"type":"ping","id":"p"})";
+    const std::string plain = client_frame(Op::text, ping);
+    // As few as any compressor makes are nothing more.
+    for (int i = 0; i < 10; i++) {
+        CHECK(answer(compressed_frame(Op::text, in_blocks(4, ping))) == "pong");
+    }
+    CHECK(answer(plain) == "pong");
+    cluster.advance(3 * nanos_per_s);
+    // A thousand, of 1,250 octets, are as much as a MiB.
+    const std::string tiny = compressed_frame(Op::text, in_blocks(1000, ping));
+    CHECK(tiny.size() < 1300);
+    const std::size_t more = 1000 * inflated_block_weight / (16 * units::kib);
+    CHECK(answer(tiny) == "pong");
+    CHECK(answer(plain) == "error");
+    cluster.advance((more - 30) * nanos_per_s / 10);
+    CHECK(answer(plain) == "error");
+    cluster.advance(3 * nanos_per_s);
+    CHECK(answer(plain) == "pong");
+    // What is refused costs as much to inflate.
+    for (int i = 0; i < 20; i++) {
+        client.socket->say(tiny);
+    }
     cluster.settle();
     CHECK(client.close_code() == 4029);
 }

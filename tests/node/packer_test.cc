@@ -3,10 +3,12 @@
 
 #include "node/packer.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "tests/node/cluster.h"
 #include "tests/support/inflate.h"
 #include "wire/frame.h"
@@ -175,6 +177,24 @@ class Walk {
 };
 
 }  // namespace
+
+TEST_CASE("packer: its memory is what the plan has for it, in whatever order sizes come") {
+    Packer packer(packing_config());
+    Random random(5);
+    std::size_t largest = 0;
+    for (int turn = 0; turn < 300; turn++) {
+        const bool large = random.chance(1, 8);
+        const std::size_t size = random.between(1, large ? 600'000 : Packer::size_max);
+        const std::string frame = server_frame(Op::text, std::string(size, 'x'));
+        largest = std::max(largest, frame.size());
+        CHECK(!packer.pack(as_bytes(frame)).empty());
+        CHECK(wire::Deflater::memory_max + packer.scratch_bytes() <= Packer::memory_of(largest));
+        // What is large stays until the next one.
+        if (size <= Packer::size_max) {
+            CHECK(wire::Deflater::memory_max + packer.scratch_bytes() <= Packer::memory_of(0));
+        }
+    }
+}
 
 TEST_CASE("packer: a frame is packed where that makes it smaller, and is itself otherwise") {
     Config config;

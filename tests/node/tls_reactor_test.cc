@@ -2,146 +2,22 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <map>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "base/random.h"
-#include "tests/support/fake_reactor.h"
-#include "tests/support/tls.h"
+#include "tests/node/tls_bench.h"
 
 using namespace ringcast;
 using namespace ringcast::node;
-using ringcast::test::FakeReactor;
-using ringcast::test::FakeSocket;
+using namespace ringcast::node::test;
 using ringcast::test::load;
 using ringcast::test::make_certificate;
 using ringcast::test::one_context;
 using ringcast::test::TempFolder;
-using ringcast::test::TlsClient;
-using ringcast::test::VirtualClock;
 using ringcast::test::write_pair;
-
-namespace {
-
-const wire::TlsContext& shared_context() {
-    static const wire::TlsContext context = one_context();
-    return context;
-}
-
-// What a shard is to its reactor.
-struct Owner final : io::Handler {
-    struct Conn {
-        std::string heard;
-        std::string owed;  // to send
-        int end = -1;
-        bool blocked = false;
-        bool live = false;
-        bool secure = false;
-    };
-
-    void on_accepted(io::ConnIndex conn, std::uint32_t /*listener*/) noexcept override {
-        Conn fresh;
-        fresh.live = true;
-        fresh.secure = reactor->secure(conn);
-        conns[conn] = fresh;
-    }
-    void on_received(io::ConnIndex conn, MutBytes bytes) noexcept override {
-        conns[conn].heard += as_text(bytes);
-        std::fill(bytes.begin(), bytes.end(), std::byte{0});  // a framer unmasks in place
-        if (closes_on_bytes) reactor->close(conn);
-    }
-    void on_ended(io::ConnIndex conn, int os_error) noexcept override {
-        CHECK(conns[conn].end == -1);
-        conns[conn].end = os_error;
-        if (closes_on_end) reactor->close(conn);
-    }
-    void on_writable(io::ConnIndex conn) noexcept override {
-        CHECK(conns[conn].blocked);
-        conns[conn].blocked = false;
-    }
-    void on_connected(io::ConnIndex /*conn*/, int /*os_error*/) noexcept override {}
-    void on_closed(io::ConnIndex conn) noexcept override { conns[conn].live = false; }
-
-    // One batch: everybody who is owed something and whose socket takes it.
-    void send_all() {
-        std::vector<io::Send> batch;
-        for (auto& [conn, state] : conns) {
-            if (state.owed.empty() || state.blocked || !state.live) continue;
-            batch.push_back({.conn = conn, .bytes = as_bytes(state.owed)});
-            if (batch.size() == io::send_batch_max) break;
-        }
-        if (batch.empty()) return;
-        reactor->send(batch);
-        for (const io::Send& send : batch) {
-            Conn& state = conns[send.conn];
-            if (send.result < 0) {
-                state.owed.clear();
-                continue;
-            }
-            state.blocked = static_cast<std::size_t>(send.result) < state.owed.size();
-            state.owed.erase(0, static_cast<std::size_t>(send.result));
-            if (state.blocked) reactor->want_writable(send.conn);
-        }
-    }
-
-    TlsReactor* reactor = nullptr;
-    std::map<io::ConnIndex, Conn> conns;
-    bool closes_on_bytes = false;
-    bool closes_on_end = true;
-};
-
-// One reactor and its peers.
-struct Bench {
-    explicit Bench(std::uint32_t handshakes_max = 256, std::uint32_t first_listener = 0) {
-        auto made = std::make_unique<FakeReactor>(clock, 5, 512);
-        below = made.get();
-        reactor = std::make_unique<TlsReactor>(std::move(made),
-                                               shared_context().share(),
-                                               TlsReactor::Options{.first_listener = first_listener,
-                                                                   .handshakes_max = handshakes_max,
-                                                                   .capacity = 512});
-        owner.reactor = reactor.get();
-        reactor->set_handler(owner);
-    }
-    struct Peer {
-        FakeSocket* socket = nullptr;
-        std::unique_ptr<TlsClient> client;
-    };
-    Peer accept(const TlsClient::Options& options = {}) {
-        Peer peer{.socket = &below->accept(), .client = std::make_unique<TlsClient>(options)};
-        reactor->wait(0);
-        return peer;
-    }
-    // Until neither has anything to say.
-    void talk(Peer& peer) {
-        for (int quiet = 0; quiet < 3; quiet++) {
-            peer.client->feed(peer.socket->take());
-            const std::string said = peer.client->take();
-            if (!said.empty() && !peer.socket->closed) {
-                peer.socket->say(said);
-                quiet = 0;
-            }
-            reactor->wait(0);
-        }
-    }
-    Peer meet(const TlsClient::Options& options = {}) {
-        Peer peer = accept(options);
-        talk(peer);
-        REQUIRE(peer.client->open());
-        return peer;
-    }
-    Owner::Conn& state(const Peer& peer) { return owner.conns[peer.socket->conn]; }
-
-    VirtualClock clock;
-    FakeReactor* below = nullptr;
-    Owner owner;
-    std::unique_ptr<TlsReactor> reactor;
-};
-
-}  // namespace
 
 TEST_CASE("tls reactor: the owner hears and says plaintext") {
     Bench bench;
@@ -392,182 +268,40 @@ TEST_CASE("tls reactor: ends in the middle of something") {
     }
 }
 
-TEST_CASE("tls reactor: handshakes that cannot be") {
-    Bench bench;
-    SUBCASE("another protocol") {
-        FakeSocket& socket = bench.below->accept();
-        bench.reactor->wait(0);
-        socket.say("GET / HTTP/1.1\r\n\r\n");
-        bench.reactor->wait(0);
-        CHECK(bench.owner.conns[socket.conn].end == EPROTO);
-        CHECK(bench.owner.conns[socket.conn].heard.empty());
-        CHECK(socket.closed);
-    }
-    SUBCASE("one that never ends") {
-        FakeSocket& socket = bench.below->accept();
-        bench.reactor->wait(0);
-        for (int i = 0; i < 40 && !socket.closed; i++) {
-            socket.say(std::string("\x16\x03\x01\x10\x00", 5) + std::string(4096, '\x01'));
+TEST_CASE("tls reactor: a reset behind the peer's end is seen by who still sends") {
+    for (const bool by_notify : {false, true}) {
+        for (const bool finishing : {false, true}) {
+            CAPTURE(by_notify);
+            CAPTURE(finishing);
+            Bench bench;
+            Bench::Peer peer = bench.meet();
+            bench.owner.closes_on_end = false;
+            if (by_notify) {
+                peer.client->close();
+                peer.socket->say(peer.client->take());
+            } else {
+                peer.socket->fin();
+            }
             bench.reactor->wait(0);
+            Owner::Conn& state = bench.state(peer);
+            REQUIRE(state.end == 0);
+            peer.socket->room = 10;
+            state.owed = "the rest of it";
+            bench.owner.send_all();
+            REQUIRE(state.blocked);
+            if (finishing) bench.reactor->shutdown_send(peer.socket->conn);
+            bench.reactor->wait(0);
+            CHECK(state.blocked);
+            peer.socket->reset();
+            bench.reactor->wait(0);
+            CHECK(!state.blocked);
+            if (finishing) continue;
+            state.owed += ", and more";
+            bench.owner.send_all();
+            CHECK(state.failed);
+            CHECK(bench.reactor->held_bytes(peer.socket->conn) == 0);
         }
-        CHECK(socket.closed);
     }
-    SUBCASE("its FIN in the middle") {
-        Bench::Peer peer = bench.accept();
-        peer.client->feed("");
-        peer.socket->say(peer.client->take().substr(0, 50));
-        peer.socket->fin();
-        bench.reactor->wait(0);
-        CHECK(bench.state(peer).end == 0);
-        bench.reactor->wait(0);
-        CHECK(!bench.state(peer).live);
-    }
-    SUBCASE("its reset in the middle") {
-        Bench::Peer peer = bench.accept();
-        peer.client->feed("");
-        peer.socket->say(peer.client->take());
-        bench.reactor->wait(0);
-        peer.socket->reset();
-        bench.reactor->wait(0);
-        CHECK(bench.state(peer).end == ECONNRESET);
-    }
-    SUBCASE("what it says with its last flight, and its FIN, arrives") {
-        Bench::Peer peer = bench.accept();
-        peer.client->feed("");
-        peer.socket->say(peer.client->take());
-        bench.reactor->wait(0);
-        peer.client->feed(peer.socket->take());
-        peer.client->say("at once");
-        peer.socket->say(peer.client->take());
-        peer.socket->fin();
-        bench.reactor->wait(0);
-        CHECK(bench.state(peer).heard == "at once");
-        CHECK(bench.state(peer).end == 0);
-    }
-}
-
-TEST_CASE("tls reactor: a storm of handshakes is done a share a turn, in order of arrival") {
-    Bench bench;
-    std::vector<Bench::Peer> peers;
-    for (int i = 0; i < 60; i++) {
-        peers.push_back(bench.accept());
-    }
-    for (Bench::Peer& peer : peers) {
-        peer.client->feed("");
-        peer.socket->say(peer.client->take());
-    }
-    const auto answered = [&] {
-        return std::count_if(peers.begin(), peers.end(), [](const Bench::Peer& peer) {
-            return !peer.socket->sent.empty();
-        });
-    };
-    std::ptrdiff_t before = 0;
-    for (int turn = 1; turn <= 4; turn++) {
-        bench.reactor->wait(INT64_MAX);
-        CHECK(bench.below->deadline() == (turn == 1 ? INT64_MAX : 0));  // no sleep while some wait
-        CHECK(answered() - before <= 16);
-        CHECK(answered() > before);
-        before = answered();
-    }
-    CHECK(before == 60);
-    for (Bench::Peer& peer : peers) {
-        bench.talk(peer);
-        CHECK(peer.client->open());
-        CHECK(!peer.socket->paused);
-    }
-    CHECK(bench.reactor->counters().handshakes == 60);
-    CHECK(bench.reactor->counters().put_off > 0);
-    // A clock that says that each took a millisecond: one a turn.
-    Bench slow;
-    peers.clear();
-    for (int i = 0; i < 5; i++) {
-        peers.push_back(slow.accept());
-    }
-    for (Bench::Peer& peer : peers) {
-        peer.client->feed("");
-        peer.socket->say(peer.client->take());
-    }
-    slow.below->set_work_time(nanos_per_ms);
-    slow.reactor->wait(0);
-    CHECK(answered() == 1);
-}
-
-TEST_CASE("tls reactor: only so many handshakes are under way, and the others come in turn") {
-    Bench bench(2);
-    std::vector<Bench::Peer> peers;
-    for (int i = 0; i < 6; i++) {
-        peers.push_back(bench.accept());
-        peers.back().client->feed("");
-        peers.back().socket->say(peers.back().client->take());
-        bench.reactor->wait(0);
-    }
-    const auto answered = [&](std::size_t i) { return !peers[i].socket->sent.empty(); };
-    CHECK((answered(0) && answered(1)));
-    CHECK((!answered(2) && !answered(3) && !answered(4) && !answered(5)));
-    CHECK(peers[3].socket->paused);
-    bench.talk(peers[0]);  // done: the next one's turn
-    CHECK(peers[0].client->open());
-    CHECK(answered(2));
-    CHECK(!answered(3));
-    peers[1].socket->reset();  // gone: the next one's
-    bench.reactor->wait(0);
-    bench.reactor->wait(0);
-    CHECK(answered(3));
-    CHECK(!answered(4));
-    bench.reactor->close(peers[4].socket->conn);  // its owner is tired of waiting
-    bench.talk(peers[2]);
-    bench.reactor->wait(0);
-    CHECK(answered(5));
-    bench.talk(peers[3]);
-    bench.talk(peers[5]);
-    CHECK(peers[5].client->open());
-    CHECK(!peers[5].socket->paused);
-    CHECK(bench.reactor->counters().waited == 4);
-    CHECK(bench.reactor->counters().handshakes == 4);
-}
-
-TEST_CASE("tls reactor: half-open handshakes make room after two seconds, if somebody waits") {
-    Bench bench(3);
-    std::vector<Bench::Peer> idle;
-    for (int i = 0; i < 3; i++) {
-        idle.push_back(bench.accept());
-        idle.back().client->feed("");
-        idle.back().socket->say(idle.back().client->take());
-        bench.reactor->wait(0);
-        bench.clock.advance(nanos_per_s / 2);
-    }
-    bench.clock.advance(nanos_per_s);
-    bench.reactor->wait(0);
-    CHECK(bench.reactor->counters().cut == 0);  // nobody waits
-    Bench::Peer good = bench.accept();
-    bench.talk(good);
-    CHECK(good.client->open());
-    CHECK(bench.reactor->counters().cut == 1);
-    CHECK(bench.owner.conns[idle[0].socket->conn].end == ETIMEDOUT);
-    CHECK(bench.state(idle[1]).end == -1);
-    bench.talk(idle[1]);  // it was only slow
-    CHECK(idle[1].client->open());
-}
-
-TEST_CASE("tls reactor: those who wait may not say much, all together") {
-    Bench bench(1);
-    Bench::Peer first = bench.accept();
-    first.client->feed("");
-    first.socket->say(first.client->take());
-    bench.reactor->wait(0);
-    const std::size_t count = 2 * tls_unread_max / 60'000;
-    std::size_t ended = 0;
-    for (std::size_t i = 0; i < count; i++) {
-        FakeSocket& socket = bench.below->accept();
-        bench.reactor->wait(0);
-        socket.say(std::string(60'000, 'x'));
-        bench.reactor->wait(0);
-        if (socket.closed) ended++;
-    }
-    CHECK(ended >= count / 2 - 2);
-    CHECK(ended <= count / 2 + 2);
-    bench.talk(first);
-    CHECK(first.client->open());
 }
 
 TEST_CASE("tls reactor: a new context is for those who come, the others keep theirs") {

@@ -260,9 +260,72 @@ TEST_CASE("deflate: a message with one bit wrong is refused or means something, 
 
 TEST_CASE("deflate: many final blocks cost no more than their octets") {
     std::string message;
-    while (message.size() < 65'000)
+    while (message.size() < 3'600)
         message += "\x03\x00"s;  // an empty final block
     InflateStream stream(15, Context::kept);
-    for (int turn = 0; turn < 20; turn++)
+    for (int turn = 0; turn < 20; turn++) {
         CHECK(inflate(stream, message).kind == Inflated::whole);
+        CHECK(stream.blocks() == 1800);
+    }
+    while (message.size() < 65'000)
+        message += "\x03\x00"s;
+    CHECK(inflate(stream, message).kind == Inflated::wasteful);
+}
+
+TEST_CASE("deflate: blocks are counted, and there are only so many for so much room") {
+    const std::string hello = "\xf2\x48\xcd\xc9\xc9\x07\x00"s;  // one, and one that ends it
+    const std::string four = "\x02\x08\x20\x80\x00"s;           // empty ones, of ten bits each
+    struct Row {
+        std::size_t fours;
+        std::size_t limit;
+        Inflated kind;
+    };
+    CHECK(InflateStream::blocks_max(101) == 257);
+    CHECK(InflateStream::blocks_max(10'001) == 412);
+    for (const Context context : {Context::none, Context::kept}) {
+        for (const Row& row : {Row{0, 100, Inflated::whole},
+                               Row{1, 100, Inflated::whole},
+                               Row{63, 100, Inflated::whole},
+                               Row{64, 100, Inflated::wasteful},
+                               Row{102, 10'000, Inflated::whole},
+                               Row{103, 10'000, Inflated::wasteful},
+                               Row{13'000, 10'000, Inflated::wasteful}}) {
+            CAPTURE(row.fours);
+            InflateStream stream(15, context);
+            std::string message;
+            for (std::size_t i = 0; i < row.fours; i++)
+                message += four;
+            const Result result = inflate(stream, message + hello, row.limit);
+            CHECK(result.kind == row.kind);
+            const bool whole = row.kind == Inflated::whole;
+            CHECK(result.text == (whole ? "Hello" : ""));
+            CHECK(stream.blocks() ==
+                  (whole ? 4 * row.fours + 2 : InflateStream::blocks_max(row.limit + 1) + 1));
+            if (whole || context == Context::none) CHECK(inflate(stream, hello).text == "Hello");
+        }
+    }
+}
+
+TEST_CASE("deflate: whatever compresses whole messages has blocks enough") {
+    Random random(11);
+    std::string noise;
+    for (int i = 0; i < 60'000; i++)
+        noise += static_cast<char>(random.below(256));
+    for (const int memory_level : {1, 8}) {
+        // The smallest blocks that zlib makes by itself: 128 symbols, here of an octet each.
+        z_stream small{};
+        REQUIRE(deflateInit2(&small, 9, Z_DEFLATED, -15, memory_level, Z_HUFFMAN_ONLY) == Z_OK);
+        std::string message(100'000, '\0');
+        small.next_in = reinterpret_cast<Bytef*>(noise.data());
+        small.avail_in = static_cast<uInt>(noise.size());
+        small.next_out = reinterpret_cast<Bytef*>(message.data());
+        small.avail_out = static_cast<uInt>(message.size());
+        REQUIRE(deflate(&small, Z_SYNC_FLUSH) == Z_OK);
+        message.resize(message.size() - small.avail_out - 4);
+        deflateEnd(&small);
+        InflateStream stream(15, Context::none);
+        CHECK(inflate(stream, message, noise.size()).text == noise);
+        CHECK(stream.blocks() >= (memory_level == 1 ? 400 : 2));
+        CHECK(stream.blocks() <= (memory_level == 1 ? 600 : 8));
+    }
 }
