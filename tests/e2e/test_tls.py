@@ -226,6 +226,7 @@ class Reload(TlsTest):
     async def until_logged(self, peer, words):
         while not re.search(words, self.server.stderr()):
             await peer.alive()
+            await peer.nothing_more(0.02)  # or it said too much
 
     async def test_a_hangup_reads_certificates_again_and_drops_nobody(self):
         old_trust = trust(self.files[0])
@@ -302,6 +303,7 @@ class Start(TlsTest):
             server.process.send_signal(signal.SIGHUP)
             while words % 644 not in server.stderr():
                 await peer.alive()
+                await peer.nothing_more(0.02)
         Path(key).chmod(0o640)
         with Server(tls_listen='127.0.0.1:0', tls_cert=crt, tls_key=key) as server:
             self.assertIn(words % 640, server.stderr())
