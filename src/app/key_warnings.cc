@@ -28,6 +28,12 @@ std::string try_to_read(const std::string& flag, const std::string& file) {
     return {};
 }
 
+// Reading a pipe a second time would wait for whoever writes into it.
+bool can_be_read_again(const std::string& file) {
+    struct stat status {};
+    return stat(file.c_str(), &status) != 0 || S_ISREG(status.st_mode);
+}
+
 }  // namespace
 
 std::vector<std::string> loose_keys(const Config& config) {
@@ -46,7 +52,9 @@ std::vector<std::string> loose_keys(const Config& config) {
 
 std::vector<std::string> lost_files(const Config& config) {
     std::vector<std::string> problems;
-    if (config.auth_alg != TokenAlgorithm::none) {
+    const bool secret = config.auth_alg == TokenAlgorithm::hs256;
+    const std::string& keys_file = secret ? config.auth_key_file : config.auth_jwks_file;
+    if (config.auth_alg != TokenAlgorithm::none && can_be_read_again(keys_file)) {
         std::string keys;
         problems.push_back(read_keys(config, keys));
         wipe(keys);

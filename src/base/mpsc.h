@@ -1,7 +1,7 @@
 #pragma once
 
 // An intrusive queue from many threads to one, and the handshake that lets the one sleep. The only
-// lock-free code in the house. (Dmitry Vyukov, "Intrusive MPSC node-based queue", 1024cores.net.)
+// lock-free one in the house. (Dmitry Vyukov, "Intrusive MPSC node-based queue", 1024cores.net.)
 //
 // push: any thread, wait-free, one exchange. pop, empty, prepare_sleep, awake: the consumer only.
 // Order: first in, first out per producer; between producers, the order of their exchanges.

@@ -130,8 +130,8 @@ void TlsTickets::tend(Nanos now) noexcept {
         due_.compare_exchange_strong(due, now + key_time, std::memory_order_relaxed);
         return;
     }
-    // Of all threads that see it the one replaces them that moves the time. Acquire: the next one,
-    // hours later, goes on from the number that this one leaves.
+    // Of all threads that see it the one replaces them that moves the time. The next one comes four
+    // hours later, so it goes on from the number that this one leaves.
     if (now < due ||
         !due_.compare_exchange_strong(due, now + key_time, std::memory_order_acq_rel)) {
         return;

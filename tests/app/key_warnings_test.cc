@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -83,6 +84,10 @@ TEST_CASE("key warnings: files that a SIGHUP could not read are named, each with
     config.tls_cert = {made(folder, "cert")};
     config.tls_key = {made(folder, "key")};
     CHECK(lost_files(config).empty());
+    const std::string file = std::exchange(config.auth_key_file, folder.file("pipe"));
+    REQUIRE(mkfifo(config.auth_key_file.c_str(), 0600) == 0);
+    CHECK(lost_files(config).empty());  // and nobody waits for a writer
+    config.auth_key_file = file;
     const int lost = lost_to_nobody(config);
     CHECK((lost == -1 || lost == 4));
     REQUIRE(chmod(folder.path().c_str(), 0755) == 0);

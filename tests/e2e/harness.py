@@ -21,6 +21,7 @@ import websockets
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_LIMIT_S = 60
 STOP_LIMIT_S = 30
+CHROMIUM = '/usr/bin/chromium'
 PATIENCE_S = 30  # for any one answer; sanitizers on a busy machine are slow
 
 FLAGS = {
@@ -271,8 +272,22 @@ class Test(unittest.IsolatedAsyncioTestCase):
         return peer
 
 
-class FolderTest(Test):
-    """Each test has a folder, and the servers it starts."""
+@contextlib.asynccontextmanager
+async def browser(script, url):
+    """The process of a script that has Chromium open the URL."""
+    process = await asyncio.create_subprocess_exec(
+        'node', str(ROOT / 'tests/e2e' / script), CHROMIUM, url,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+class LoneTest(Test):
+    """There is no server but those that a test starts."""
     @classmethod
     def setUpClass(cls):
         pass
@@ -281,6 +296,9 @@ class FolderTest(Test):
     def tearDownClass(cls):
         pass
 
+
+class FolderTest(LoneTest):
+    """Each test has a folder, and the servers it starts."""
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)

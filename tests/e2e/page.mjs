@@ -1,17 +1,11 @@
 // Walks through the demo page in headless Chromium and prints a line of JSON after each step.
 //   node page.mjs CHROMIUM URL
-import { chromium } from "playwright-core";
+import { launch, patience, say as write } from "./browser.mjs";
 
 const [executablePath, url] = process.argv.slice(2);
-const say = (step) => process.stdout.write(`${JSON.stringify({ step })}\n`);
-const patience = { timeout: 60000 };  // a first start on a busy machine takes long
+const say = (step) => write({ step });
 
-const browser = await chromium.launch({
-  executablePath, ...patience,
-  // A container's /dev/shm is often too small for a page.
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"],
-});
+const browser = await launch(executablePath);
 try {
   const page = await browser.newPage();
   const errors = [];

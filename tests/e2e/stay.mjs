@@ -3,18 +3,10 @@
 // closed, and what the last message of them was.
 //   node stay.mjs CHROMIUM URL
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
+import { launch, patience, say } from "./browser.mjs";
 
 const [executablePath, url] = process.argv.slice(2);
-const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-const patience = { timeout: 60000 };  // a first start on a busy machine takes long
-
-const browser = await chromium.launch({
-  executablePath, ...patience,
-  // A container's /dev/shm is often too small for a page.
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"],
-});
+const browser = await launch(executablePath);
 try {
   const page = await browser.newPage();
   const sockets = { opened: 0, closed: 0, messages: 0 };

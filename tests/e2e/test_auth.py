@@ -16,7 +16,7 @@ from pathlib import Path
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from harness import PATIENCE_S, Peer, Server, Test
+from harness import PATIENCE_S, LoneTest, Peer, Server, Test
 from rawsock import RawClient, upgrade
 from test_package_client import PackageClient
 
@@ -343,15 +343,7 @@ class OtherAlgorithms(Test):
                         self.assertEqual(status(server, f'/ws?token={word}'), 401)
 
 
-class Commands(Test):
-    @classmethod
-    def setUpClass(cls):
-        pass
-
-    @classmethod
-    def tearDownClass(cls):
-        pass
-
+class Commands(LoneTest):
     def run_it(self, *words, given=''):
         done = subprocess.run([os.environ['RINGCASTD'], *words], input=given, text=True,
                               capture_output=True, timeout=PATIENCE_S)

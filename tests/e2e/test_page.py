@@ -6,9 +6,8 @@ import unittest
 import urllib.error
 import urllib.request
 
-from harness import PATIENCE_S, ROOT, Server, Test
+from harness import CHROMIUM, PATIENCE_S, ROOT, Server, Test, browser
 
-CHROMIUM = '/usr/bin/chromium'
 FILES = {
     '/': ('text/html', 'index.html'),
     '/app.js': ('text/javascript', 'app.js'),
@@ -62,16 +61,11 @@ class Page(Test):
         with Server() as server:  # its own: this test ends it
             receiver = await self.join(server=server)
             await receiver.subscribe('chat')
-            page = await asyncio.create_subprocess_exec(
-                'node', str(ROOT / 'tests/e2e/page.mjs'), CHROMIUM,
-                f'http://127.0.0.1:{server.port}/',
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+            async with browser('page.mjs', f'http://127.0.0.1:{server.port}/') as page:
+                async def expect(step):
+                    line = await asyncio.wait_for(page.stdout.readline(), 120)
+                    self.assertEqual(json.loads(line or '{}').get('step'), step, line)
 
-            async def expect(step):
-                line = await asyncio.wait_for(page.stdout.readline(), 120)
-                self.assertEqual(json.loads(line or '{}').get('step'), step, line)
-
-            try:
                 await expect('connected')
                 await expect('charts')
                 await expect('published')
@@ -89,7 +83,3 @@ class Page(Test):
                 await expect('disconnected')
                 await expect('no errors')
                 self.assertEqual(await asyncio.wait_for(page.wait(), PATIENCE_S), 0)
-            finally:
-                if page.returncode is None:
-                    page.kill()
-                    await page.wait()

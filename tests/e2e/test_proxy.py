@@ -13,11 +13,10 @@ from pathlib import Path
 
 import websockets
 
-from harness import PATIENCE_S, ROOT, Peer, Server, Test
+from harness import CHROMIUM, PATIENCE_S, Peer, Server, Test, browser
 from rawsock import RawClient, upgrade
 
 LISTEN = '127.0.0.1:0'
-CHROMIUM = '/usr/bin/chromium'
 NGINX = shutil.which('nginx') or '/usr/sbin/nginx'
 TWO = {'dev': False, 'connections_per_address': 2, 'connects_per_second': 0}
 
@@ -177,14 +176,10 @@ class Nginx(Test):
         seconds = float(os.environ.get('RINGCAST_NGINX_S', 4.5))
         with Server(trusted_proxies='127.0.0.1', ping_interval='1s') as server, \
                 nginx(server.port) as port:
-            page = await asyncio.create_subprocess_exec(
-                'node', str(ROOT / 'tests/e2e/stay.mjs'), CHROMIUM, f'http://127.0.0.1:{port}/',
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+            async with browser('stay.mjs', f'http://127.0.0.1:{port}/') as page:
+                async def line():
+                    return json.loads(await asyncio.wait_for(page.stdout.readline(), 120) or '{}')
 
-            async def line():
-                return json.loads(await asyncio.wait_for(page.stdout.readline(), 120) or '{}')
-
-            try:
                 self.assertEqual(await line(), {'state': 'connected'})
                 quiet = await self.connect(port, '127.0.0.2')
                 page.stdin.write(b'now\n')
@@ -197,7 +192,3 @@ class Nginx(Test):
                 self.assertGreater(after['messages'], before['messages'])
                 page.stdin.close()
                 self.assertEqual(await asyncio.wait_for(page.wait(), PATIENCE_S), 0)
-            finally:
-                if page.returncode is None:
-                    page.kill()
-                    await page.wait()

@@ -43,6 +43,15 @@ Config config_with(bool context) {
     return config;
 }
 
+// Ten messages a second, and twenty at once.
+Config config_with_rate() {
+    Config config = config_with(false);
+    config.message_max = 64 * units::kib;
+    config.messages_per_second = 10;
+    config.messages_burst = 20;
+    return config;
+}
+
 // With so many empty blocks in front, of ten bits each; a multiple of four.
 std::string in_blocks(std::size_t count, const std::string& text) {
     std::string message;
@@ -147,11 +156,7 @@ TEST_CASE("inflation: what is wrong with a compressed message ends the connectio
 }
 
 TEST_CASE("inflation: what a message becomes counts against the rate, refused or not") {
-    Config config = config_with(false);
-    config.message_max = 64 * units::kib;
-    config.messages_per_second = 10;
-    config.messages_burst = 20;
-    Cluster cluster(config);
+    Cluster cluster(config_with_rate());
     Client& client = cluster.connect("/ws", 0, "permessage-deflate");
     static_cast<void>(client.take());
     const std::string large = compressed_frame(
@@ -178,11 +183,7 @@ TEST_CASE("inflation: what a message becomes counts against the rate, refused or
 }
 
 TEST_CASE("inflation: so do its blocks, each of which is work whatever comes of it") {
-    Config config = config_with(false);
-    config.message_max = 64 * units::kib;
-    config.messages_per_second = 10;
-    config.messages_burst = 20;
-    Cluster cluster(config);
+    Cluster cluster(config_with_rate());
     Client& client = cluster.connect("/ws", 0, "permessage-deflate");
     static_cast<void>(client.take());
     const auto answer = [&](const std::string& frame) {

@@ -287,7 +287,7 @@ void Client::check_deadline() {
     } else {
         allowed += static_cast<Nanos>(config.close_timeout);
     }
-    if (reads_no_more()) {
+    if (reads_no_more() && down.room() == 0) {
         // More answers may wait for it than the server keeps: it is not read from then, so it
         // cannot prove that it lives, nor is its end seen, and it has until --stall-timeout from
         // the last byte it took.
